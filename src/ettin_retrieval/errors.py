@@ -1,0 +1,12 @@
+"""The one exception for a mistake that its user can mend."""
+
+
+class InputError(Exception):
+    """A user's mistake, told in one line: what is wrong, where, and how to mend it.
+
+    Stage commands print the message alone and exit with status 1; a traceback means a defect
+    of this package.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))

@@ -1,0 +1,408 @@
+"""params.yaml as typed, strict settings: the one place that knows its keys.
+
+>>> Finetuning.model_validate({"objective": "triplet"}).margin
+0.3
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from ettin_retrieval.errors import InputError
+
+ENCODER_PREFIX = "ettin_"
+"""`model: 1b` selects `encoders.ettin_1b`: DVC's `-S` cannot parse a key that starts with a digit."""
+
+Track = Literal["embedded", "paper", "local"]
+TrainSource = Literal["synthetic", "msmarco", "triplets", "beir"]
+BenchmarkSource = Literal["synthetic", "mteb", "beir"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+TRAIN_OF_TRACK: dict[str, TrainSource] = {
+    "embedded": "synthetic",
+    "paper": "msmarco",
+    "local": "beir",
+}
+BENCHMARK_OF_TRACK: dict[str, BenchmarkSource] = {
+    "embedded": "synthetic",
+    "paper": "mteb",
+    "local": "beir",
+}
+
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, strict=False)]
+Share = Annotated[float, Field(ge=0, le=1, strict=False)]
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml: unknown keys and wrong types are errors, values are constants."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Shape(Section):
+    """Size of an encoder that is made here, with random weights (ModernBERT architecture)."""
+
+    layers: Positive
+    hidden_size: Positive
+    intermediate_size: Positive
+    heads: Positive
+    vocabulary: Positive
+
+    @model_validator(mode="after")
+    def _heads_divide_hidden_size(self) -> Shape:
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
+            )
+        return self
+
+
+class Encoder(Section):
+    """One entry of `encoders`: where the encoder comes from and how it is used and tuned.
+
+    Attributes
+    ----------
+    source
+        `embedded` (random weights of the given `shape`, tokenizer of the embedded collection),
+        `local` (the directory `local.encoder`) or a hub id such as `jhu-clsp/ettin-encoder-1b`.
+    revision
+        Branch, tag or commit of a hub id; the resolved commit is recorded with the checkpoint.
+    track
+        Which data it is trained and evaluated on unless `data` says otherwise: `embedded`
+        (synthetic, offline), `paper` (MS MARCO and MTEB) or `local` (a BEIR directory).
+    pooling, normalize, max_query_length, max_passage_length
+        Lengths in tokens. `auto` keeps what a sentence-transformers directory says of itself,
+        and stands for mean, true, 64 and 512 where there is no such word.
+    learning_rate, batch_size, epochs
+        What `finetuning` means by `auto`. `batch_size` counts queries.
+    """
+
+    source: str
+    revision: str = "main"
+    track: Track
+    pooling: Literal["auto", "mean", "cls", "max"] = "auto"
+    normalize: bool | Literal["auto"] = "auto"
+    max_query_length: Positive | Literal["auto"] = "auto"
+    max_passage_length: Positive | Literal["auto"] = "auto"
+    learning_rate: Rate
+    batch_size: Positive
+    epochs: Positive
+    shape: Shape | None = None
+
+    @model_validator(mode="after")
+    def _shape_belongs_to_embedded(self) -> Encoder:
+        if (self.source == "embedded") != (self.shape is not None):
+            raise ValueError("shape is given if, and only if, source is embedded")
+        return self
+
+
+class Local(Section):
+    """The user's own inputs; DVC tracks them, so a changed file re-runs what depends on it.
+
+    Attributes
+    ----------
+    encoder
+        A sentence-transformers or transformers directory, read by `source: local`.
+    train
+        A BEIR directory, read by `data.train: beir`.
+    benchmark
+        A BEIR directory, or a directory of BEIR directories, read by `data.benchmark: beir`.
+    """
+
+    encoder: str
+    train: str
+    benchmark: str
+
+
+class Data(Section):
+    """Where training and benchmark data come from.
+
+    Attributes
+    ----------
+    train, benchmark
+        `auto` follows the track of the selected encoder.
+    msmarco_config
+        Configuration of microsoft/ms_marco: v1.1 (82 thousand queries) or v2.1 (809 thousand).
+    rows_without_positive
+        What to do with an MS MARCO row without a selected passage: `error`, `skip` (and count
+        it in the manifest), or `auto`: skip in microsoft/ms_marco, whose published rows are
+        known to include some, error anywhere else.
+    max_train_queries
+        Take this many training queries (the first ones of a seeded shuffle); null takes all.
+    dev_queries
+        How many queries the development set has; held out of the training queries where the
+        source has no development split of its own.
+    """
+
+    train: Literal["auto"] | TrainSource = "auto"
+    benchmark: Literal["auto"] | BenchmarkSource = "auto"
+    msmarco_config: Literal["v1.1", "v2.1"] = "v1.1"
+    rows_without_positive: Literal["auto", "error", "skip"] = "auto"
+    max_train_queries: Positive | None = None
+    dev_queries: Positive = 500
+
+
+class Finetuning(Section):
+    """Training hyperparameters; the defaults are the guide's.
+
+    Attributes
+    ----------
+    objective
+        `contrastive` (in-batch and mined negatives), `triplet`, `cosine_similarity` or
+        `margin_mse` (distillation, only where the training data carries scores).
+    temperature
+        Similarities are divided by it before the softmax of the contrastive objective.
+    margin
+        Of the triplet objective, and of semi-hard negatives (in similarity).
+    learning_rate, batch_size, epochs
+        `auto` takes the selected encoder's own value; a value here wins over it.
+    warmup_ratio
+        Share of all steps over which the learning rate rises from zero.
+    """
+
+    objective: Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"] = "contrastive"
+    temperature: Rate = 0.05
+    margin: Rate = 0.3
+    learning_rate: Rate | Literal["auto"] = "auto"
+    batch_size: Positive | Literal["auto"] = "auto"
+    epochs: Positive | Literal["auto"] = "auto"
+    warmup_ratio: Share = 0.1
+    weight_decay: Annotated[float, Field(ge=0, strict=False)] = 0.01
+    precision: Precision = "fp32"
+    evaluations_per_epoch: Positive = 2
+
+
+class Negatives(Section):
+    """How negatives are chosen.
+
+    Attributes
+    ----------
+    sampling
+        `random` (uniform over the corpus), `hard` (nearest to the query by the base encoder) or
+        `semi_hard` (nearest among those below the positive by less than `finetuning.margin`).
+    per_query
+        Negatives per training query; 0 trains on in-batch negatives alone.
+    top_k
+        How many nearest passages are looked at.
+    skip_first
+        How many of the nearest passages are left out, as likely unjudged positives.
+    relative_margin
+        A candidate must score below (1 - relative_margin) x the positive's score; 0 keeps all
+        candidates below no bound, as in the guide.
+    """
+
+    sampling: Literal["random", "hard", "semi_hard"] = "hard"
+    per_query: NotNegative = 7
+    top_k: Positive = 100
+    skip_first: NotNegative = 0
+    relative_margin: Share = 0.0
+
+    @model_validator(mode="after")
+    def _enough_candidates(self) -> Negatives:
+        if self.sampling != "random" and self.top_k < self.skip_first + self.per_query:
+            raise ValueError(
+                f"top_k {self.top_k} is smaller than skip_first {self.skip_first} "
+                f"+ per_query {self.per_query}"
+            )
+        return self
+
+
+class Evaluation(Section):
+    """How checkpoints are evaluated.
+
+    Attributes
+    ----------
+    tasks
+        `auto` (every task of the benchmark source; the guide's 15 for `mteb`) or a list of names.
+    batch_size
+        Texts per forward pass.
+    precision
+        Of the encoder's forward pass; scores are always computed in fp32.
+    """
+
+    tasks: list[str] | Literal["auto"] = "auto"
+    batch_size: Positive = 32
+    precision: Precision = "fp32"
+
+
+class Settings(Section):
+    """All of params.yaml.
+
+    Attributes
+    ----------
+    strict
+        Pin threads and instruction set, so that a CPU run gives the same bytes on any x86-64
+        machine; false uses the whole machine.
+    """
+
+    model: str
+    checkpoint: Literal["base", "finetuned"]
+    seed: NotNegative
+    strict: bool
+    local: Local
+    data: Data
+    encoders: dict[str, Encoder]
+    finetuning: Finetuning
+    negatives: Negatives
+    evaluation: Evaluation
+
+    @property
+    def encoder(self) -> Encoder:
+        """The selected encoder's entry."""
+        return self.encoders[ENCODER_PREFIX + self.model]
+
+    @property
+    def train_source(self) -> TrainSource:
+        """`data.train` with `auto` resolved by the encoder's track."""
+        source = self.data.train
+        return TRAIN_OF_TRACK[self.encoder.track] if source == "auto" else source
+
+    @property
+    def benchmark_source(self) -> BenchmarkSource:
+        """`data.benchmark` with `auto` resolved by the encoder's track."""
+        source = self.data.benchmark
+        return BENCHMARK_OF_TRACK[self.encoder.track] if source == "auto" else source
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak learning rate of fine-tuning."""
+        rate = self.finetuning.learning_rate
+        return self.encoder.learning_rate if rate == "auto" else rate
+
+    @property
+    def batch_size(self) -> int:
+        """Queries per training step."""
+        size = self.finetuning.batch_size
+        return self.encoder.batch_size if size == "auto" else size
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training queries."""
+        epochs = self.finetuning.epochs
+        return self.encoder.epochs if epochs == "auto" else epochs
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Settings:
+        names = [name.removeprefix(ENCODER_PREFIX) for name in self.encoders]
+        if ENCODER_PREFIX + self.model not in self.encoders:
+            raise ValueError(f"model: unknown model {self.model!r}; allowed: {', '.join(names)}")
+        objective = self.finetuning.objective
+        if objective == "triplet" and self.negatives.per_query == 0:
+            raise ValueError("negatives.per_query: the triplet objective needs 1 or more, not 0")
+        if objective == "cosine_similarity" and self.negatives.per_query == 0:
+            raise ValueError(
+                "negatives.per_query: the cosine_similarity objective needs 1 or more, not 0, "
+                "or every pair would be a positive"
+            )
+        if objective == "margin_mse":
+            raise ValueError(
+                f"finetuning.objective: margin_mse needs training data with teacher scores, and "
+                f"data.train {self.train_source} carries none; allowed here: contrastive, "
+                "triplet, cosine_similarity"
+            )
+        return self
+
+
+def load_settings(path: str | Path) -> Settings:
+    """Read and validate a params.yaml.
+
+    Raises
+    ------
+    InputError
+        One line naming the key and the values that it may have.
+    """
+    path = Path(path)
+    try:
+        # YAML 1.2, as DVC reads it: 2e-5 is a number and `yes` is text.
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the root of the repository") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise InputError(f"{where}: not valid YAML: {error.problem}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must be a mapping of settings")
+    for key in content:
+        if not isinstance(key, str):
+            raise InputError(f"{path}: {key}: a key must be a string; write '{key}' in quotes")
+    for name in content.get("encoders") or {}:
+        if not str(name).startswith(ENCODER_PREFIX):
+            raise InputError(
+                f"{path}: encoders.{name}: an encoder's key starts with {ENCODER_PREFIX!r}; "
+                f"write encoders.{ENCODER_PREFIX}{name} and select it with model: {name}"
+            )
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_one_line(error)}") from None
+
+
+def _one_line(error: ValidationError) -> str:
+    """Say the first thing that is wrong: key, value, allowed values."""
+    # Unknown keys first: a misspelt required key is reported twice, and the typo is the cause.
+    details = sorted(error.errors(), key=lambda d: d["type"] != "extra_forbidden")
+    first = details[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(part for part in location if not _is_union_label(part))
+    more = f" (and {len(details) - 1} more)" if len({d["loc"][:2] for d in details}) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        allowed = sorted(_section(location[:-1]).model_fields)
+        close = difflib.get_close_matches(location[-1], allowed, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{key}: unknown key; {hint}allowed: {', '.join(allowed)}{more}"
+    if first["type"] == "missing":
+        return f"{key}: missing; write a value for it{more}"
+    if first["type"] == "value_error":
+        message = str(first["ctx"]["error"])
+        return f"{key}: {message}" if key else message
+    depth = len(key.split("."))
+    same_key = [d for d in details if d["loc"][:depth] == first["loc"][:depth]]
+    wanted = " or ".join(dict.fromkeys(_expectation(d) for d in same_key))
+    return f"{key}: {first['input']!r} is not allowed; it must be {wanted}{more}"
+
+
+def _expectation(detail: Any) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    bounds = {
+        "greater_than": ("gt", "greater than"),
+        "greater_than_equal": ("ge", "at least"),
+        "less_than_equal": ("le", "at most"),
+    }
+    if kind == "literal_error":
+        return str(context["expected"]).replace("'", "")
+    if kind in bounds:
+        name, words = bounds[kind]
+        return f"{words} {context[name]:g}"
+    types = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+    types |= {"string": "text", "list": "a list", "dict": "a mapping", "none_required": "null"}
+    types |= {"model_type": "a mapping of settings", "model": "a mapping of settings"}
+    return types.get(kind, types.get(kind.split("_")[0], str(detail["msg"]).lower()))
+
+
+def _is_union_label(part: str) -> bool:
+    """Pydantic names the branch of a union in the location: `literal['auto']`, `constrained-int`."""
+    return part.startswith(("literal[", "constrained-", "list[")) or part in {
+        "int", "float", "bool", "str", "none", "function-after", "Shape",
+    }
+
+
+def _section(location: list[str]) -> type[BaseModel]:
+    """The model that the keys of a location lead to."""
+    model: type[BaseModel] = Settings
+    for part in location:
+        if model is Settings and part == "encoders":
+            model = Encoder
+        elif part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            options = [annotation, *get_args(annotation)]
+            model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return model

@@ -1,0 +1,276 @@
+"""RetrievalDataset: corpus, queries and relevance judgments, in memory and on disk.
+
+A directory of four files, which every source writes and every later stage reads:
+
+- `corpus.parquet`: id, title, text (strings)
+- `queries.parquet`: id, text (strings)
+- `qrels.parquet`: query_id, corpus_id (strings), score (int; 0 is a judged negative)
+- `manifest.json`: source, revision, licence, title policy, counts, sha256 per file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ettin_retrieval.errors import InputError
+
+CORPUS = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.string())])
+QUERIES = pa.schema([("id", pa.string()), ("text", pa.string())])
+QRELS = pa.schema(
+    [("query_id", pa.string()), ("corpus_id", pa.string()), ("score", pa.int64())]
+)
+SCHEMAS = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS}
+
+Locate = Callable[[int], str]
+"""Names the place a row came from, such as `corpus.jsonl:17`, for messages."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a dataset comes from.
+
+    Attributes
+    ----------
+    source
+        Hub id, `synthetic`, or `beir` for a directory of the user's.
+    revision
+        Commit of a hub dataset, version of the generator, or sha256 of the user's files.
+    licence
+        SPDX name, or `unknown`.
+    split
+        Name of the split that the judgments come from.
+    notes
+        Further facts worth keeping, such as how many rows were left out and why.
+    """
+
+    source: str
+    revision: str
+    licence: str
+    split: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RetrievalDataset:
+    """A collection with judgments.
+
+    Attributes
+    ----------
+    corpus
+        Columns id, title, text; one row a passage.
+    queries
+        Columns id, text.
+    qrels
+        Columns query_id, corpus_id, score. Only queries with a judgment matter for scores.
+    """
+
+    corpus: pd.DataFrame
+    queries: pd.DataFrame
+    qrels: pd.DataFrame
+    origin: Origin
+
+    def passage_texts(self) -> list[str]:
+        """What an encoder reads of each passage: title and text, as mteb joins them."""
+        return [
+            f"{title} {text}".strip() if title else text.strip()
+            for title, text in zip(self.corpus["title"], self.corpus["text"], strict=True)
+        ]
+
+    def positives(self) -> dict[str, dict[str, int]]:
+        """Relevant passages: query id to {passage id: score}, scores above 0 only."""
+        relevant: dict[str, dict[str, int]] = {}
+        for query_id, corpus_id, score in self._judgments():
+            if score > 0:
+                relevant.setdefault(query_id, {})[corpus_id] = score
+        return relevant
+
+    def judgments(self) -> dict[str, dict[str, int]]:
+        """All judgments: query id to {passage id: score}."""
+        judged: dict[str, dict[str, int]] = {}
+        for query_id, corpus_id, score in self._judgments():
+            judged.setdefault(query_id, {})[corpus_id] = score
+        return judged
+
+    def _judgments(self) -> Iterator[tuple[str, str, int]]:
+        return zip(
+            self.qrels["query_id"], self.qrels["corpus_id"], self.qrels["score"], strict=True
+        )
+
+    def with_queries(self, query_ids: list[str], **notes: Any) -> RetrievalDataset:
+        """The same corpus with only these queries and their judgments."""
+        kept = set(query_ids)
+        return replace(
+            self,
+            queries=self.queries[self.queries["id"].isin(kept)].reset_index(drop=True),
+            qrels=self.qrels[self.qrels["query_id"].isin(kept)].reset_index(drop=True),
+            origin=replace(self.origin, notes={**self.origin.notes, **notes}),
+        )
+
+    def validate(
+        self,
+        corpus_row: Locate = lambda row: f"corpus row {row + 1}",
+        queries_row: Locate = lambda row: f"queries row {row + 1}",
+        qrels_row: Locate = lambda row: f"qrels row {row + 1}",
+    ) -> RetrievalDataset:
+        """Check ids, texts and judgments; return the dataset itself.
+
+        Raises
+        ------
+        InputError
+            An empty corpus, a duplicate id, an empty text, a judgment of an unknown query or
+            passage, a judgment given twice, or no positive judgment at all.
+        """
+        if self.corpus.empty:
+            raise InputError(f"{corpus_row(0)}: the corpus is empty; it needs at least one passage")
+        if self.queries.empty:
+            raise InputError(f"{queries_row(0)}: there are no queries; at least one is needed")
+        _no_duplicates(self.corpus["id"], corpus_row)
+        _no_duplicates(self.queries["id"], queries_row)
+        empty = self.corpus["title"].str.strip().eq("") & self.corpus["text"].str.strip().eq("")
+        _none_of(empty, corpus_row, lambda r: f"passage {self.corpus['id'][r]!r} has no text")
+        empty = self.queries["text"].str.strip().eq("")
+        _none_of(empty, queries_row, lambda r: f"query {self.queries['id'][r]!r} has no text")
+        for column, ids, name in (
+            ("query_id", self.queries["id"], "queries"),
+            ("corpus_id", self.corpus["id"], "corpus"),
+        ):
+            unknown = ~self.qrels[column].isin(ids)
+            _none_of(
+                unknown,
+                qrels_row,
+                lambda r, c=column, n=name: f"{c} {self.qrels[c][r]!r} is not in the {n}",
+            )
+        twice = self.qrels.duplicated(["query_id", "corpus_id"])
+        _none_of(twice, qrels_row, lambda r: f"{tuple(self.qrels.iloc[r, :2])} is judged twice")
+        if not (self.qrels["score"] > 0).any():
+            raise InputError(f"{qrels_row(0)}: no judgment has a score above 0")
+        return self
+
+    def manifest(self) -> dict[str, Any]:
+        """Origin and counts, as written to manifest.json (less the files' hashes)."""
+        judged = self.qrels[self.qrels["score"] > 0]["query_id"].nunique()
+        return {
+            "source": self.origin.source,
+            "revision": self.origin.revision,
+            "licence": self.origin.licence,
+            "split": self.origin.split,
+            "title_policy": "title and text joined by a space, as mteb does",
+            "counts": {
+                "corpus": len(self.corpus),
+                "queries": len(self.queries),
+                "queries_with_positive": int(judged),
+                "qrels": len(self.qrels),
+                "positives": int((self.qrels["score"] > 0).sum()),
+            },
+            "notes": self.origin.notes,
+        }
+
+
+def write_dataset(dataset: RetrievalDataset, directory: Path) -> None:
+    """Write the four files of a dataset; the same dataset gives the same bytes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    hashes = {}
+    for name, schema in SCHEMAS.items():
+        frame: pd.DataFrame = getattr(dataset, name)
+        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+        # Without the pandas metadata, which would tie the bytes to the version of pandas.
+        pq.write_table(table.replace_schema_metadata(None), directory / f"{name}.parquet")
+        hashes[f"{name}.parquet"] = sha256_file(directory / f"{name}.parquet")
+    write_json(directory / "manifest.json", {**dataset.manifest(), "sha256": hashes})
+
+
+def read_dataset(directory: Path) -> RetrievalDataset:
+    """Read what `write_dataset` wrote.
+
+    Raises
+    ------
+    InputError
+        A file is missing, or is not the one that the manifest describes.
+    """
+    manifest_path = directory / "manifest.json"
+    if not manifest_path.is_file():
+        raise InputError(f"{manifest_path}: no such file; run `dvc repro` to make {directory}")
+    manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+    frames = {}
+    for name, schema in SCHEMAS.items():
+        path = directory / f"{name}.parquet"
+        if not path.is_file() or sha256_file(path) != manifest["sha256"][path.name]:
+            raise InputError(
+                f"{path}: missing or not the file that manifest.json describes; "
+                "run `dvc checkout`, or `dvc repro` to make it again"
+            )
+        frames[name] = pq.read_table(path, schema=schema).to_pandas()
+    origin = Origin(
+        source=manifest["source"],
+        revision=manifest["revision"],
+        licence=manifest["licence"],
+        split=manifest["split"],
+        notes=manifest["notes"],
+    )
+    return RetrievalDataset(**frames, origin=origin)
+
+
+def frame(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pd.DataFrame:
+    """Rows as a data frame with a schema's columns and types.
+
+    >>> frame([("q1", "d1", 2)], QRELS)["score"].tolist()
+    [2]
+    """
+    columns = list(zip(*rows, strict=True)) or [[] for _ in schema]
+    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema).to_pandas()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON in one fixed form: two spaces, one final newline, no NaN."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new directory that takes the place of `path` at the end; on failure `path` stays as it was.
+
+    A stage killed half-way leaves its earlier output whole.
+    """
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if path.exists():
+        shutil.rmtree(path)
+    partial.rename(path)
+
+
+def _no_duplicates(ids: pd.Series, row_name: Locate) -> None:
+    _none_of(ids.duplicated(), row_name, lambda r: f"id {ids[r]!r} is there twice; ids are unique")
+    _none_of(ids.str.strip().eq(""), row_name, lambda r: "the id is empty")
+
+
+def _none_of(wrong: pd.Series, row_name: Locate, message: Callable[[int], str]) -> None:
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        more = int(wrong.sum()) - 1
+        raise InputError(f"{row_name(row)}: {message(row)}" + (f" (and {more} more)" if more else ""))
