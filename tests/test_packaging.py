@@ -1,0 +1,69 @@
+"""The lock says exactly what is installed, and matches pyproject.toml."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = sorted((ROOT / "locks").glob("*.txt"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+def requirements(lock: Path) -> list[str]:
+    """Logical lines of a lock: a requirement with its hashes."""
+    lines = [line for line in lock.read_text().splitlines() if not line.lstrip().startswith("#")]
+    return [line for line in "\n".join(lines).replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def locked() -> dict[str, str]:
+    lines = [line for lock in LOCKS for line in requirements(lock)]
+    pairs = [line.split(";")[0].split("--hash")[0].strip().split("==") for line in lines]
+    names = [canonicalize_name(name) for name, _ in pairs]
+    assert len(names) == len(set(names)), "a package is locked twice"
+    return dict(zip(names, (version for _, version in pairs), strict=True))
+
+
+def test_the_lock_has_its_parts():
+    assert [lock.stem for lock in LOCKS] == ["base", "build", "cuda", "test", "torch"]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+def test_every_locked_requirement_is_exact_and_hashed(lock):
+    exact = re.compile(r"[a-z0-9-]+==[\w.]+( ; .+?)?( +--hash=sha256:[0-9a-f]{64})+ *")
+    assert requirements(lock)
+    assert [line for line in requirements(lock) if not exact.fullmatch(line)] == []
+
+
+@pytest.mark.parametrize(
+    "path", [*LOCKS, ROOT / "Makefile", ROOT / "pyproject.toml", *(ROOT / "locks").glob("*.py")]
+)
+def test_nothing_says_where_packages_come_from(path):
+    found = re.findall(r"\bhttps?:|--(?:extra-)?index-url|--find-links", path.read_text())
+    assert found == []
+
+
+def test_torch_is_one_release():
+    assert "torch==2.13.0" in PROJECT["dependencies"]
+    assert locked()["torch"] == "2.13.0"
+
+
+def test_one_faiss():
+    assert "faiss-cpu" in locked()
+    assert "faiss-gpu" not in locked()
+    everywhere = [*PROJECT["dependencies"], *EXTRAS["test"]]
+    assert not [r for r in everywhere if r.startswith("faiss")]
+    assert [[r.split("==")[0] for r in EXTRAS[e]] for e in ("cpu", "gpu")] == [
+        ["faiss-cpu"],
+        ["faiss-gpu"],
+    ]
+
+
+@pytest.mark.parametrize("line", [*PROJECT["dependencies"], *EXTRAS["cpu"], *EXTRAS["test"]])
+def test_locked_versions_are_within_the_declared_ranges(line):
+    requirement = Requirement(line)
+    assert requirement.specifier.contains(locked()[canonicalize_name(requirement.name)])
