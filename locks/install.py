@@ -100,6 +100,9 @@ def main() -> None:
     if all(stamp.exists() and stamp.read_text() == value for stamp, value in stamps.items()):
         return
 
+    # Written again last, so that an interrupted install starts over.
+    for stamp in Path(sys.prefix).glob("installed-*"):
+        stamp.unlink()
     print("Installing the locked packages into .venv: this takes minutes", flush=True)
     for name in ("build", "base"):
         install_lock(name)
@@ -113,7 +116,7 @@ def main() -> None:
     check = pip("check", capture_output=True)
     if check.returncode:
         fail(f"the installed packages do not fit together:\n{check.stdout}")
-    for stamp, value in stamps.items():  # last: an interrupted install starts over
+    for stamp, value in stamps.items():
         stamp.write_text(value)
 
 
