@@ -1,0 +1,247 @@
+"""What the generated collection talks about: concepts, each with several wordings.
+
+One line a concept, its wordings separated by `|`. The wordings of a concept share no word, so
+that whoever matches words alone cannot tell that they mean the same.
+"""
+
+from __future__ import annotations
+
+Concept = tuple[str, ...]
+"""The wordings of one concept; the first one names it."""
+
+
+def concepts(table: str) -> tuple[Concept, ...]:
+    """Read a table of concepts.
+
+    >>> concepts("sofas | couches | settees")
+    (('sofas', 'couches', 'settees'),)
+    """
+    lines = table.strip().splitlines()
+    return tuple(tuple(form.strip() for form in line.split("|")) for line in lines)
+
+
+GROUPS = concepts("""
+among children | for kids | in youngsters
+among seniors | for elderly people | in the over-seventies
+among women | for females | in ladies
+among men | for males | in gentlemen
+among beginners | for novices | in newcomers
+among athletes | for sportspeople | in competitors
+among students | for pupils | in learners
+among workers | for employees | in staff members
+among villagers | for rural residents | in countryside dwellers
+among city dwellers | for urban inhabitants | in townspeople
+among babies | for infants | in newborns
+among teenagers | for adolescents | in youths
+among travellers | for tourists | in holidaymakers
+among drivers | for motorists | in car owners
+among soldiers | for troops | in military personnel
+among smokers | for tobacco users | in cigarette consumers
+among vegetarians | for plant eaters | in meat avoiders
+among farmers | for growers | in agricultural producers
+among immigrants | for foreigners | in recent arrivals
+among prisoners | for inmates | in convicts
+among millionaires | for wealthy families | in rich households
+among jobless people | for the unemployed | in benefit claimants
+among nurses | for ward sisters | in hospital caregivers
+among sailors | for seafarers | in ship crews
+among parents | for mothers and fathers | in child carers
+among managers | for executives | in bosses
+among musicians | for orchestra players | in instrumentalists
+among widows | for bereaved wives | in surviving spouses
+""")
+"""Whom it concerns: shared by both domains."""
+
+GENERAL_ASPECTS = concepts("""
+cost of | expense of | financial burden from
+risk of | danger of | hazard from
+impact of | effect of | influence from
+history of | background of | origins behind
+frequency of | prevalence of | commonness of
+rules on | regulations for | guidelines about
+misconceptions about | false beliefs on | wrong ideas regarding
+growth in | increase in | rise of
+decline in | decrease in | reduction of
+research on | scientific studies of | investigation into
+training about | education on | instruction for
+awareness of | knowledge of | familiarity with
+attitudes to | opinions on | public feeling towards
+forecast for | predictions about | outlook for
+complaints about | grievances over | dissatisfaction with
+support for | assistance with | help against
+campaigns on | publicity around | promotion concerning
+duration of | length of | time span of
+delays with | waiting for | hold-ups over
+warning signs of | early indications of | alarm signals for
+tests for | examination of | checks on
+lawsuits over | litigation on | court cases about
+funding for | subsidies on | grants towards
+controversy over | debate on | disputes about
+myths about | legends of | folklore around
+surveys on | polls about | questionnaires concerning
+statistics on | figures for | numbers about
+bans on | prohibition of | outlawing of
+worry about | anxiety over | fear of
+experts on | specialists in | authorities regarding
+""")
+"""What is asked about it: shared by both domains."""
+
+WEB_ASPECTS = concepts("""
+discounts on | markdowns for | bargain offers of
+reviews of | ratings for | customer verdicts about
+delivery of | shipping for | dispatch of
+warranty on | guarantee for | replacement promise with
+colours of | shades for | hues in
+maintenance of | upkeep for | servicing of
+rental of | hire of | short-term leasing for
+brands of | makes of | labels on
+""")
+"""What is asked about everyday things alone."""
+
+SCIENTIFIC_ASPECTS = concepts("""
+mortality from | death rate of | lethality of
+heredity of | genetics behind | familial transmission of
+biomarkers of | laboratory markers for | serum assays in
+relapse of | recurrence of | reappearance of
+diagnosis of | detection of | identification of
+molecular mechanism of | cellular pathways in | pathogenesis of
+drug therapy for | pharmacological treatment of | medication against
+comorbidity with | concurrent disorders in | accompanying illness in
+""")
+"""What is asked about health conditions alone."""
+
+WEB_SUBJECTS = concepts("""
+cars | automobiles | motor vehicles
+bicycles | bikes | pushbikes
+refrigerators | fridges | iceboxes
+sofas | couches | settees
+cellphones | mobile telephones | handsets
+lawyers | attorneys | solicitors
+loans | bank credit | borrowed money
+houses | homes | dwellings
+apartments | flats | condos
+movies | films | motion pictures
+vacations | holidays | getaways
+airplanes | aircraft | passenger jets
+garbage bins | trash cans | rubbish containers
+grocery stores | food shops | supermarkets
+restaurants | diners | eateries
+lawns | turf | garden grass
+stoves | cookers | kitchen ranges
+candy | sweets | confectionery
+soda | soft drinks | fizzy beverages
+gasoline | petrol | motoring fuel
+trucks | lorries | heavy haulers
+luggage | baggage | suitcases
+pants | trousers | slacks
+sneakers | trainers | running shoes
+sweaters | jumpers | pullovers
+eyeglasses | spectacles | reading lenses
+televisions | tv sets | flat screens
+laptops | notebook computers | portable pcs
+dogs | canines | hounds
+cats | felines | kitties
+weddings | marriage ceremonies | nuptials
+funerals | burials | memorial services
+insurance | coverage policies | indemnity contracts
+carpets | rugs | floor mats
+curtains | drapes | window blinds
+faucets | taps | spigots
+lamps | lights | lanterns
+trains | railways | rail journeys
+buses | coaches | omnibuses
+ships | vessels | ocean liners
+highways | motorways | freeways
+corn | maize | cob kernels
+eggplants | aubergines | purple brinjals
+zucchini | courgettes | green marrows
+cilantro | coriander leaves | chinese parsley
+shrimp | prawns | small crustaceans
+cookies | biscuits | baked snacks
+fries | chips | potato sticks
+paintings | artworks | framed canvases
+poems | verses | rhymes
+newspapers | gazettes | daily press
+tutors | private teachers | coaching instructors
+gifts | presents | wrapped surprises
+mail | post | letters
+passwords | login codes | passphrases
+elevators | lifts | hoists
+diapers | nappies | disposable briefs
+pharmacies | drugstores | dispensing chemists
+blankets | quilts | duvets
+strollers | prams | pushchairs
+flashlights | torches | hand beacons
+soccer matches | football games | league fixtures
+wallets | billfolds | purses
+attics | lofts | roof spaces
+""")
+"""Everyday things and services, the web domain."""
+
+SCIENTIFIC_SUBJECTS = concepts("""
+heart attack | myocardial infarction | coronary occlusion
+stroke | cerebrovascular accident | brain ischemia
+high blood pressure | hypertension | elevated arterial tension
+cancer | malignancy | neoplasia
+kidney failure | renal insufficiency | nephropathy
+liver inflammation | hepatitis | hepatic injury
+high blood sugar | hyperglycemia | diabetes mellitus
+flu | influenza | grippe
+chickenpox | varicella | primary zoster infection
+whooping cough | pertussis | bordetella disease
+lockjaw | tetanus | clostridial spasm
+rabies | hydrophobia | lyssavirus encephalitis
+measles | rubeola | morbillivirus exanthem
+mumps | epidemic parotitis | salivary gland swelling
+nearsightedness | myopia | refractive axial error
+hives | urticaria | nettle rash
+eczema | atopic dermatitis | skin barrier defect
+baldness | alopecia | hair loss
+overweight | obesity | excess adiposity
+anemia | iron deficiency | low hemoglobin
+asthma | bronchospasm | airway hyperresponsiveness
+lung infection | pneumonia | alveolar consolidation
+migraine | hemicrania | severe headache
+seizures | epilepsy | recurrent convulsions
+memory loss | dementia | cognitive impairment
+low mood | depression | melancholia
+sleeplessness | insomnia | nocturnal wakefulness
+joint inflammation | arthritis | synovitis
+gout | uric acid crystals | podagra
+thin bones | osteoporosis | skeletal fragility
+broken bones | fractures | cortical breaks
+blood clots | thrombosis | vascular obstruction
+bleeding | hemorrhage | exsanguination
+fluid swelling | edema | interstitial retention
+itching | pruritus | scratch sensation
+fever | pyrexia | raised temperature
+vomiting | emesis | stomach expulsion
+tooth decay | dental caries | enamel demineralization
+gum disease | periodontitis | gingival destruction
+pinkeye | conjunctivitis | ocular surface redness
+nosebleed | epistaxis | nasal discharge
+heartburn | acid reflux | esophageal irritation
+tiredness | fatigue | chronic exhaustion
+dizziness | vertigo | balance disturbance
+deafness | hearing impairment | auditory deficit
+ringing ears | tinnitus | phantom sound
+stiff neck | torticollis | cervical rigidity
+pink spots | roseola | exanthema subitum
+lazy eye | amblyopia | suppressed vision
+clouded lens | cataract | crystallin opacity
+short stature | dwarfism | growth retardation
+swallowing trouble | dysphagia | deglutition disorder
+shaking palsy | parkinsonism | dopaminergic degeneration
+sunburn | solar erythema | ultraviolet damage
+ringworm | tinea | dermatophyte colonization
+lice | pediculosis | scalp infestation
+mad cow illness | spongiform encephalopathy | prion accumulation
+yellow skin | jaundice | bilirubin excess
+fainting | syncope | transient unconsciousness
+miscarriage | spontaneous abortion | pregnancy termination
+hernia | intestinal protrusion | abdominal wall rupture
+bedwetting | enuresis | nighttime incontinence
+food poisoning | salmonellosis | enteric intoxication
+kidney stones | nephrolithiasis | urinary calculi
+""")
+"""Health conditions, the scientific domain."""
