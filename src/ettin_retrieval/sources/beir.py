@@ -1,0 +1,162 @@
+"""A directory in BEIR layout: corpus.jsonl, queries.jsonl, qrels/{train,dev,test}.tsv."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.records import (
+    CORPUS,
+    QRELS,
+    QUERIES,
+    Origin,
+    RetrievalDataset,
+    frame,
+    sha256_file,
+)
+
+HEADER = ("query-id", "corpus-id", "score")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows of a file with the line that each came from."""
+
+    path: Path
+    rows: list[tuple[Any, ...]]
+    lines: list[int]
+
+    def locate(self, row: int) -> str:
+        return f"{self.path}:{self.lines[row]}" if row < len(self.lines) else str(self.path)
+
+
+def is_collection(directory: Path) -> bool:
+    """Whether a directory has BEIR's corpus file."""
+    return (directory / "corpus.jsonl").is_file()
+
+
+def splits(directory: Path) -> list[str]:
+    """Names of the judgment files of a collection."""
+    return sorted(path.stem for path in (directory / "qrels").glob("*.tsv"))
+
+
+def load(directory: Path, split: str) -> RetrievalDataset:
+    """One split of a BEIR directory: the whole corpus, and the queries judged in the split.
+
+    Raises
+    ------
+    InputError
+        A missing or malformed file: names the file and line, and what is wrong.
+    """
+    corpus = _passages(directory / "corpus.jsonl")
+    queries = _queries(directory / "queries.jsonl")
+    qrels = _qrels(directory / "qrels" / f"{split}.tsv", directory)
+    origin = Origin("beir", _revision(directory, split), "unknown", split)
+    dataset = RetrievalDataset(
+        corpus=frame(corpus.rows, CORPUS),
+        queries=frame(queries.rows, QUERIES),
+        qrels=frame(qrels.rows, QRELS),
+        origin=origin,
+    ).validate(corpus.locate, queries.locate, qrels.locate)
+    judged = set(dataset.qrels["query_id"])
+    return dataset.with_queries([q for q in dataset.queries["id"] if q in judged])
+
+
+def _passages(path: Path) -> _Table:
+    rows, lines = [], []
+    for number, record in _json_lines(path):
+        where = f"{path}:{number}"
+        title = record.get("title") or ""
+        rows.append((_text(record, "_id", where), str(title), _text(record, "text", where)))
+        lines.append(number)
+    return _Table(path, rows, lines)
+
+
+def _queries(path: Path) -> _Table:
+    rows, lines = [], []
+    for number, record in _json_lines(path):
+        where = f"{path}:{number}"
+        rows.append((_text(record, "_id", where), _text(record, "text", where)))
+        lines.append(number)
+    return _Table(path, rows, lines)
+
+
+def _qrels(path: Path, directory: Path) -> _Table:
+    if not path.is_file():
+        there = ", ".join(splits(directory)) or "none"
+        raise InputError(f"{path}: no such file; judgment files here: {there}")
+    rows, lines = [], []
+    for number, line in _lines(path):
+        cells = line.split("\t")
+        if number == 1 and tuple(cells) == HEADER:
+            continue
+        if len(cells) != 3:
+            raise InputError(
+                f"{path}:{number}: {len(cells)} cells instead of 3; write query-id, corpus-id "
+                "and score with a tab between them"
+            )
+        try:
+            score = int(cells[2])
+        except ValueError:
+            raise InputError(
+                f"{path}:{number}: score {cells[2]!r} is not a whole number"
+            ) from None
+        rows.append((cells[0], cells[1], score))
+        lines.append(number)
+    return _Table(path, rows, lines)
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in _lines(path):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{path}:{number}: not valid JSON ({error.msg} at column {error.colno}); each "
+                "line is one JSON object"
+            ) from None
+        if not isinstance(record, dict):
+            raise InputError(f"{path}:{number}: not a JSON object; each line is one")
+        yield number, record
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, numbered from 1.
+
+    Split on newline alone: passages hold U+2028, U+0085 and others that `splitlines` splits on.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                stripped = line.rstrip("\r\n")
+                if stripped:
+                    yield number, stripped
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; a BEIR directory has corpus.jsonl, queries.jsonl and "
+            "qrels/SPLIT.tsv"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 (byte {error.start}); convert the file") from None
+
+
+def _text(record: dict[str, Any], key: str, where: str) -> str:
+    value = record.get(key)
+    if isinstance(value, int) and key == "_id":
+        value = str(value)
+    if not isinstance(value, str):
+        raise InputError(f"{where}: no text {key!r}; an object has _id and text (and title)")
+    return value
+
+
+def _revision(directory: Path, split: str) -> str:
+    """sha256 over the files' own hashes: the same files anywhere have the same revision."""
+    digest = hashlib.sha256()
+    for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"):
+        digest.update(f"{name}\0{sha256_file(directory / name)}\n".encode())
+    return digest.hexdigest()
