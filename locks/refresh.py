@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "locks"
 
 # CPU-only builds are not in the registry, so the resolver cannot list their
-# hashes. These are the project's own builds for Linux x86-64, by Python.
+# hashes. These are torch's own CPU builds for Linux x86-64, by Python: cp311's was
+# computed from the file, the others are as public lock files agree on them.
 CPU_TORCH = {
     "2.13.0": {
         "cp311": "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
