@@ -928,6 +928,7 @@ def populate(hub: LoopbackHub, tasks: Iterable[str] = MTEB_TASKS, rows: int = 24
     commits[TRIPLETS] = hub.add_repo("dataset", TRIPLETS, triplet_files(synthetic_triplets(rows)))
     for seed, task in enumerate(tasks):
         corpus, queries, judged = synthetic_retrieval(6, 10, seed)
-        splits = {"dev" if task == "MSMARCO" else "test": judged}
+        names = ("train", "dev", "test") if task == "MSMARCO" else ("test",)
+        splits = dict.fromkeys(names, judged)
         commits[MTEB_TASKS[task][0]] = hub.add_mteb_task(task, corpus, queries, splits)
     return commits
