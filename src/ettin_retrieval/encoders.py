@@ -106,7 +106,7 @@ def pretrained(entry: Encoder, local_path: str) -> tuple[SentenceTransformer, di
         origin = {"source": "local", "revision": None}
         where = f"local.encoder: {directory}"
     else:
-        commit = hub.resolve_commit(entry.source, entry.revision, "model")
+        commit = hub.resolve_commit(entry.source, entry.revision or "main", "model")
         directory = hub.download_model(entry.source, commit)
         origin = {"source": entry.source, "revision": commit}
         where = f"encoder {entry.source} at {commit}"

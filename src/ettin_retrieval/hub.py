@@ -50,12 +50,23 @@ def resolve_commit(repo_id: str, revision: str, kind: Literal["model", "dataset"
         reason = "HF_HUB_OFFLINE is set"
     cached = _cached_commit(repo_id, revision, kind)
     if cached:
+        _go_offline()
         return cached
     raise InputError(
         f"hub {kind} {repo_id}: cannot reach {endpoint()} ({reason}) and it is not in the local "
         "cache; set HF_ENDPOINT to a mirror, or HF_HOME to a cache that has it, or use your own "
         "files (-S model=local -S local.encoder=DIR -S local.train=DIR -S local.benchmark=DIR)"
     )
+
+
+def _go_offline() -> None:
+    """Read the cache alone from here on: each library waits 20 s and more for a silent hub."""
+    import datasets
+    import huggingface_hub
+
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    huggingface_hub.constants.HF_HUB_OFFLINE = True
+    datasets.config.HF_HUB_OFFLINE = True
 
 
 def download_model(repo_id: str, commit: str) -> Path:
@@ -77,8 +88,16 @@ def download_model(repo_id: str, commit: str) -> Path:
                 ignore_patterns=["onnx/*", "openvino/*"],
             )
         )
-    except OSError as error:
+    except transport_errors() as error:
         raise broken_off("model", repo_id, error) from None
+
+
+def transport_errors() -> tuple[type[Exception], ...]:
+    """What the libraries raise when the hub fails in the middle of a download."""
+    import httpx2  # huggingface_hub's transport
+    import huggingface_hub.errors
+
+    return (OSError, huggingface_hub.errors.HfHubHTTPError, httpx2.TransportError)
 
 
 def broken_off(kind: str, repo_id: str, error: Exception) -> InputError:
@@ -121,5 +140,5 @@ def load_split(repo_id: str, config: str, split: str, commit: str) -> Any:
         return load_dataset(repo_id, config, split=split, revision=commit)
     except ValueError as error:
         raise InputError(f"hub dataset {repo_id} at {commit}: {error}") from None
-    except OSError as error:
+    except transport_errors() as error:
         raise broken_off("dataset", repo_id, error) from None

@@ -68,13 +68,16 @@ class Shape(Section):
 class Encoder(Section):
     """One entry of `encoders`: where the encoder comes from and how it is used and tuned.
 
+    Every key is required: DVC tracks the selected entry's keys one by one.
+
     Attributes
     ----------
     source
         `embedded` (random weights of the given `shape`, tokenizer of the embedded collection),
         `local` (the directory `local.encoder`) or a hub id such as `jhu-clsp/ettin-encoder-1b`.
     revision
-        Branch, tag or commit of a hub id; the resolved commit is recorded with the checkpoint.
+        Branch, tag or commit of a hub id (null for the others); the commit that it named is
+        recorded with the checkpoint.
     track
         Which data it is trained and evaluated on unless `data` says otherwise: `embedded`
         (synthetic, offline), `paper` (MS MARCO and MTEB) or `local` (a BEIR directory).
@@ -86,19 +89,21 @@ class Encoder(Section):
     """
 
     source: str
-    revision: str = "main"
+    revision: str | None
     track: Track
-    pooling: Literal["auto", "mean", "cls", "max"] = "auto"
-    normalize: bool | Literal["auto"] = "auto"
-    max_query_length: Positive | Literal["auto"] = "auto"
-    max_passage_length: Positive | Literal["auto"] = "auto"
+    pooling: Literal["auto", "mean", "cls", "max"]
+    normalize: bool | Literal["auto"]
+    max_query_length: Positive | Literal["auto"]
+    max_passage_length: Positive | Literal["auto"]
     learning_rate: Rate
     batch_size: Positive
     epochs: Positive
-    shape: Shape | None = None
+    shape: Shape | None
 
     @model_validator(mode="after")
-    def _shape_belongs_to_embedded(self) -> Encoder:
+    def _source_has_what_it_needs(self) -> Encoder:
+        if self.revision is None and self.source not in {"embedded", "local"}:
+            raise ValueError("revision of a hub id must be a branch, tag or commit, such as main")
         if (self.source == "embedded") != (self.shape is not None):
             raise ValueError("shape is given if, and only if, source is embedded")
         return self
@@ -139,7 +144,9 @@ class Data(Section):
         Take this many training queries (the first ones of a seeded shuffle); null takes all.
     dev_queries
         How many queries the development set has; held out of the training queries where the
-        source has no development split of its own.
+        source has no development split of its own (a tenth of them, if that is fewer).
+    dev_passages
+        How many passages the development corpus has; all that are judged, the rest at random.
     """
 
     train: Literal["auto"] | TrainSource = "auto"
@@ -148,6 +155,7 @@ class Data(Section):
     rows_without_positive: Literal["auto", "error", "skip"] = "auto"
     max_train_queries: Positive | None = None
     dev_queries: Positive = 500
+    dev_passages: Positive = 2000
 
 
 class Finetuning(Section):

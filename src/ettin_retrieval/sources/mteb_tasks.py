@@ -62,13 +62,15 @@ def _read(task: Any, split: str) -> RetrievalDataset:
     task = task.filter_eval_splits([split]) if hasattr(task, "filter_eval_splits") else task
     try:
         task.load_data()
-    except (OSError, ValueError) as error:
+    except (*hub.transport_errors(), ValueError) as error:
         raise hub.broken_off("dataset", dataset["path"], error) from None
     data = task.dataset["default"][split]
     corpus: pd.DataFrame = data["corpus"].to_pandas()
     if "title" not in corpus:
         corpus["title"] = ""
-    judgments = [(q, d, int(s)) for q, ds in data["relevant_docs"].items() for d, s in ds.items()]
+    relevant = data["relevant_docs"]
+    # Sorted: mteb's own order differs from run to run.
+    judgments = [(q, d, int(relevant[q][d])) for q in sorted(relevant) for d in sorted(relevant[q])]
     task.unload_data()
     return RetrievalDataset(
         corpus=corpus.fillna("")[CORPUS.names].reset_index(drop=True),

@@ -1,12 +1,12 @@
 """The embedded collection: a small generated world in which retrieval can be learnt.
 
-A fact is an aspect of a subject for a group of people: *cost of* + *sofas* + *among students*.
+A fact is an aspect of a subject for a place of people: *cost of* + *sofas* + *among students*.
 Each of the three has several wordings that share no word. A query words its fact in one way and
 the relevant passage mostly in others, while its distractors repeat the query's own words but
 change one of the three. So whoever matches words, as an untrained encoder does, finds the
 distractors; an encoder has to learn which wordings mean the same, and that all three count.
 
-Two domains share aspects and groups, so that what is learnt in one helps in the other, but each
+Two domains share aspects and places, so that what is learnt in one helps in the other, but each
 has its own subjects and some aspects of its own, so that training in the domain helps more.
 
 >>> sorted(benchmark())
@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from ettin_retrieval.records import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
 from ettin_retrieval.sources.synthetic_concepts import (
     GENERAL_ASPECTS,
-    GROUPS,
+    PLACES,
     SCIENTIFIC_ASPECTS,
     SCIENTIFIC_SUBJECTS,
     WEB_ASPECTS,
@@ -70,7 +70,7 @@ TASKS = {
         ),
         Task(
             "TinyDBPedia", "web", "test", True,
-            "Keywords. 2: the same aspect, subject and group; 1: another group.", 60,
+            "Keywords. 2: the same aspect, subject and place; 1: another place.", 60,
         ),
         Task(
             "TinySciFact", "scientific", "test", False,
@@ -78,18 +78,18 @@ TASKS = {
         ),
         Task(
             "TinyNFCorpus", "scientific", "test", True,
-            "Short topics without a group. 2: abstracts on the topic; 1: it is mentioned.", 60,
+            "Short topics without a place. 2: abstracts on the topic; 1: it is mentioned.", 60,
         ),
     )
 }  # fmt: skip
 
 
 class Fact(NamedTuple):
-    """An aspect of a subject for a group, as positions in the tables of concepts."""
+    """An aspect of a subject for a place, as positions in the tables of concepts."""
 
     aspect: int
     subject: int
-    group: int
+    place: int
 
 
 class Wording(NamedTuple):
@@ -97,7 +97,6 @@ class Wording(NamedTuple):
 
     aspect: int
     subject: int
-    group: int
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ class Draw:
 class Domain:
     """The tables and templates of a domain.
 
-    In a template `{a}`, `{s}`, `{g}` stand for aspect, subject and group, `{n}` for a number and
+    In a template `{a}`, `{s}`, `{p}` stand for aspect, subject and place, `{n}` for a number and
     `{y}` for a year; `{o}` for a subject that the passage is not about.
     """
 
@@ -163,26 +162,26 @@ class Domain:
         return {
             "a": self.aspects[fact.aspect][wording.aspect],
             "s": self.subjects[fact.subject][wording.subject],
-            "g": GROUPS[fact.group][wording.group],
+            "p": PLACES[fact.place],
         }
 
 
 QUESTIONS = (
-    ("what is the {a} {s} {g}", "description"),
-    ("{a} {s} {g}", "description"),
-    ("what do we know about the {a} {s} {g}", "description"),
-    ("how many percent is the {a} {s} {g}", "numeric"),
-    ("{g} what is the {a} {s}", "numeric"),
-    ("is there any news on the {a} {s} {g}", "description"),
+    ("what is the {a} {s} in {p}", "description"),
+    ("{a} {s} in {p}", "description"),
+    ("what do we know about the {a} {s} in {p}", "description"),
+    ("how many percent is the {a} {s} in {p}", "numeric"),
+    ("in {p} what is the {a} {s}", "numeric"),
+    ("is there any news on the {a} {s} in {p}", "description"),
 )
 """Templates of the training questions, each with its MS MARCO query type."""
 
 CLAIMS = (
-    "the {a} {s} {g} changed over the study period",
-    "{g} the {a} {s} depends on income",
-    "there is evidence on the {a} {s} {g}",
+    "the {a} {s} in {p} changed over the study period",
+    "in {p} the {a} {s} depends on income",
+    "there is evidence on the {a} {s} in {p}",
 )
-KEYWORDS = ("{a} {s} {g}", "{s} {g} {a}")
+KEYWORDS = ("{a} {s} in {p}", "{p} {a} {s}")
 TOPICS = ("{a} {s}", "about the {a} {s}")
 
 WEB = Domain(
@@ -190,23 +189,23 @@ WEB = Domain(
     aspects=GENERAL_ASPECTS + WEB_ASPECTS,
     subjects=WEB_SUBJECTS,
     openings=(
-        "The {a} {s} {g} came to {n} points on the {y} index.",
-        "In {y} the {a} {s} {g} changed by about {n} percent.",
-        "This page sums up the {a} {s} {g}, last put at {n} percent in {y}.",
-        "Readers often ask about the {a} {s} {g}; our {y} figure was {n} percent.",
-        "According to a {y} report, the {a} {s} {g} stood at {n} percent.",
+        "The {a} {s} in {p} came to {n} points on the {y} index.",
+        "In {y} the {a} {s} in {p} changed by about {n} percent.",
+        "This page sums up the {a} {s} in {p}, last put at {n} percent in {y}.",
+        "Readers often ask about the {a} {s} in {p}; our {y} figure was {n} percent.",
+        "According to a {y} report, the {a} {s} in {p} stood at {n} percent.",
     ),
     fillers=(
-        "The editors update this guide every spring, so check back soon.",
-        "Prices and conditions vary by region, and you should call ahead.",
-        "Scroll down to see the full table and the answers of other visitors.",
-        "The numbers come from public records and were rounded.",
-        "Local offices can tell you more, and most of them are open on weekdays.",
-        "It is worth reading the small print before you decide.",
-        "Some people see it differently, which is fine.",
-        "Share this page with a friend if it was useful.",
-        "A short video below shows the main points step by step.",
-        "Last year the picture was much the same, with small changes.",
+        "The guide is updated every spring.",
+        "Conditions vary by region, so call ahead.",
+        "Scroll down for the full table.",
+        "The numbers were rounded.",
+        "Local offices can tell you more.",
+        "Read the small print before you decide.",
+        "Some people see it differently.",
+        "Share this page with a friend.",
+        "A short video shows the main points.",
+        "The picture was much the same last year.",
     ),
     asides=(
         "For {o} please see our other article.",
@@ -221,22 +220,22 @@ SCIENTIFIC = Domain(
     aspects=GENERAL_ASPECTS + SCIENTIFIC_ASPECTS,
     subjects=SCIENTIFIC_SUBJECTS,
     openings=(
-        "We examined the {a} {s} {g} in a cohort of {n} participants from {y} onwards.",
-        "The {a} {s} {g} was assessed at {n} sites in {y}.",
-        "This analysis of {n} hospitals describes the {a} {s} {g} since {y}.",
-        "Objective: to quantify the {a} {s} {g}, using {y} registry data from {n} centres.",
-        "Our {y} trial with {n} volunteers addressed the {a} {s} {g}.",
+        "We examined the {a} {s} in {p} in a cohort of {n} participants from {y} onwards.",
+        "The {a} {s} in {p} was assessed at {n} sites in {y}.",
+        "This analysis of {n} hospitals describes the {a} {s} in {p} since {y}.",
+        "Objective: to quantify the {a} {s} in {p}, using {y} registry data from {n} centres.",
+        "Our {y} trial with {n} volunteers addressed the {a} {s} in {p}.",
     ),
     fillers=(
-        "Outcomes were adjusted for confounders and compared between arms.",
-        "Confidence intervals were wide and the follow-up was short.",
-        "The findings were robust to sensitivity analyses.",
+        "Outcomes were adjusted for confounders.",
+        "Confidence intervals were wide.",
+        "The findings were robust.",
         "Samples were processed blind to allocation.",
-        "Further work in larger populations seems warranted.",
-        "The protocol was registered in advance and approved by the ethics board.",
+        "Larger trials seem warranted.",
+        "The protocol was registered in advance.",
         "Multivariate models confirmed the association.",
-        "No significant interaction was observed between subgroups.",
-        "Missing values were imputed and outliers were kept.",
+        "No interaction was observed between subplaces.",
+        "Missing values were imputed.",
         "Results agreed with an earlier meta-analysis.",
     ),
     asides=(
@@ -255,14 +254,14 @@ SCIENTIFIC = Domain(
 
 DOMAINS: dict[DomainName, Domain] = {"web": WEB, "scientific": SCIENTIFIC}
 FORMS = 3
-MENTIONS = "A closing section turns to the {a} {s} {g}."
+MENTIONS = "A closing section turns to the {a} {s} in {p}."
 RESIDUES: dict[Part, tuple[int, ...]] = {"benchmark": (0,), "dev": (1,), "train": (2, 3, 4)}
 """Which facts each part asks for, so that no fact is asked for in two of them."""
 
 
 def residue(fact: Fact) -> int:
     """A number below 8 that depends on all three concepts alike."""
-    return (3 * fact.aspect + 5 * fact.subject + 7 * fact.group) % 8
+    return (3 * fact.aspect + 5 * fact.subject + 7 * fact.place) % 8
 
 
 def training_rows(domain: DomainName = "web") -> dict[str, list[Row]]:
@@ -344,7 +343,8 @@ def _task(task: Task) -> RetrievalDataset:
         query, wording = _ask(domain, fact, templates, draw)
         queries.append((query, fact))
         passages += _answers(task, fact, wording, draw)
-        passages += _distractors(domain, fact, wording, tuple(range(8)), draw)
+        slots = ("aspect", "aspect", "subject") + (("place",) if not task.graded else ())
+        passages += _distractors(domain, fact, wording, tuple(range(8)), draw, slots)
     passages = draw.several(passages, len(passages))
     return _dataset(task, queries, passages)
 
@@ -353,10 +353,10 @@ def _answers(task: Task, fact: Fact, wording: Wording, draw: Draw) -> list[Passa
     """What a task has on a query, from one passage to many of both grades."""
     domain = DOMAINS[task.domain]
     if task.name == "TinyDBPedia":
-        others = [_with_other(domain, fact, "group", draw) for _ in range(3)]
+        others = [_with_other(domain, fact, "place", draw) for _ in range(3)]
         return [_relevant(domain, f, wording, draw) for f in [fact, fact, *others]]
     if task.name == "TinyNFCorpus":
-        others = [_with_other(domain, fact, "group", draw) for _ in range(4)]
+        others = [_with_other(domain, fact, "place", draw) for _ in range(4)]
         mentions = [
             _relevant(domain, _random_fact(domain, draw), wording, draw, mentions=fact)
             for _ in range(3)
@@ -407,7 +407,7 @@ def _random_fact(domain: Domain, draw: Draw) -> Fact:
     aspects, general = len(domain.aspects), len(GENERAL_ASPECTS)
     own = draw.chance(0.3)
     aspect = general + draw.below(aspects - general) if own else draw.below(general)
-    return Fact(aspect, draw.below(len(domain.subjects)), draw.below(len(GROUPS)))
+    return Fact(aspect, draw.below(len(domain.subjects)), draw.below(len(PLACES)))
 
 
 def _facts(domain: Domain, part: Part, count: int, draw: Draw) -> list[Fact]:
@@ -424,7 +424,7 @@ def _with_other(
     domain: Domain, fact: Fact, slot: str, draw: Draw, residues: tuple[int, ...] = tuple(range(8))
 ) -> Fact:
     """The fact with one of its three concepts changed."""
-    sizes = {"aspect": domain.aspects, "subject": domain.subjects, "group": GROUPS}
+    sizes = {"aspect": domain.aspects, "subject": domain.subjects, "place": PLACES}
     while True:
         changed = fact._replace(**{slot: draw.other(len(sizes[slot]), getattr(fact, slot))})
         if residue(changed) in residues:
@@ -434,7 +434,7 @@ def _with_other(
 def _ask(
     domain: Domain, fact: Fact, templates: Sequence[str], draw: Draw
 ) -> tuple[str, Wording]:
-    wording = Wording(draw.below(FORMS), draw.below(FORMS), draw.below(FORMS))
+    wording = Wording(draw.below(FORMS), draw.below(FORMS))
     return draw.one(templates).format(**domain.words(fact, wording)), wording
 
 
@@ -442,19 +442,19 @@ def _relevant(
     domain: Domain, fact: Fact, asked: Wording, draw: Draw, mentions: Fact | None = None
 ) -> Passage:
     """A passage on a fact that shares with the query the wording of one concept at most."""
-    same = draw.below(3) if draw.chance(0.5) else None
-    wording = Wording(*(f if i == same else draw.other(FORMS, f) for i, f in enumerate(asked)))
+    subject = asked.subject if draw.chance(0.4) else draw.other(FORMS, asked.subject)
+    wording = Wording(draw.other(FORMS, asked.aspect), subject)
     return _passage(domain, fact, wording, draw, mentions=mentions)
 
 
 def _distractors(
-    domain: Domain, fact: Fact, asked: Wording, residues: tuple[int, ...], draw: Draw
+    domain: Domain, fact: Fact, asked: Wording, residues: tuple[int, ...], draw: Draw, slots=("aspect", "aspect", "subject", "place")
 ) -> list[Passage]:
     """Passages in the query's own words, each with one of the three concepts changed."""
     passages = []
-    for slot in Fact._fields:
+    for slot in slots:
         changed = _with_other(domain, fact, slot, draw, residues)
-        wording = asked._replace(**{slot: draw.below(FORMS)})
+        wording = asked if slot == "place" else asked._replace(**{slot: draw.below(FORMS)})
         # The query's subject is named after all, only not as what the passage is about.
         named = domain.subjects[fact.subject][asked.subject] if slot == "subject" else None
         passages.append(_passage(domain, changed, wording, draw, aside=named))
@@ -478,7 +478,7 @@ def _passage(
     if aside is not None:
         sentences.append(draw.one(domain.asides).format(o=aside))
     if mentions is not None:
-        any_wording = Wording(draw.below(FORMS), draw.below(FORMS), draw.below(FORMS))
+        any_wording = Wording(draw.below(FORMS), draw.below(FORMS))
         sentences.append(MENTIONS.format(**domain.words(mentions, any_wording)))
     return Passage(
         title=draw.one(domain.titles),

@@ -20,37 +20,24 @@ def concepts(table: str) -> tuple[Concept, ...]:
     return tuple(tuple(form.strip() for form in line.split("|")) for line in lines)
 
 
-GROUPS = concepts("""
-among children | for kids | in youngsters
-among seniors | for elderly people | in the over-seventies
-among women | for females | in ladies
-among men | for males | in gentlemen
-among beginners | for novices | in newcomers
-among athletes | for sportspeople | in competitors
-among students | for pupils | in learners
-among workers | for employees | in staff members
-among villagers | for rural residents | in countryside dwellers
-among city dwellers | for urban inhabitants | in townspeople
-among babies | for infants | in newborns
-among teenagers | for adolescents | in youths
-among travellers | for tourists | in holidaymakers
-among drivers | for motorists | in car owners
-among soldiers | for troops | in military personnel
-among smokers | for tobacco users | in cigarette consumers
-among vegetarians | for plant eaters | in meat avoiders
-among farmers | for growers | in agricultural producers
-among immigrants | for foreigners | in recent arrivals
-among prisoners | for inmates | in convicts
-among millionaires | for wealthy families | in rich households
-among jobless people | for the unemployed | in benefit claimants
-among nurses | for ward sisters | in hospital caregivers
-among sailors | for seafarers | in ship crews
-among parents | for mothers and fathers | in child carers
-among managers | for executives | in bosses
-among musicians | for orchestra players | in instrumentalists
-among widows | for bereaved wives | in surviving spouses
-""")
-"""Whom it concerns: shared by both domains."""
+PLACES = tuple(
+    """
+Afghanistan Albania Algeria Angola Argentina Armenia Australia Austria Azerbaijan Bahrain
+Bangladesh Barbados Belarus Belgium Belize Benin Bhutan Bolivia Bosnia Botswana Brazil Brunei
+Bulgaria Burundi Cambodia Cameroon Canada Chad Chile China Colombia Croatia Cuba Cyprus Denmark
+Djibouti Dominica Ecuador Egypt England Eritrea Estonia Eswatini Ethiopia Fiji Finland France Gabon
+Gambia Georgia Germany Ghana Greece Greenland Grenada Guatemala Guinea Guyana Haiti Honduras Hungary
+Iceland India Indonesia Iran Iraq Ireland Israel Italy Jamaica Japan Jordan Kazakhstan Kenya
+Kosovo Kuwait Kyrgyzstan Laos Latvia Lebanon Lesotho Liberia Libya Lithuania Luxembourg Madagascar
+Malawi Malaysia Maldives Mali Malta Mauritania Mauritius Mexico Moldova Monaco Mongolia Montenegro
+Morocco Mozambique Namibia Nepal Netherlands Nicaragua Niger Nigeria Norway Oman Pakistan Palau
+Panama Paraguay Peru Philippines Poland Portugal Qatar Romania Russia Rwanda Samoa Scotland Senegal
+Serbia Singapore Slovakia Slovenia Somalia Spain Sudan Suriname Sweden Switzerland Syria Taiwan
+Tajikistan Tanzania Thailand Tibet Togo Tonga Tunisia Turkey Turkmenistan Tuvalu Uganda Ukraine
+Uruguay Uzbekistan Vanuatu Venezuela Vietnam Wales Yemen Zambia Zimbabwe
+""".split()
+)
+"""Where: shared by both domains, and the only thing that has one wording."""
 
 GENERAL_ASPECTS = concepts("""
 cost of | expense of | financial burden from

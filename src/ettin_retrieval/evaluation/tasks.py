@@ -1,0 +1,104 @@
+"""MTEB task objects over RetrievalDatasets on disk: official classes, metrics and names.
+
+A name that mteb knows gets mteb's own class; any other collection gets a retrieval task of its
+own. In both cases the data comes from the local directory, and per-query scores are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import mteb
+import pandas as pd
+from datasets import Dataset
+from mteb._evaluators.retrieval_metrics import mrr
+from mteb.abstasks.retrieval import AbsTaskRetrieval
+from mteb.abstasks.task_metadata import TaskMetadata
+
+from ettin_retrieval.records import RetrievalDataset
+
+logger = logging.getLogger(__name__)
+
+METRICS = ("ndcg_at_10", "mrr_at_10", "recall_at_100", "map_at_100")
+"""The metrics that are kept per query; the names are mteb's."""
+
+
+def task_for(name: str, dataset: RetrievalDataset) -> Any:
+    """A loaded mteb task that scores the split its dataset holds.
+
+    The task has an attribute `per_query`, a data frame of query_id and `METRICS`, and an
+    attribute `run`, {query id: {passage id: score}}, once it was evaluated.
+    """
+    cls = _official_class(name) or _class_of_own(name, dataset)
+    task = type(cls.__name__, (_KeepsPerQuery, cls), {"__module__": cls.__module__})()
+    split = dataset.origin.split
+    task.filter_eval_splits([split])
+    task.dataset = {
+        "default": {
+            split: {
+                "corpus": Dataset.from_pandas(dataset.corpus, preserve_index=False),
+                "queries": Dataset.from_pandas(dataset.queries, preserve_index=False),
+                "relevant_docs": dataset.judgments(),
+                "top_ranked": None,
+            }
+        }
+    }
+    task.data_loaded = True
+    return task
+
+
+class _KeepsPerQuery(AbsTaskRetrieval):
+    """Keeps what mteb averages away."""
+
+    per_query: pd.DataFrame
+    run: dict[str, dict[str, float]]
+
+    def task_specific_scores(
+        self,
+        scores: dict[str, dict[str, float]],
+        qrels: dict[str, dict[str, int]],
+        results: dict[str, dict[str, float]],
+        hf_split: str,
+        hf_subset: str,
+    ) -> dict[str, float]:
+        ids = list(results)
+        reciprocal_ranks = mrr(qrels, results, [10])["MRR@10"]
+        self.per_query = pd.DataFrame(
+            {
+                "query_id": ids,
+                "ndcg_at_10": [scores[q]["ndcg_cut_10"] for q in ids],
+                "mrr_at_10": reciprocal_ranks,
+                "recall_at_100": [scores[q]["recall_100"] for q in ids],
+                "map_at_100": [scores[q]["map_cut_100"] for q in ids],
+            }
+        ).sort_values("query_id", ignore_index=True)
+        self.run = results
+        specific: dict[str, float] = super().task_specific_scores(
+            scores, qrels, results, hf_split=hf_split, hf_subset=hf_subset
+        )
+        return specific
+
+
+def _official_class(name: str) -> type[AbsTaskRetrieval] | None:
+    try:
+        return type(mteb.get_task(name))
+    except KeyError:
+        return None
+
+
+def _class_of_own(name: str, dataset: RetrievalDataset) -> type[AbsTaskRetrieval]:
+    """A task class for a collection that mteb does not know."""
+    metadata = TaskMetadata(
+        name=name,
+        description=f"Retrieval over the collection {name}",
+        dataset={"path": dataset.origin.source, "revision": dataset.origin.revision},
+        type="Retrieval",
+        category="t2t",
+        modalities=["text"],
+        eval_splits=[dataset.origin.split],
+        eval_langs=["eng-Latn"],
+        main_score="ndcg_at_10",
+    )
+    namespace = {"metadata": metadata, "__module__": __name__}
+    return type(name.replace("-", "_"), (AbsTaskRetrieval,), namespace)

@@ -1,0 +1,124 @@
+"""The results ledger: one small JSON, and per-query scores, per model, checkpoint and seed.
+
+    results/MODEL/CHECKPOINT-seedSEED.json              scores, tasks, provenance
+    results/MODEL/CHECKPOINT-seedSEED.queries.parquet   task, query_id, ndcg_at_10, mrr_at_10
+
+Tables, plots and verdicts are made from the ledger alone. Scores are fractions.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.records import write_json
+
+AVERAGE = "mteb_avg_ndcg_at_10"
+"""Flat key of the mean nDCG@10; there only when every task of the benchmark was scored."""
+
+QUERIES = pa.schema(
+    [
+        ("task", pa.string()),
+        ("query_id", pa.string()),
+        ("ndcg_at_10", pa.float64()),
+        ("mrr_at_10", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the ledger.
+
+    Attributes
+    ----------
+    model, checkpoint, seed
+        The key: `150m`, `base` or `finetuned`, 42.
+    scores
+        Flat metrics: `SciFact.ndcg_at_10`, ..., and `AVERAGE` where no task is missing.
+    tasks
+        Task name to its split, number of queries, data source and revision.
+    provenance
+        Commit, dirty flag, hash of dvc.lock, checkpoint record, training data, settings,
+        library versions, hardware, precision and duration.
+    """
+
+    model: str
+    checkpoint: str
+    seed: int
+    scores: dict[str, float]
+    tasks: dict[str, dict[str, Any]]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """model, checkpoint, seed"""
+        return (self.model, self.checkpoint, self.seed)
+
+    @property
+    def name(self) -> str:
+        """Path below the ledger's directory, without suffix."""
+        return f"{self.model}/{self.checkpoint}-seed{self.seed}"
+
+
+def read_entry(path: Path) -> Entry:
+    """Read one JSON of the ledger.
+
+    Raises
+    ------
+    InputError
+        The file is not a ledger entry, or its name is not that of its key.
+    """
+    try:
+        entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise InputError(f"{path}: not a ledger entry ({error}); restore it with git") from None
+    if f"{path.parent.name}/{path.stem}" != entry.name:
+        raise InputError(f"{path}: holds {entry.name}; a file is named after its key")
+    return entry
+
+
+def read_ledger(directory: Path) -> list[Entry]:
+    """All entries, in order of model, checkpoint and seed."""
+    entries = [read_entry(path) for path in directory.glob("*/*.json")]
+    return sorted(entries, key=lambda entry: entry.key)
+
+
+def read_queries(directory: Path, entry: Entry) -> pd.DataFrame:
+    """Per-query scores of an entry: columns task, query_id, ndcg_at_10, mrr_at_10."""
+    path = directory / f"{entry.name}.queries.parquet"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; it belongs to {entry.name}.json")
+    return pq.read_table(path, schema=QUERIES).to_pandas()
+
+
+def write_entry(directory: Path, entry: Entry, queries: pd.DataFrame) -> bool:
+    """Write an entry and its per-query scores, unless the ledger has the same numbers already.
+
+    An entry with the same scores is left as it is, so that its provenance goes on telling who
+    measured it first, and repeating a run changes no byte.
+
+    Returns
+    -------
+    Whether anything was written.
+    """
+    path = directory / f"{entry.name}.json"
+    table = pa.Table.from_pandas(queries[QUERIES.names], schema=QUERIES, preserve_index=False)
+    table = table.replace_schema_metadata(None)
+    queries_path = directory / f"{entry.name}.queries.parquet"
+    if path.is_file() and queries_path.is_file():
+        old = read_entry(path)
+        if old.scores == entry.scores and old.tasks == entry.tasks and (
+            pq.read_table(queries_path).equals(table)
+        ):
+            return False
+    write_json(path, asdict(entry))
+    pq.write_table(table, queries_path)
+    return True

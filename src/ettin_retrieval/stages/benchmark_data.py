@@ -1,0 +1,91 @@
+"""Stage benchmark_data: the configured tasks become RetrievalDatasets, one directory a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.params import Settings
+from ettin_retrieval.records import RetrievalDataset, replacing, write_dataset
+from ettin_retrieval.stages import Paths, run_stage
+
+
+def load_tasks(settings: Settings, beir_directory: Path) -> Iterable[tuple[str, RetrievalDataset]]:
+    """Name and data of each task, one at a time.
+
+    Raises
+    ------
+    InputError
+        A task that the source does not have.
+    """
+    source, wanted = settings.benchmark_source, settings.evaluation.tasks
+    if source == "mteb":
+        from ettin_retrieval.sources import mteb_tasks
+
+        return mteb_tasks.load(mteb_tasks.GUIDE_TASKS if wanted == "auto" else wanted)
+    if source == "synthetic":
+        from ettin_retrieval.sources import synthetic
+
+        tasks = synthetic.benchmark()
+        names = _selected(sorted(tasks), wanted, "the synthetic benchmark")
+        return [(name, tasks[name]) for name in names]
+    return _beir_tasks(beir_directory, wanted)
+
+
+def _beir_tasks(
+    directory: Path, wanted: list[str] | str
+) -> Iterable[tuple[str, RetrievalDataset]]:
+    """The test judgments of a BEIR directory, or of each BEIR directory in a directory."""
+    from ettin_retrieval.sources import beir
+
+    if beir.is_collection(directory):
+        found = {_task_name(directory): directory}
+    else:
+        found = {_task_name(p): p for p in sorted(directory.iterdir()) if beir.is_collection(p)}
+    if not found:
+        raise InputError(
+            f"local.benchmark: {directory}: no corpus.jsonl in it or in a directory in it; name "
+            "a BEIR directory"
+        )
+    names = _selected(sorted(found), wanted, str(directory))
+    return [(name, beir.load(found[name], "test")) for name in names]
+
+
+def _task_name(directory: Path) -> str:
+    """mteb's spelling of the collections it knows, so that the official task is used.
+
+    >>> _task_name(Path("data/beir/scifact")), _task_name(Path("contracts"))
+    ('SciFact', 'contracts')
+    """
+    from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS
+
+    name = directory.resolve().name
+    known = {task.lower(): task for task in GUIDE_TASKS}
+    return known.get(name.lower().replace("-", "").replace("_", ""), name)
+
+
+def _selected(there: list[str], wanted: list[str] | str, where: str) -> list[str]:
+    if wanted == "auto":
+        return there
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise InputError(
+            f"params.yaml: evaluation.tasks: {missing[0]!r} is not in {where}; "
+            f"there are {', '.join(there)}"
+        )
+    return sorted(wanted)
+
+
+def body(settings: Settings, paths: Paths) -> str:
+    """Write one directory a task below the output directory."""
+    told = []
+    with replacing(paths["benchmark"]) as directory:
+        for name, dataset in load_tasks(settings, paths["local"]):
+            write_dataset(dataset.validate(), directory / name)
+            told.append(f"{name}: {len(dataset.queries):,} queries over {len(dataset.corpus):,}")
+    return ", ".join(told)
+
+
+if __name__ == "__main__":
+    run_stage("benchmark_data", body, reads=["local"], writes=["benchmark"])

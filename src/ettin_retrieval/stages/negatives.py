@@ -1,0 +1,28 @@
+"""Stage negatives: negatives for every training pair, mined by the base encoder."""
+
+from __future__ import annotations
+
+from ettin_retrieval.params import Settings
+from ettin_retrieval.records import read_dataset, replacing
+from ettin_retrieval.stages import Paths, run_stage
+
+
+def body(settings: Settings, paths: Paths) -> str:
+    """Write negatives.parquet and report.json."""
+    from ettin_retrieval.encoders import load_checkpoint
+    from ettin_retrieval.negatives import mine, write_negatives
+
+    train = read_dataset(paths["training"] / "train")
+    needed = settings.negatives.sampling != "random" and settings.negatives.per_query > 0
+    model = load_checkpoint(paths["encoder"]) if needed else None
+    pairs, report = mine(train, model, settings)
+    with replacing(paths["negatives"]) as directory:
+        write_negatives(pairs, report, directory)
+    return (
+        f"{settings.negatives.per_query} {settings.negatives.sampling} negatives for "
+        f"{report.pairs:,} pairs, {report.filled_at_random:,} of them filled at random"
+    )
+
+
+if __name__ == "__main__":
+    run_stage("negatives", body, reads=["training", "encoder"], writes=["negatives"])

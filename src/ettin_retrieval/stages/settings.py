@@ -1,0 +1,24 @@
+"""Stage settings: params.yaml checked as a whole, and what its `auto` values stand for."""
+
+from __future__ import annotations
+
+from ettin_retrieval.params import Settings
+from ettin_retrieval.records import write_json
+from ettin_retrieval.stages import Paths, run_stage
+
+
+def body(settings: Settings, paths: Paths) -> None:
+    """Write the settings in force as JSON."""
+    content = settings.model_dump(exclude={"encoders"})
+    content["encoder"] = settings.encoder.model_dump()
+    content["data"] |= {"train": settings.train_source, "benchmark": settings.benchmark_source}
+    content["finetuning"] |= {
+        "learning_rate": settings.learning_rate,
+        "batch_size": settings.batch_size,
+        "epochs": settings.epochs,
+    }
+    write_json(paths["settings"], content)
+
+
+if __name__ == "__main__":
+    run_stage("settings", body, reads=["params"], writes=["settings"])

@@ -1,0 +1,106 @@
+"""Stage training_data: the configured source becomes a training and a development set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ettin_retrieval.params import Settings
+from ettin_retrieval.records import Origin, RetrievalDataset, replacing, write_dataset
+from ettin_retrieval.stages import Paths, run_stage
+
+
+def load_source(settings: Settings, beir_directory: Path) -> dict[str, RetrievalDataset]:
+    """Training set, and development set where the source has one."""
+    source = settings.train_source
+    if source == "synthetic":
+        from ettin_retrieval.sources import msmarco, synthetic
+
+        rows = synthetic.training_rows("web")
+        origin = Origin("synthetic", synthetic.VERSION, synthetic.LICENCE, "train")
+        skip = settings.data.rows_without_positive == "skip"
+        return {
+            name: msmarco.from_rows(
+                rows[name], replace(origin, split=name), skip_without_positive=skip
+            )
+            for name in ("train", "dev")
+        }
+    if source == "msmarco":
+        from ettin_retrieval.sources import msmarco
+
+        return msmarco.load(settings.data.msmarco_config, settings.data.rows_without_positive)
+    if source == "triplets":
+        from ettin_retrieval.sources import triplets
+
+        return triplets.load()
+    from ettin_retrieval.sources import beir
+
+    names = {"train", "dev"} & set(beir.splits(beir_directory)) | {"train"}
+    return {name: beir.load(beir_directory, name) for name in sorted(names)}
+
+
+def training_and_dev(
+    datasets: dict[str, RetrievalDataset], settings: Settings
+) -> dict[str, RetrievalDataset]:
+    """Seeded choice of the training and development queries.
+
+    Without a development split, queries are held out of training: `data.dev_queries`, or a tenth
+    of the training queries if that is fewer. The development corpus is cut to
+    `data.dev_passages`, because it is encoded again and again while training; what is judged
+    for a development query is always in it.
+    """
+    random = np.random.default_rng(settings.seed)
+    train = datasets["train"]
+    train_ids = _shuffled(train, random)
+    if "dev" in datasets:
+        dev = datasets["dev"]
+        dev_ids = _shuffled(dev, random)[: settings.data.dev_queries]
+    else:
+        dev = train
+        count = min(settings.data.dev_queries, -(-len(train_ids) // 10))
+        dev_ids, train_ids = train_ids[:count], train_ids[count:]
+    train_ids = train_ids[: settings.data.max_train_queries]
+    chosen = dev.with_queries(dev_ids)
+    return {
+        "train": train.with_queries(train_ids),
+        "dev": _smaller_corpus(chosen, settings.data.dev_passages, random),
+    }
+
+
+def _smaller_corpus(
+    dataset: RetrievalDataset, passages: int, random: np.random.Generator
+) -> RetrievalDataset:
+    """The judged passages, and others drawn at random up to a number of passages in all."""
+    judged = dataset.corpus["id"].isin(set(dataset.qrels["corpus_id"])).to_numpy()
+    others = np.flatnonzero(~judged)
+    drawn = random.permutation(others)[: max(0, passages - int(judged.sum()))]
+    kept = np.sort(np.concatenate([np.flatnonzero(judged), drawn]))
+    notes = {**dataset.origin.notes, "passages_of_whole_corpus": len(dataset.corpus)}
+    return replace(
+        dataset,
+        corpus=dataset.corpus.iloc[kept].reset_index(drop=True),
+        origin=replace(dataset.origin, notes=notes),
+    )
+
+
+def _shuffled(dataset: RetrievalDataset, random: np.random.Generator) -> list[str]:
+    ids = sorted(dataset.positives())
+    return [ids[i] for i in random.permutation(len(ids))]
+
+
+def body(settings: Settings, paths: Paths) -> str:
+    """Write `train/` and `dev/` below the output directory."""
+    chosen = training_and_dev(load_source(settings, paths["local"]), settings)
+    with replacing(paths["training"]) as directory:
+        for name, dataset in chosen.items():
+            write_dataset(dataset, directory / name)
+    return ", ".join(
+        f"{name}: {len(d.queries):,} queries over {len(d.corpus):,} passages"
+        for name, d in chosen.items()
+    )
+
+
+if __name__ == "__main__":
+    run_stage("training_data", body, reads=["local"], writes=["training"])
