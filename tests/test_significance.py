@@ -1,0 +1,163 @@
+"""Paired comparison: values worked out by hand, and refusals."""
+
+import random
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ettin_retrieval import significance
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.significance import (
+    bootstrap_interval,
+    compare,
+    holm,
+    randomisation_p_value,
+    seed_spread,
+)
+
+
+def frame(task="T", **scores):
+    return pd.DataFrame(
+        {"task": task, "query_id": list(scores), "ndcg_at_10": [float(s) for s in scores.values()]}
+    )
+
+
+def many(queries, shift, seed=0, task="T"):
+    generator = np.random.default_rng(seed)
+    base = generator.uniform(0, 0.5, queries)
+    other = base + generator.normal(shift, 0.1, queries)
+    ids = [f"q{i}" for i in range(queries)]
+    left = pd.DataFrame({"task": task, "query_id": ids, "ndcg_at_10": base})
+    return left, left.assign(ndcg_at_10=other)
+
+
+def test_a_small_comparison_by_hand():
+    # Differences +0.3, +0.1, -0.2, 0 have the mean 0.05. The 8 sign patterns of the three that
+    # moved sum to 0.6, 0.4, 0.2, 0 and their negatives: 3 of 8 reach the observed 0.2, and as
+    # many on the other side.
+    base = frame(a=0.2, b=0.5, c=0.7, d=0.4)
+    other = frame(a=0.5, b=0.6, c=0.5, d=0.4)
+    [task] = compare(base, other)
+    assert (task.base, task.other, task.difference) == (0.45, 0.5, 0.05)
+    assert (task.wins, task.losses, task.ties, task.queries) == (2, 1, 1, 4)
+    assert task.exact
+    assert task.p_value == 0.75
+
+
+def test_the_exact_p_value_is_that_of_counting_every_sign_pattern():
+    differences = np.array([0.31, 0.12, -0.05, 0.22, 0.4, -0.11, 0.07, 0.02])
+    sums = [np.dot(signs, differences) for signs in product([1, -1], repeat=8)]
+    as_far = sum(abs(s) >= differences.sum() - 1e-9 for s in sums) / len(sums)
+    assert randomisation_p_value(differences, seed=3) == (pytest.approx(as_far, abs=1e-10), True)
+
+
+def test_drawn_patterns_agree_with_the_exact_value():
+    differences = np.random.default_rng(1).normal(0.1, 0.3, 12)
+    exact, counted = randomisation_p_value(differences, seed=0)
+    drawn, also_counted = randomisation_p_value(differences, seed=0, resamples=4000)
+    assert counted and not also_counted
+    assert drawn == pytest.approx(exact, abs=0.03)
+
+
+def test_equal_systems_differ_by_nothing():
+    [task] = compare(frame(a=0.3, b=0.9), frame(a=0.3, b=0.9))
+    assert (task.difference, task.interval, task.p_value) == (0.0, (0.0, 0.0), 1.0)
+    assert (task.wins, task.losses, task.ties) == (0, 0, 2)
+
+
+def test_one_query_has_no_interval_and_proves_nothing():
+    [task] = compare(frame(a=0.1), frame(a=0.9))
+    assert (task.difference, task.interval, task.p_value) == (0.8, None, 1.0)
+
+
+def test_the_interval_is_about_that_of_the_normal_approximation():
+    differences = np.random.default_rng(5).normal(0.02, 0.2, 400)
+    low, high = bootstrap_interval(differences, seed=1)
+    error = differences.std(ddof=1) / np.sqrt(400)
+    assert low == pytest.approx(differences.mean() - 1.96 * error, abs=0.2 * error)
+    assert high == pytest.approx(differences.mean() + 1.96 * error, abs=0.2 * error)
+
+
+def test_pairing_finds_what_unpaired_scores_would_hide():
+    """A gain of 0.02 on every query is certain, although queries differ by far more."""
+    base, _ = many(200, 0)
+    [task] = compare(base, base.assign(ndcg_at_10=base["ndcg_at_10"] + 0.02))
+    assert task.interval == (0.02, 0.02)
+    assert task.p_value == pytest.approx(2 / 10_000)
+
+
+def test_holm_by_hand():
+    """Sorted 0.005 0.01 0.03 0.04 times 4 3 2 1: 0.02 0.03 0.06 0.04, the last raised to 0.06."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == [0.03, 0.06, 0.06, 0.02]
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+
+
+def test_holm_is_over_the_tasks_compared_together():
+    base, other = many(8, 0.5, task="A")
+    same = frame("B", x=0.5, y=0.5)
+    tasks = compare(pd.concat([base, same]), pd.concat([other, same]))
+    assert [t.task for t in tasks] == ["A", "B"]
+    assert tasks[0].p_value == 2 / 256
+    assert tasks[0].holm_p_value == 4 / 256
+    assert tasks[1].holm_p_value == 1.0
+
+
+def test_repeating_gives_the_same_and_touches_no_global_generator():
+    base, other = many(60, 0.02)
+    random.seed(7)
+    np.random.seed(7)
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    first = compare(base, other, seed=11)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+    np.random.seed(8)
+    assert compare(base, other, seed=11) == first
+    assert compare(base, other, seed=12) != first
+
+
+def test_neither_row_order_nor_other_tasks_matter():
+    base, other = many(60, 0.02)
+    [alone] = compare(base, other)
+    more, more_too = many(30, 0.0, seed=3, task="A")
+    tasks = compare(
+        pd.concat([more, base.sample(frac=1, random_state=1)]),
+        pd.concat([other.sample(frac=1, random_state=2), more_too]),
+    )
+    assert (tasks[1].interval, tasks[1].p_value) == (alone.interval, alone.p_value)
+
+
+def test_batches_bound_memory_and_change_nothing(monkeypatch):
+    differences = np.random.default_rng(2).normal(0.02, 0.2, 50)
+    whole = bootstrap_interval(differences, 1, 500), randomisation_p_value(differences, 1, 500)
+    monkeypatch.setattr(significance, "CELLS", 700)
+    parts = bootstrap_interval(differences, 1, 500), randomisation_p_value(differences, 1, 500)
+    assert parts == whole
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (frame(a=0.1, b=0.2), "query 'c' was scored by the first alone"),
+        (frame(a=0.1, b=0.2, c=0.3, d=0.4), "query 'd' was scored by the second alone"),
+        (frame("U", a=0.1, b=0.2, c=0.3), "task 'T' was scored by the first alone"),
+        (frame(a=0.1, b=0.2, c=float("nan")), "no ndcg_at_10 for T, query 'c'"),
+        (pd.concat([frame(a=0.1, b=0.2, c=0.3), frame(a=0.1)]), "query 'a' of T twice"),
+        (frame(a=0.1).rename(columns={"ndcg_at_10": "map"}), "no column 'ndcg_at_10'"),
+    ],
+)
+def test_what_cannot_be_paired_is_refused(other, told):
+    with pytest.raises(InputError, match=told):
+        compare(frame(a=0.1, b=0.2, c=0.3), other)
+
+
+def test_seed_variance_is_over_the_seeds_means():
+    """Means 0.3 and 0.5: mean 0.4, deviation sqrt(0.02) with one degree of freedom."""
+    [task] = seed_spread([frame(a=0.2, b=0.4), frame(a=0.4, b=0.6)])
+    assert (task.seeds, task.mean) == (2, 0.4)
+    assert task.standard_deviation == pytest.approx(0.02**0.5, abs=1e-9)
+    [single] = seed_spread([frame(a=0.2, b=0.4)])
+    assert (single.mean, single.standard_deviation) == (0.3, None)
+    with pytest.raises(InputError, match="query 'b'"):
+        seed_spread([frame(a=0.2, b=0.4), frame(a=0.4)])
