@@ -175,10 +175,10 @@ def _assemble(directory: Path, entry: Encoder, where: str) -> SentenceTransforme
         raise InputError(
             f"{where}: its modules are not a transformer and a pooling; only dense encoders fit"
         )
-    pooling = ("mean" if not own else model[1].pooling_mode) if entry.pooling == "auto" else (
-        entry.pooling
-    )
-    model[1].pooling_mode = pooling
+    if entry.pooling != "auto":
+        model[1].pooling_mode = entry.pooling
+    elif not own:
+        model[1].pooling_mode = "mean"
     _set_normalisation(model, entry, own)
     _set_lengths(model, entry, own)
     return model
@@ -187,9 +187,9 @@ def _assemble(directory: Path, entry: Encoder, where: str) -> SentenceTransforme
 def _set_normalisation(model: SentenceTransformer, entry: Encoder, own: bool) -> None:
     from sentence_transformers.base.modules import Normalize
 
-    wanted = (_is_normalised(model) if own else True) if entry.normalize == "auto" else (
-        entry.normalize
-    )
+    wanted = entry.normalize
+    if wanted == "auto":
+        wanted = _is_normalised(model) if own else True
     if wanted and not _is_normalised(model):
         model.append(Normalize())
     elif not wanted and _is_normalised(model):
@@ -198,7 +198,7 @@ def _set_normalisation(model: SentenceTransformer, entry: Encoder, own: bool) ->
 
 def _set_lengths(model: SentenceTransformer, entry: Encoder, own: bool) -> None:
     """Query and passage lengths, saved with the transformer module and applied by role."""
-    transformer = model[0]
+    transformer: Any = model[0]
     longest = model.max_seq_length or DEFAULT_PASSAGE_LENGTH
     query = longest if own else min(DEFAULT_QUERY_LENGTH, longest)
     passage = longest if own else min(DEFAULT_PASSAGE_LENGTH, longest)

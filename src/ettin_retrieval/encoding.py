@@ -44,9 +44,7 @@ def encode(
     return vectors[[row[text] for text in texts]]
 
 
-def autocast(
-    model: SentenceTransformer, precision: Precision
-) -> AbstractContextManager[object]:
+def autocast(model: SentenceTransformer, precision: Precision) -> AbstractContextManager[object]:
     """Mixed precision for a forward pass; parameters stay fp32."""
     import torch
 

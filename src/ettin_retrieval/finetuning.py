@@ -76,7 +76,7 @@ def finetune(
     check_precision(settings.finetuning.precision, model.device.type, "finetuning.precision")
     rows = Dataset.from_dict(training_rows(train, settings.finetuning.objective))
     evaluator = dev_evaluator(dev, settings.evaluation.batch_size)
-    start = float(evaluator(model)[DEV_METRIC])
+    start = dev_score(evaluator, model)
     steps = math.ceil(len(rows) / settings.batch_size) * settings.epochs
     trainer = SentenceTransformerTrainer(
         model=model,
@@ -108,6 +108,14 @@ def dev_evaluator(dev: RetrievalDataset, batch_size: int) -> BaseEvaluator:
         map_at_k=[100],
         write_csv=False,
     )
+
+
+def dev_score(evaluator: BaseEvaluator, model: SentenceTransformer) -> float:
+    """nDCG@10 on the development set, a fraction."""
+    scores = evaluator(model)
+    if not isinstance(scores, dict):
+        raise TypeError("the development evaluator returns named scores")
+    return float(scores[DEV_METRIC])
 
 
 def _arguments(settings: Settings, work: Path, steps: int) -> Any:

@@ -31,9 +31,7 @@ def resolve_commit(repo_id: str, revision: str, kind: Literal["model", "dataset"
 
     if os.environ.get("HF_HUB_OFFLINE") not in {"1", "ON", "YES", "TRUE"}:
         try:
-            info = HfApi().repo_info(
-                repo_id, revision=revision, repo_type=kind, timeout=TIMEOUT_S
-            )
+            info = HfApi().repo_info(repo_id, revision=revision, repo_type=kind, timeout=TIMEOUT_S)
             return str(info.sha)
         except RevisionNotFoundError:
             raise InputError(
@@ -92,7 +90,7 @@ def download_model(repo_id: str, commit: str) -> Path:
         raise broken_off("model", repo_id, error) from None
 
 
-def transport_errors() -> tuple[type[Exception], ...]:
+def transport_errors() -> tuple[type[BaseException], ...]:
     """What the libraries raise when the hub fails in the middle of a download."""
     import httpx2  # huggingface_hub's transport
     import huggingface_hub.errors
@@ -100,7 +98,7 @@ def transport_errors() -> tuple[type[Exception], ...]:
     return (OSError, huggingface_hub.errors.HfHubHTTPError, httpx2.TransportError)
 
 
-def broken_off(kind: str, repo_id: str, error: Exception) -> InputError:
+def broken_off(kind: str, repo_id: str, error: BaseException) -> InputError:
     """The message for a download that did not come to its end."""
     return InputError(
         f"hub {kind} {repo_id}: the download from {endpoint()} broke off "

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from ettin_retrieval.encoding import Embeddings, encode
 from ettin_retrieval.params import Settings
-from ettin_retrieval.records import RetrievalDataset, write_json
+from ettin_retrieval.records import RetrievalDataset, table, write_json
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -137,9 +137,7 @@ class _Search:
 class _Candidates:
     """Walks each query's candidates in order and keeps those that may be negatives."""
 
-    def __init__(
-        self, dataset: RetrievalDataset, settings: Settings, report: MiningReport
-    ) -> None:
+    def __init__(self, dataset: RetrievalDataset, settings: Settings, report: MiningReport) -> None:
         self.settings = settings
         self.report = report
         self.query_ids: list[str] = dataset.queries["id"].tolist()
@@ -183,9 +181,7 @@ class _Candidates:
         positives = {p for _, p in self._pairs(row)}
         texts = {self.texts[self.row_of[p]] for p in positives}
         scores, found = near
-        order = sorted(
-            zip((-scores).tolist(), (self.ids[r] for r in found.tolist()), strict=True)
-        )
+        order = sorted(zip((-scores).tolist(), (self.ids[r] for r in found.tolist()), strict=True))
         kept = []
         for rank, (minus_score, corpus_id) in enumerate(order):
             if corpus_id in positives:
@@ -233,9 +229,7 @@ class _Candidates:
 
 def write_negatives(pairs: list[Pair], report: MiningReport, directory: Path) -> None:
     """Write `negatives.parquet` and `report.json`."""
-    columns = list(zip(*pairs, strict=True)) or [[], [], []]
-    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), directory / "negatives.parquet")
+    pq.write_table(table(pairs, SCHEMA), directory / "negatives.parquet")
     write_json(
         directory / "report.json",
         {

@@ -17,7 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ettin_retrieval.errors import InputError
 
 ENCODER_PREFIX = "ettin_"
-"""`model: 1b` selects `encoders.ettin_1b`: DVC's `-S` cannot parse a key that starts with a digit."""
+"""`model: 1b` selects `encoders.ettin_1b`: DVC's `-S` cannot parse keys that start with a digit."""
 
 Track = Literal["embedded", "paper", "local"]
 TrainSource = Literal["synthetic", "msmarco", "triplets", "beir"]
@@ -397,9 +397,15 @@ def _expectation(detail: Any) -> str:
 
 
 def _is_union_label(part: str) -> bool:
-    """Pydantic names the branch of a union in the location: `literal['auto']`, `constrained-int`."""
+    """Pydantic names the branch of a union in the location, such as `constrained-int`."""
     return part.startswith(("literal[", "constrained-", "list[")) or part in {
-        "int", "float", "bool", "str", "none", "function-after", "Shape",
+        "int",
+        "float",
+        "bool",
+        "str",
+        "none",
+        "function-after",
+        "Shape",
     }
 
 

@@ -27,9 +27,7 @@ from ettin_retrieval.errors import InputError
 
 CORPUS = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.string())])
 QUERIES = pa.schema([("id", pa.string()), ("text", pa.string())])
-QRELS = pa.schema(
-    [("query_id", pa.string()), ("corpus_id", pa.string()), ("score", pa.int64())]
-)
+QRELS = pa.schema([("query_id", pa.string()), ("corpus_id", pa.string()), ("score", pa.int64())])
 SCHEMAS = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS}
 
 Locate = Callable[[int], str]
@@ -146,11 +144,10 @@ class RetrievalDataset:
             ("corpus_id", self.corpus["id"], "corpus"),
         ):
             unknown = ~self.qrels[column].isin(ids)
-            _none_of(
-                unknown,
-                qrels_row,
-                lambda r, c=column, n=name: f"{c} {self.qrels[c][r]!r} is not in the {n}",
-            )
+            if unknown.any():
+                row = int(unknown.to_numpy().argmax())
+                value = self.qrels[column].iloc[row]
+                raise InputError(f"{qrels_row(row)}: {column} {value!r} is not in the {name}")
         twice = self.qrels.duplicated(["query_id", "corpus_id"])
         _none_of(twice, qrels_row, lambda r: f"{tuple(self.qrels.iloc[r, :2])} is judged twice")
         if not (self.qrels["score"] > 0).any():
@@ -183,9 +180,9 @@ def write_dataset(dataset: RetrievalDataset, directory: Path) -> None:
     hashes = {}
     for name, schema in SCHEMAS.items():
         frame: pd.DataFrame = getattr(dataset, name)
-        table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+        written = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
         # Without the pandas metadata, which would tie the bytes to the version of pandas.
-        pq.write_table(table.replace_schema_metadata(None), directory / f"{name}.parquet")
+        pq.write_table(written.replace_schema_metadata(None), directory / f"{name}.parquet")
         hashes[f"{name}.parquet"] = sha256_file(directory / f"{name}.parquet")
     write_json(directory / "manifest.json", {**dataset.manifest(), "sha256": hashes})
 
@@ -227,9 +224,13 @@ def frame(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pd.DataFrame:
     >>> frame([("q1", "d1", 2)], QRELS)["score"].tolist()
     [2]
     """
-    columns = list(zip(*rows, strict=True)) or [[] for _ in schema]
-    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema).to_pandas()
+    return table(rows, schema).to_pandas()
+
+
+def table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table with a schema's columns and types."""
+    arrays = [pa.array([row[i] for row in rows], type=f.type) for i, f in enumerate(schema)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def sha256_file(path: Path) -> str:
@@ -273,4 +274,6 @@ def _none_of(wrong: pd.Series, row_name: Locate, message: Callable[[int], str]) 
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         more = int(wrong.sum()) - 1
-        raise InputError(f"{row_name(row)}: {message(row)}" + (f" (and {more} more)" if more else ""))
+        raise InputError(
+            f"{row_name(row)}: {message(row)}" + (f" (and {more} more)" if more else "")
+        )

@@ -115,8 +115,10 @@ def write_entry(directory: Path, entry: Entry, queries: pd.DataFrame) -> bool:
     queries_path = directory / f"{entry.name}.queries.parquet"
     if path.is_file() and queries_path.is_file():
         old = read_entry(path)
-        if old.scores == entry.scores and old.tasks == entry.tasks and (
-            pq.read_table(queries_path).equals(table)
+        if (
+            old.scores == entry.scores
+            and old.tasks == entry.tasks
+            and (pq.read_table(queries_path).equals(table))
         ):
             return False
     write_json(path, asdict(entry))

@@ -15,8 +15,7 @@ from ettin_retrieval.evaluation.search import ExactSearch
 from ettin_retrieval.evaluation.tasks import METRICS, task_for
 from ettin_retrieval.params import Settings
 from ettin_retrieval.records import RetrievalDataset, read_dataset
-
-AVERAGE = "mteb_avg_ndcg_at_10"
+from ettin_retrieval.results import AVERAGE
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class TaskScores:
 
 
 def score_task(search: ExactSearch, name: str, dataset: RetrievalDataset) -> TaskScores:
-    """mteb's evaluation of one task, without any cache between checkpoints."""
+    """Mteb's evaluation of one task, without any cache between checkpoints."""
     task = task_for(name, dataset)
     done = mteb.evaluate(
         search, [task], cache=None, show_progress_bar=False, encode_kwargs={}, raise_error=True
@@ -54,60 +53,51 @@ def score_task(search: ExactSearch, name: str, dataset: RetrievalDataset) -> Tas
     return TaskScores(
         name=name,
         split=split,
-        scores=result.scores[split][0],
+        scores=dict(result.scores[split][0]),
         per_query=task.per_query,
         run=task.run,
         result=result,
     )
 
 
-def benchmark_tasks(directory: Path, settings: Settings) -> list[str]:
-    """Names of the tasks to score: all there are, or those of `evaluation.tasks`.
-
-    Raises
-    ------
-    InputError
-        A task that the benchmark directory does not hold.
-    """
-    there = sorted(path.parent.name for path in directory.glob("*/manifest.json"))
-    wanted = settings.evaluation.tasks
-    if wanted == "auto":
-        return there
-    missing = [
-        name
-        for name in wanted
-        if name not in there and not any(t.startswith("CQADupstack") for t in there)
-    ]
-    if missing:
-        raise InputError(
-            f"params.yaml: evaluation.tasks: {missing[0]!r} is not in {directory}; "
-            f"there are {', '.join(there)}"
-        )
-    return there
-
-
 def score_checkpoint(
     checkpoint: Path, benchmark: Path, settings: Settings, name: str
 ) -> list[TaskScores]:
     """Scores of a checkpoint on each task, in order of name."""
-    tasks = benchmark_tasks(benchmark, settings)
+    tasks = sorted(path.parent.name for path in benchmark.glob("*/manifest.json"))
+    if not tasks:
+        raise InputError(f"{benchmark}: no task in it; run `dvc repro benchmark_data`")
     search = ExactSearch(
         load_checkpoint(checkpoint), read_checkpoint(checkpoint), name, settings.evaluation
     )
     return [score_task(search, task, read_dataset(benchmark / task)) for task in tasks]
 
 
-def flat_metrics(tasks: list[TaskScores]) -> dict[str, float]:
-    """Flat keys such as `SciFact.ndcg_at_10`, the twelve CQADupstack parts as their mean, and
-    the average over tasks."""
+def flat_metrics(tasks: list[TaskScores], complete: bool) -> dict[str, float]:
+    """Flat keys such as `SciFact.ndcg_at_10`, and the average over tasks.
+
+    Parameters
+    ----------
+    complete
+        Whether these are all tasks of the benchmark: the average of some is no average, and is
+        left out. CQADupstackRetrieval is the mean of its twelve parts, and only of all twelve.
+    """
     by_task: dict[str, list[dict[str, float]]] = {}
     for task in tasks:
-        part = task.name.startswith("CQADupstack")
-        by_task.setdefault("CQADupstackRetrieval" if part else task.name, []).append(task.scores)
+        by_task.setdefault(_reported_name(task.name), []).append(task.scores)
     flat = {
         f"{name}.{metric}": sum(s[metric] for s in scores) / len(scores)
         for name, scores in sorted(by_task.items())
         for metric in METRICS
     }
     main = [value for key, value in flat.items() if key.endswith(".ndcg_at_10")]
-    return {AVERAGE: sum(main) / len(main), **flat}
+    return ({AVERAGE: sum(main) / len(main)} if complete else {}) | flat
+
+
+def _reported_name(task: str) -> str:
+    """The name that a task's scores are reported under.
+
+    >>> _reported_name("CQADupstackAndroidRetrieval"), _reported_name("SciFact")
+    ('CQADupstackRetrieval', 'SciFact')
+    """
+    return "CQADupstackRetrieval" if task.startswith("CQADupstack") else task

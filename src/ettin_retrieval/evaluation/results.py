@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from ettin_retrieval.records import table
+
 RUN = pa.schema(
     [("query_id", pa.string()), ("corpus_id", pa.string()), ("rank", pa.int32()),
      ("score", pa.float32())]
@@ -14,7 +16,7 @@ RUN = pa.schema(
 
 
 def portable_result(result: Any) -> dict[str, Any]:
-    """mteb's TaskResult as JSON, without the clock times that differ from run to run.
+    """Mteb's TaskResult as JSON, without the clock times that differ from run to run.
 
     `mteb.TaskResult.from_disk` reads it back.
     """
@@ -32,7 +34,8 @@ def portable_result(result: Any) -> dict[str, Any]:
 
 def run_table(run: dict[str, dict[str, float]]) -> pa.Table:
     """Retrieved passages by query id and rank; equal scores as trec_eval orders them, by falling
-    passage id."""
+    passage id.
+    """
     rows = [
         (query_id, corpus_id, rank, score)
         for query_id in sorted(run)
@@ -40,6 +43,4 @@ def run_table(run: dict[str, dict[str, float]]) -> pa.Table:
             sorted(run[query_id].items(), key=lambda hit: (hit[1], hit[0]), reverse=True), start=1
         )
     ]
-    columns = list(zip(*rows, strict=True)) or [[] for _ in RUN]
-    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, RUN, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=RUN)
+    return table(rows, RUN)

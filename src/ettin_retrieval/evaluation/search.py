@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from mteb.models.model_meta import ModelMeta
+from mteb.models.model_meta import ModelMeta, ScoringFunction
 from tqdm.auto import tqdm
 
 from ettin_retrieval.encoding import Embeddings, encode
@@ -121,7 +121,9 @@ def model_meta(checkpoint: dict[str, Any], name: str, evaluation: Evaluation) ->
         public_training_code=None,
         public_training_data=None,
         framework=["Sentence Transformers", "PyTorch"],
-        similarity_fn_name="cosine" if checkpoint["normalize"] else "dot",
+        similarity_fn_name=(
+            ScoringFunction.COSINE if checkpoint["normalize"] else ScoringFunction.DOT_PRODUCT
+        ),
         use_instructions=False,
         training_datasets=None,
         experiment_kwargs={"precision": evaluation.precision},

@@ -57,7 +57,7 @@ class _KeepsPerQuery(AbsTaskRetrieval):
     def task_specific_scores(
         self,
         scores: dict[str, dict[str, float]],
-        qrels: dict[str, dict[str, int]],
+        qrels: Any,
         results: dict[str, dict[str, float]],
         hf_split: str,
         hf_subset: str,
@@ -82,9 +82,10 @@ class _KeepsPerQuery(AbsTaskRetrieval):
 
 def _official_class(name: str) -> type[AbsTaskRetrieval] | None:
     try:
-        return type(mteb.get_task(name))
+        cls = type(mteb.get_task(name))
     except KeyError:
         return None
+    return cls if issubclass(cls, AbsTaskRetrieval) else None
 
 
 def _class_of_own(name: str, dataset: RetrievalDataset) -> type[AbsTaskRetrieval]:

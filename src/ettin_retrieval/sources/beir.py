@@ -103,9 +103,7 @@ def _qrels(path: Path, directory: Path) -> _Table:
         try:
             score = int(cells[2])
         except ValueError:
-            raise InputError(
-                f"{path}:{number}: score {cells[2]!r} is not a whole number"
-            ) from None
+            raise InputError(f"{path}:{number}: score {cells[2]!r} is not a whole number") from None
         rows.append((cells[0], cells[1], score))
         lines.append(number)
     return _Table(path, rows, lines)

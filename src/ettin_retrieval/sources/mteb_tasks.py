@@ -62,7 +62,7 @@ def _read(task: Any, split: str) -> RetrievalDataset:
     task = task.filter_eval_splits([split]) if hasattr(task, "filter_eval_splits") else task
     try:
         task.load_data()
-    except (*hub.transport_errors(), ValueError) as error:
+    except hub.transport_errors() as error:
         raise hub.broken_off("dataset", dataset["path"], error) from None
     data = task.dataset["default"][split]
     corpus: pd.DataFrame = data["corpus"].to_pandas()

@@ -17,6 +17,7 @@ from pathlib import Path
 from ettin_retrieval.determinism import pin_arithmetic
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings, load_settings
+from ettin_retrieval.provenance import note_cost
 
 logger = logging.getLogger("ettin_retrieval")
 
@@ -59,6 +60,12 @@ def run_stage(name: str, body: Body, *, reads: list[str], writes: list[str]) -> 
     read = ", ".join(str(paths[o]) for o in reads) or "nothing"
     written = ", ".join(str(paths[o]) for o in writes)
     seconds = time.monotonic() - start
+    note_cost(paths[writes[0]], seconds)
     logger.info(
-        "%s: read %s; wrote %s in %.1f s%s", name, read, written, seconds, f"; {told}" if told else ""
+        "%s: read %s; wrote %s in %.1f s%s",
+        name,
+        read,
+        written,
+        seconds,
+        f"; {told}" if told else "",
     )

@@ -33,9 +33,7 @@ def load_tasks(settings: Settings, beir_directory: Path) -> Iterable[tuple[str, 
     return _beir_tasks(beir_directory, wanted)
 
 
-def _beir_tasks(
-    directory: Path, wanted: list[str] | str
-) -> Iterable[tuple[str, RetrievalDataset]]:
+def _beir_tasks(directory: Path, wanted: list[str] | str) -> Iterable[tuple[str, RetrievalDataset]]:
     """The test judgments of a BEIR directory, or of each BEIR directory in a directory."""
     from ettin_retrieval.sources import beir
 
@@ -53,7 +51,7 @@ def _beir_tasks(
 
 
 def _task_name(directory: Path) -> str:
-    """mteb's spelling of the collections it knows, so that the official task is used.
+    """Mteb's spelling of the collections it knows, so that the official task is used.
 
     >>> _task_name(Path("data/beir/scifact")), _task_name(Path("contracts"))
     ('SciFact', 'contracts')

@@ -12,8 +12,9 @@ from ettin_retrieval.stages import Paths, run_stage
 
 def body(settings: Settings, paths: Paths) -> str:
     """Write flat metrics, and per task mteb's result, per-query scores and the run."""
-    from ettin_retrieval.evaluation.benchmark import AVERAGE, flat_metrics, score_checkpoint
+    from ettin_retrieval.evaluation.benchmark import flat_metrics, score_checkpoint
     from ettin_retrieval.evaluation.results import portable_result, run_table
+    from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS
 
     checkpoint = paths["checkpoint"].name
     name = f"ettin-retrieval/{settings.model}-{checkpoint}"
@@ -26,12 +27,15 @@ def body(settings: Settings, paths: Paths) -> str:
                 per_query.replace_schema_metadata(None), directory / f"{task.name}.queries.parquet"
             )
             pq.write_table(run_table(task.run), directory / f"{task.name}.run.parquet")
-    metrics = flat_metrics(tasks)
+    # Scoring chosen tasks only is no benchmark, unless the choice names all that it has.
+    complete = settings.evaluation.tasks == "auto" or (
+        settings.benchmark_source == "mteb" and set(GUIDE_TASKS) <= set(settings.evaluation.tasks)
+    )
+    metrics = flat_metrics(tasks, complete)
     write_json(paths["metrics"], metrics)
-    return f"{checkpoint}: average nDCG@10 {metrics[AVERAGE]:.5f} over {len(tasks)} tasks"
+    scored = [f"{task.name} {task.scores['ndcg_at_10']:.5f}" for task in tasks]
+    return f"nDCG@10 of {checkpoint}: {', '.join(scored)}"
 
 
 if __name__ == "__main__":
-    run_stage(
-        "evaluation", body, reads=["checkpoint", "benchmark"], writes=["scores", "metrics"]
-    )
+    run_stage("evaluation", body, reads=["checkpoint", "benchmark"], writes=["scores", "metrics"])

@@ -1,0 +1,66 @@
+"""Stage results: what base and fine-tuned scored, as two entries of the ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ettin_retrieval.params import Settings
+from ettin_retrieval.provenance import provenance
+from ettin_retrieval.results import Entry, write_entry
+from ettin_retrieval.stages import Paths, run_stage
+
+
+def body(settings: Settings, paths: Paths) -> str:
+    """Write an entry per checkpoint; entries that say the same already stay as they are."""
+    tasks = {p.parent.name: _json(p) for p in sorted(paths["benchmark"].glob("*/manifest.json"))}
+    told = []
+    for checkpoint in ("base", "finetuned"):
+        entry = Entry(
+            model=settings.model,
+            checkpoint=checkpoint,
+            seed=settings.seed,
+            scores=_json(paths["metrics"] / f"{checkpoint}.json"),
+            tasks={name: _task(manifest) for name, manifest in tasks.items()},
+            provenance=provenance(
+                _json(paths["models"] / checkpoint / "checkpoint.json"),
+                _json(paths["training"] / "train" / "manifest.json"),
+                _json(paths["metrics"] / "settings.json"),
+            ),
+        )
+        frames = [
+            pd.read_parquet(paths["scores"] / checkpoint / f"{name}.queries.parquet").assign(
+                task=name
+            )
+            for name in tasks
+        ]
+        written = write_entry(paths["results"], entry, pd.concat(frames, ignore_index=True))
+        told.append(f"{entry.name} {'written' if written else 'unchanged'}")
+    return ", ".join(told)
+
+
+def _task(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "split": manifest["split"],
+        "queries": manifest["counts"]["queries_with_positive"],
+        "passages": manifest["counts"]["corpus"],
+        "source": manifest["source"],
+        "revision": manifest["revision"],
+    }
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+if __name__ == "__main__":
+    run_stage(
+        "results",
+        body,
+        reads=["metrics", "scores", "models", "benchmark", "training"],
+        writes=["results"],
+    )
