@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,6 +19,41 @@ if TYPE_CHECKING:
 
 Embeddings = npt.NDArray[np.float32]
 
+KEPT = Path("data/embeddings")
+"""Embeddings kept between stages: beside the DVC outputs, because they are no result."""
+
+
+@dataclass(frozen=True)
+class KeptEmbeddings:
+    """Embeddings on disk, under a key of all that decides them.
+
+    Attributes
+    ----------
+    checkpoint
+        Identity of the encoder: weights, pooling, normalisation and lengths.
+    directory
+        Where the files are.
+    """
+
+    checkpoint: str
+    directory: Path = KEPT
+
+    def path(self, texts: list[str], role: str, precision: str) -> Path:
+        """The file of these texts, whether it is there or not."""
+        digest = hashlib.sha256(f"{self.checkpoint}\0{role}\0{precision}\0{len(texts)}".encode())
+        for text in texts:
+            digest.update(hashlib.sha256(text.encode()).digest())
+        return self.directory / f"{digest.hexdigest()}.npy"
+
+
+def _save(vectors: Embeddings, path: Path) -> None:
+    """Write whole or not at all: a killed run leaves no half file behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, vectors)
+    partial.replace(path)
+
 
 def encode(
     model: SentenceTransformer,
@@ -24,20 +62,32 @@ def encode(
     *,
     batch_size: int,
     precision: Precision = "fp32",
+    keep: KeptEmbeddings | None = None,
 ) -> Embeddings:
     """Embed texts; the same text is encoded once.
+
+    Parameters
+    ----------
+    keep
+        Where embeddings are looked up and kept; None encodes anew.
 
     Returns
     -------
     Array of shape (len(texts), dimension), float32 whatever the precision of the forward pass.
     """
     unique = list(dict.fromkeys(texts))
-    encode_role = model.encode_query if role == "query" else model.encode_document
-    with autocast(model, precision):
-        embeddings = encode_role(
-            unique, batch_size=batch_size, show_progress_bar=True, convert_to_tensor=True
-        )
-    vectors: Embeddings = embeddings.float().cpu().numpy()
+    kept = None if keep is None else keep.path(unique, role, precision)
+    if kept is not None and kept.is_file():
+        vectors: Embeddings = np.load(kept)
+    else:
+        encode_role = model.encode_query if role == "query" else model.encode_document
+        with autocast(model, precision):
+            embeddings = encode_role(
+                unique, batch_size=batch_size, show_progress_bar=True, convert_to_tensor=True
+            )
+        vectors = embeddings.float().cpu().numpy()
+        if kept is not None:
+            _save(vectors, kept)
     if len(unique) == len(texts):
         return vectors
     row = {text: index for index, text in enumerate(unique)}

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from ettin_retrieval.encoding import Embeddings, encode
+from ettin_retrieval.encoding import Embeddings, KeptEmbeddings, encode
 from ettin_retrieval.params import Settings
 from ettin_retrieval.records import RetrievalDataset, table, write_json
 
@@ -65,7 +65,10 @@ Pair = tuple[str, str, list[str]]
 
 
 def mine(
-    dataset: RetrievalDataset, model: SentenceTransformer | None, settings: Settings
+    dataset: RetrievalDataset,
+    model: SentenceTransformer | None,
+    settings: Settings,
+    keep: KeptEmbeddings | None = None,
 ) -> tuple[list[Pair], MiningReport]:
     """Choose `negatives.per_query` negatives for each positive pair of a training set.
 
@@ -73,13 +76,15 @@ def mine(
     ----------
     model
         Encoder that says what is near; not needed (None) for random negatives.
+    keep
+        Where the passages' embeddings are kept for the evaluation of the same encoder.
     """
     if settings.negatives.per_query == 0 or settings.negatives.sampling == "random":
         return choose(dataset, None, None, settings)
     if model is None:
         raise ValueError(f"{settings.negatives.sampling} negatives need an encoder")
     batch_size = settings.evaluation.batch_size
-    passages = encode(model, dataset.passage_texts(), "passage", batch_size=batch_size)
+    passages = encode(model, dataset.passage_texts(), "passage", batch_size=batch_size, keep=keep)
     queries = encode(model, dataset.queries["text"].tolist(), "query", batch_size=batch_size)
     return choose(dataset, queries, passages, settings)
 

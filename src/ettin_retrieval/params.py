@@ -234,11 +234,15 @@ class Evaluation(Section):
         Texts per forward pass.
     precision
         Of the encoder's forward pass; scores are always computed in fp32.
+    keep_embeddings
+        Keep passage embeddings in data/embeddings, and reuse them wherever the same checkpoint
+        reads the same passages again: 4 bytes x dimension x passages on disk.
     """
 
     tasks: list[str] | Literal["auto"] = "auto"
     batch_size: Positive = 32
     precision: Precision = "fp32"
+    keep_embeddings: bool = False
 
 
 class Settings(Section):

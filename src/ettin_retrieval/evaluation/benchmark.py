@@ -43,7 +43,7 @@ class TaskScores:
 
 
 def score_task(search: ExactSearch, name: str, dataset: RetrievalDataset) -> TaskScores:
-    """Mteb's evaluation of one task, without any cache between checkpoints."""
+    """mteb's evaluation of one task, without any cache between checkpoints."""
     task = task_for(name, dataset)
     done = mteb.evaluate(
         search, [task], cache=None, show_progress_bar=False, encode_kwargs={}, raise_error=True

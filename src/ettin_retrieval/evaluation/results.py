@@ -16,7 +16,7 @@ RUN = pa.schema(
 
 
 def portable_result(result: Any) -> dict[str, Any]:
-    """Mteb's TaskResult as JSON, without the clock times that differ from run to run.
+    """mteb's TaskResult as JSON, without the clock times that differ from run to run.
 
     `mteb.TaskResult.from_disk` reads it back.
     """

@@ -10,7 +10,7 @@ import torch
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from tqdm.auto import tqdm
 
-from ettin_retrieval.encoding import Embeddings, encode
+from ettin_retrieval.encoding import Embeddings, KeptEmbeddings, encode
 from ettin_retrieval.params import Evaluation
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class ExactSearch:
         evaluation: Evaluation,
     ) -> None:
         self.model = model
+        keep = evaluation.keep_embeddings
+        self.keep = KeptEmbeddings(checkpoint["identity"]) if keep else None
         self.evaluation = evaluation
         self.mteb_model_meta = model_meta(checkpoint, name, evaluation)
         self.corpus: Dataset | None = None
@@ -73,6 +75,7 @@ class ExactSearch:
             role,
             batch_size=self.evaluation.batch_size,
             precision=self.evaluation.precision,
+            keep=self.keep if role == "passage" else None,
         )
 
 

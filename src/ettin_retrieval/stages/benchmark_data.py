@@ -51,7 +51,7 @@ def _beir_tasks(directory: Path, wanted: list[str] | str) -> Iterable[tuple[str,
 
 
 def _task_name(directory: Path) -> str:
-    """Mteb's spelling of the collections it knows, so that the official task is used.
+    """mteb's spelling of the collections it knows, so that the official task is used.
 
     >>> _task_name(Path("data/beir/scifact")), _task_name(Path("contracts"))
     ('SciFact', 'contracts')

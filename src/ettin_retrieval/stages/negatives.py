@@ -9,13 +9,16 @@ from ettin_retrieval.stages import Paths, run_stage
 
 def body(settings: Settings, paths: Paths) -> str:
     """Write negatives.parquet and report.json."""
-    from ettin_retrieval.encoders import load_checkpoint
+    from ettin_retrieval.encoders import load_checkpoint, read_checkpoint
+    from ettin_retrieval.encoding import KeptEmbeddings
     from ettin_retrieval.negatives import mine, write_negatives
 
     train = read_dataset(paths["training"] / "train")
     needed = settings.negatives.sampling != "random" and settings.negatives.per_query > 0
     model = load_checkpoint(paths["encoder"]) if needed else None
-    pairs, report = mine(train, model, settings)
+    identity = read_checkpoint(paths["encoder"])["identity"]
+    keep = KeptEmbeddings(identity) if settings.evaluation.keep_embeddings else None
+    pairs, report = mine(train, model, settings, keep)
     with replacing(paths["negatives"]) as directory:
         write_negatives(pairs, report, directory)
     return (
