@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +57,8 @@ def write_plots(results: Path, directory: Path) -> int:
     """Draw every picture into a directory, in place of what it held; return how many files."""
     entries = read_ledger(results)
     scores = ndcg_scores(entries)
-    with replacing(directory) as partial, _style():
+    # Reset first: whatever the user's matplotlibrc says, the pictures are the same.
+    with replacing(directory) as partial, plt.style.context(STYLE, after_reset=True):
         write_json(partial / "tasks.json", task_rows(entries))
         rows = []
         for model in _models(entries):
@@ -135,7 +134,7 @@ def query_differences(
     both["difference"] = (100 * (both["tuned"] - both["base"])).round(8)
     return {
         str(task): np.sort(rows["difference"].to_numpy(dtype=np.float64))
-        for task, rows in both.groupby("task", sort=True)
+        for task, rows in sorted(both.groupby("task"), key=lambda group: str(group[0]).casefold())
     }
 
 
@@ -168,7 +167,8 @@ def draw_tasks(model: str, scores: Scores) -> Figure:
     """Bars of base and fine-tuned for each task that both have."""
     tasks = sorted(
         (t for m, c, t in scores if (m, c) == (model, "base") and (m, "finetuned", t) in scores),
-        reverse=True,
+        key=str.casefold,
+        reverse=True,  # the first bar is drawn lowest
     )
     figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.34 * max(len(tasks), 2)))
     places = np.arange(len(tasks))
@@ -195,7 +195,7 @@ def draw_tasks(model: str, scores: Scores) -> Figure:
 def draw_heat_map(scores: Scores) -> Figure:
     """Tasks by models, a panel for each checkpoint, on one scale of colours."""
     models = sorted({model for model, _, _ in scores}, key=model_order)
-    tasks = sorted({task for _, _, task in scores})
+    tasks = sorted({task for _, _, task in scores}, key=str.casefold)
     checkpoints = [c for c in ("base", "finetuned") if any(c == k for _, k, _ in scores)]
     figure, panels = plt.subplots(
         1, len(checkpoints), squeeze=False, sharey=True,
@@ -227,11 +227,11 @@ def draw_queries(
     model: str, differences: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 ) -> Figure:
     """Sorted differences by query, a panel for each task."""
-    columns = min(3, len(differences))
+    columns = 2 if len(differences) == 4 else min(3, len(differences))
     rows = -(-len(differences) // columns)
     figure, panels = plt.subplots(
         rows, columns, squeeze=False, sharex=True, sharey=True,
-        figsize=(WIDTH * columns / 3 if columns < 3 else WIDTH, 0.7 + 1.35 * rows),
+        figsize=(WIDTH, 0.7 + 1.35 * rows),
     )  # fmt: skip
     for axes, (task, values) in zip(panels.flat, differences.items(), strict=False):
         _draw_differences(axes, values)
@@ -278,15 +278,6 @@ def _heat_maps(scores: Scores) -> dict[str, Scores]:
 
 def _models(entries: list[Entry]) -> list[str]:
     return sorted({entry.model for entry in entries}, key=model_order)
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """matplotlib's own defaults and STYLE, whatever the user's matplotlibrc says."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -423,8 +423,8 @@ def _ceiling_notes(references: References) -> list[str]:
         if above:
             notes.append(
                 f"The best {task} {METRIC_NAMES[metric]} among the published rows is "
-                f"{points(best.value)} ({best.model}); the "
-                f"guide's figures after fine-tuning that are above it: {', '.join(above)}."
+                f"{points(best.value)} ({best.model}); the guide's figures after "
+                f"fine-tuning that are above it: {', '.join(above)}."
             )
     return notes
 
@@ -441,7 +441,6 @@ EMBEDDED_FIELDS = (
     "difference", "verdict",
 )  # fmt: skip
 
-
 EMBEDDED_COLUMNS = (
     "Task", "Metric", "Base", "Fine-tuned", "Recorded base", "Recorded fine-tuned", "Verdict base",
     "Verdict fine-tuned",
@@ -452,7 +451,7 @@ def embedded_document(ledger: Ledger) -> Document:
     """Model tiny, base against fine-tuned, and against what this repository recorded."""
     recorded = {value.key: value for value in ledger.references.recorded}
     seeds = {entry.seed for entry in ledger.entries if entry.model == "tiny"}
-    seeds |= {value.seed for value in recorded.values() if value.model == "tiny" and value.seed}
+    seeds |= {v.seed for v in recorded.values() if v.model == "tiny" and v.seed is not None}
     tables, records = [], []
     for seed in sorted(seeds):
         rows = []
@@ -544,7 +543,7 @@ def tasks_document(ledger: Ledger) -> Document:
         entries = [entry for entry in ledger.entries if entry.model == model]
         rows = []
         tasks = {t: s for entry in entries for t, s in scored_tasks(entry).items()}
-        for task, split in sorted(tasks.items()):
+        for task, split in sorted(tasks.items(), key=lambda item: item[0].casefold()):
             row = [task, split]
             for metric in ("ndcg_at_10", "mrr_at_10"):
                 scores = []

@@ -1,0 +1,107 @@
+"""Pictures: the numbers they show and their bytes. How they look was looked at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import font_manager
+from matplotlib import pyplot as plt
+
+from ettin_retrieval import plots
+from ettin_retrieval.results import Entry, read_ledger, write_entry
+
+PARTS = ["CQADupstackUnixRetrieval", "CQADupstackTexRetrieval"]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Models tiny and 1b, with one task each; 1b has two parts of CQADupstack besides."""
+    for model, task in (("tiny", "TinySciFact"), ("1b", "SciFact")):
+        for checkpoint, scores in (("base", [0.0, 0.5, 1.0]), ("finetuned", [1.0, 0.5, 0.75])):
+            names = [task, *(PARTS if model == "1b" else [])]
+            frame = pd.DataFrame(
+                [(name, f"q{i}", s, s) for name in names for i, s in enumerate(scores)],
+                columns=["task", "query_id", "ndcg_at_10", "mrr_at_10"],
+            )
+            mean = sum(scores) / 3
+            flat = {f"{task}.ndcg_at_10": mean, f"{task}.mrr_at_10": mean}
+            entry = Entry(model, checkpoint, 42, flat, {n: {"split": "test"} for n in names})
+            write_entry(tmp_path / "results", entry, frame)
+    return tmp_path / "results"
+
+
+def test_two_runs_give_the_same_bytes_whatever_the_user_s_style(
+    results: Path, tmp_path: Path
+) -> None:
+    plots.write_plots(results, tmp_path / "one")
+    with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "figure.dpi": 50}):
+        plots.write_plots(results, tmp_path / "two")
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == [
+        "heatmap-embedded.png", "heatmap.png", "queries-1b.png", "queries-tiny.png",
+        "queries.json", "tasks-1b.png", "tasks-tiny.png", "tasks.json",
+    ]  # fmt: skip
+    for name in names:
+        content = (tmp_path / "one" / name).read_bytes()
+        assert content == (tmp_path / "two" / name).read_bytes()
+        assert b"tEXtSoftware" not in content
+    assert plt.get_fignums() == []
+
+
+def test_the_font_is_the_one_that_comes_with_matplotlib() -> None:
+    assert font_manager.findfont("DejaVu Sans").startswith(matplotlib.get_data_path())
+
+
+def test_differences_are_of_the_same_query_and_sorted(results: Path) -> None:
+    differences = plots.query_differences(results, read_ledger(results), "1b")
+    assert {task: list(values) for task, values in differences.items()} == {
+        "CQADupstackRetrieval": [-25.0, -25.0, 0.0, 0.0, 100.0, 100.0],
+        "SciFact": [-25.0, 0.0, 100.0],
+    }
+    assert plots.query_differences(results, [], "1b") == {}
+
+
+def test_bars_are_the_scores(results: Path) -> None:
+    figure = plots.draw_tasks("tiny", plots.ndcg_scores(read_ledger(results)))
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    assert widths == pytest.approx([50, 75])
+    plt.close(figure)
+
+
+def test_the_heat_map_marks_what_was_not_measured() -> None:
+    scores = {("17m", "base", "A"): 10.0, ("1b", "base", "A"): 30.0, ("1b", "base", "B"): 40.0}
+    figure = plots.draw_heat_map(scores)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["10.0", "30.0", "–", "40.0"]
+    values = figure.axes[0].images[0].get_array()
+    assert values is not None
+    assert np.ma.count_masked(values) == 1
+    plt.close(figure)
+
+
+def test_data_for_dvc_has_every_score_and_a_share_of_the_queries(
+    results: Path, tmp_path: Path
+) -> None:
+    plots.write_plots(results, tmp_path / "plots")
+    tasks = json.loads((tmp_path / "plots/tasks.json").read_text())
+    assert [(r["model"], r["checkpoint"], r["task"], r["ndcg_at_10"]) for r in tasks] == [
+        ("tiny", "base", "TinySciFact", 0.5),
+        ("tiny", "finetuned", "TinySciFact", 0.75),
+        ("1b", "base", "SciFact", 0.5),
+        ("1b", "finetuned", "SciFact", 0.75),
+    ]
+    queries = json.loads((tmp_path / "plots/queries.json").read_text())
+    assert len(queries) == 3 * len(plots.SHARES)
+    assert {row["difference"] for row in queries} == {-0.25, 0.0, 1.0}
+
+
+def test_a_ledger_with_one_checkpoint_has_a_heat_map_only(results: Path, tmp_path: Path) -> None:
+    for path in results.glob("*/finetuned*"):
+        path.unlink()
+    plots.write_plots(results, tmp_path / "plots")
+    names = sorted(path.name for path in (tmp_path / "plots").glob("*.png"))
+    assert names == ["heatmap-embedded.png", "heatmap.png"]
