@@ -1,0 +1,53 @@
+"""`dvc exp run -S model=1b` from a hub on loopback that serves miniatures under the real ids."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from conftest import Workspace
+from loopback_hub import LoopbackHub, populate
+
+TASKS = ("SciFact", "NFCorpus")
+
+
+def test_the_whole_pipeline_runs_from_the_hub(workspace: Workspace, tmp_path: Path) -> None:
+    with LoopbackHub() as hub:
+        commits = populate(hub, tasks=TASKS)
+        env = hub.env(tmp_path / "cache")
+        done = workspace.run(
+            "dvc", "exp", "run", "-S", "model=1b", "-S", f"evaluation.tasks=[{','.join(TASKS)}]",
+            "-S", "finetuning.epochs=1", "-S", "finetuning.batch_size=8",
+            "-S", "negatives.per_query=2", env=env,
+        )  # fmt: skip
+        requests = list(hub.requests)
+    assert done.returncode == 0, done.stderr[-3000:]
+    scores = json.loads((workspace.path / "metrics/mteb.json").read_text())
+    assert {key.split(".")[0] for key in scores} == set(TASKS), "an average of two is no average"
+    checkpoint = json.loads((workspace.path / "models/base/checkpoint.json").read_text())
+    assert checkpoint["source"] == "jhu-clsp/ettin-encoder-1b"
+    assert checkpoint["revision"] == commits["jhu-clsp/ettin-encoder-1b"]
+    train = json.loads((workspace.path / "data/training/train/manifest.json").read_text())
+    assert train["source"] == "microsoft/ms_marco v1.1"
+    assert train["revision"] == commits["microsoft/ms_marco"]
+    entry = json.loads((workspace.path / "results/1b/finetuned-seed42.json").read_text())
+    assert entry["tasks"]["SciFact"]["source"] == "mteb/scifact"
+    fetched = [path for path in requests if "ettin-encoder" in path]
+    assert any(path.endswith("model.safetensors") for path in fetched)
+    assert not any(path.endswith((".bin", ".py")) for path in fetched), "no pickles, no code"
+
+
+def test_without_a_hub_one_line_says_what_to_do(workspace: Workspace, tmp_path: Path) -> None:
+    with LoopbackHub() as hub:
+        env = hub.env(tmp_path / "cache")
+    start = time.monotonic()
+    done = workspace.run("dvc", "exp", "run", "-S", "model=1b", env=env)
+    assert time.monotonic() - start < 10
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1, done.stderr
+    assert "cannot reach" in told[0]
+    for remedy in ("HF_ENDPOINT", "HF_HOME", "local.encoder="):
+        assert remedy in told[0]
+    assert "Traceback" not in done.stderr

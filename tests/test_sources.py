@@ -1,0 +1,168 @@
+"""BEIR directories, MS MARCO rows and triplets: what they become, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.records import Origin, read_dataset, write_dataset
+from ettin_retrieval.sources import beir, msmarco
+
+HUB = Origin("microsoft/ms_marco v1.1", "c0ffee", "terms", "train")
+
+
+def lines(*objects: dict[str, Any]) -> str:
+    return "".join(json.dumps(o, ensure_ascii=False) + "\n" for o in objects)
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    directory = tmp_path / "contracts"
+    (directory / "qrels").mkdir(parents=True)
+    (directory / "corpus.jsonl").write_text(
+        lines(
+            # A line separator inside a passage is no end of line.
+            {"_id": "d1", "title": "Rent", "text": "due on\u2028the first\x85of the month"},
+            {"_id": "d2", "text": "no title"},
+        ),
+        encoding="utf-8",
+    )
+    (directory / "queries.jsonl").write_text(
+        lines({"_id": "q1", "text": "when is rent due"}, {"_id": "q2", "text": "not judged"}),
+        encoding="utf-8",
+    )
+    (directory / "qrels" / "test.tsv").write_text(
+        "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\n", encoding="utf-8"
+    )
+    return directory
+
+
+def test_a_beir_directory_becomes_a_dataset(collection: Path, tmp_path: Path) -> None:
+    dataset = beir.load(collection, "test")
+    assert dataset.passage_texts() == ["Rent due on\u2028the first\x85of the month", "no title"]
+    assert dataset.queries["id"].tolist() == ["q1"]
+    assert dataset.judgments() == {"q1": {"d1": 2, "d2": 0}}
+    assert dataset.positives() == {"q1": {"d1": 2}}
+    write_dataset(dataset, tmp_path / "one")
+    write_dataset(read_dataset(tmp_path / "one"), tmp_path / "two")
+    for name in ("corpus.parquet", "queries.parquet", "qrels.parquet", "manifest.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_changed_files_are_not_read(collection: Path, tmp_path: Path) -> None:
+    write_dataset(beir.load(collection, "test"), tmp_path / "one")
+    (tmp_path / "one" / "qrels.parquet").write_bytes(b"other")
+    with pytest.raises(InputError, match=r"qrels.parquet: missing or not the file"):
+        read_dataset(tmp_path / "one")
+
+
+Break = Callable[[Path], object]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda d: (d / "corpus.jsonl").unlink(), "corpus.jsonl: no such file"),
+        (lambda d: (d / "qrels" / "test.tsv").unlink(), "test.tsv: no such file"),
+        (lambda d: (d / "corpus.jsonl").write_text(""), "the corpus is empty"),
+        (
+            lambda d: (d / "corpus.jsonl").write_text('{"_id": "d1", "text": "a"}\n{"_id": \n'),
+            "corpus.jsonl:2: not valid JSON",
+        ),
+        (
+            lambda d: (d / "corpus.jsonl").write_text(
+                lines({"_id": "d1", "text": "a"}, {"_id": "d2", "text": "b"})
+                + lines({"_id": "d1", "text": "c"})
+            ),
+            "corpus.jsonl:3: id 'd1' is there twice",
+        ),
+        (
+            lambda d: (d / "corpus.jsonl").write_text(
+                lines({"_id": "d1", "text": " "}, {"_id": "d2", "text": "b"})
+            ),
+            "corpus.jsonl:1: passage 'd1' has no text",
+        ),
+        (
+            lambda d: (d / "queries.jsonl").write_text(lines({"_id": "q1"})),
+            "queries.jsonl:1: no text 'text'",
+        ),
+        (
+            lambda d: (d / "qrels" / "test.tsv").write_text("q1\td1\t1\nq1\td9\t1\n"),
+            "test.tsv:2: corpus_id 'd9' is not in the corpus",
+        ),
+        (
+            lambda d: (d / "qrels" / "test.tsv").write_text("q9\td1\t1\n"),
+            "test.tsv:1: query_id 'q9' is not in the queries",
+        ),
+        (
+            lambda d: (d / "qrels" / "test.tsv").write_text("q1\td1\thigh\n"),
+            "test.tsv:1: score 'high' is not a whole number",
+        ),
+        (
+            lambda d: (d / "qrels" / "test.tsv").write_text("q1\td1\t0.5\n"),
+            "test.tsv:1: score '0.5' is not a whole number",
+        ),
+        (
+            lambda d: (d / "qrels" / "test.tsv").write_text("q1 d1 1\n"),
+            "test.tsv:1: 1 cells instead of 3",
+        ),
+        (
+            lambda d: (d / "qrels" / "test.tsv").write_text("q1\td1\t1\nq1\td1\t2\n"),
+            "test.tsv:2: ('q1', 'd1') is judged twice",
+        ),
+        (
+            lambda d: (d / "qrels" / "test.tsv").write_text("q1\td1\t0\n"),
+            "no judgment has a score above 0",
+        ),
+    ],
+)
+def test_malformed_beir_files_name_file_and_line(
+    collection: Path, damage: Break, told: str
+) -> None:
+    damage(collection)
+    with pytest.raises(InputError) as refused:
+        beir.load(collection, "test")
+    assert told in str(refused.value)
+    assert str(collection) in str(refused.value)
+
+
+def row(query_id: int, passages: list[tuple[str, int]]) -> dict[str, Any]:
+    return {
+        "query": f"query {query_id}",
+        "query_id": query_id,
+        "passages": {
+            "passage_text": [text for text, _ in passages],
+            "is_selected": [selected for _, selected in passages],
+            "url": [""] * len(passages),
+        },
+    }
+
+
+def test_ms_marco_rows_share_equal_passages() -> None:
+    rows = [row(7, [("a", 0), ("b", 1)]), row(8, [("b", 0), ("c", 1), ("", 0)])]
+    dataset = msmarco.from_rows(rows, HUB, skip_without_positive=False)
+    assert dict(zip(dataset.corpus["text"], dataset.corpus["id"], strict=True)) == {
+        "a": "7-0",
+        "b": "7-1",
+        "c": "8-1",
+    }
+    assert dataset.judgments() == {"7": {"7-0": 0, "7-1": 1}, "8": {"7-1": 0, "8-1": 1}}
+
+
+def test_a_row_without_a_selected_passage_is_refused_or_counted() -> None:
+    rows = [row(7, [("a", 1)]), row(9, [("b", 0)])]
+    with pytest.raises(InputError, match=r"train row 2: query_id 9 has no selected passage"):
+        msmarco.from_rows(rows, HUB, skip_without_positive=False)
+    dataset = msmarco.from_rows(rows, HUB, skip_without_positive=True)
+    assert dataset.queries["id"].tolist() == ["7"]
+    assert dataset.origin.notes == {"rows_without_selected_passage_left_out": 1}
+
+
+def test_a_row_of_another_schema_is_refused() -> None:
+    with pytest.raises(InputError, match=r"train row 1: no field 'passages'"):
+        msmarco.from_rows([{"query": "q", "query_id": 1}], HUB, skip_without_positive=True)
