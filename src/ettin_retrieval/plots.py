@@ -42,6 +42,7 @@ STYLE: dict[str, Any] = {
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.08,  # inches; the last number of an axis needs them
     "figure.dpi": 160,
     "savefig.dpi": 160,
 }
@@ -206,7 +207,7 @@ def draw_heat_map(scores: Scores) -> Figure:
         image = axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
         _write_cells(axes, values)
         axes.set_title({"base": "base", "finetuned": "fine-tuned"}[checkpoint])
-        axes.set_xticks(range(len(models)), models)
+        axes.set_xticks(range(len(models)), models, fontsize=7)
         axes.set_yticks(range(len(tasks)), tasks)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
@@ -235,7 +236,7 @@ def draw_queries(
     )  # fmt: skip
     for axes, (task, values) in zip(panels.flat, differences.items(), strict=False):
         _draw_differences(axes, values)
-        axes.set_title(f"{task} ({len(values):,} queries)", loc="left", fontsize=7)
+        axes.set_title(f"{task} ({len(values):,})", loc="left", fontsize=7)
     for axes in list(panels.flat)[len(differences) :]:
         axes.set_visible(False)
     for column in range(columns):
@@ -244,7 +245,8 @@ def draw_queries(
         panels[lowest][column].tick_params(labelbottom=True)
     figure.supxlabel("Queries, from most worsened to most improved (%)", fontsize=8)
     figure.supylabel("Fine-tuned minus base, nDCG@10 (points)", fontsize=8)
-    figure.suptitle(f"Model {model}: difference on each query", fontsize=8)
+    title = f"Model {model}: difference on each query (number of queries in parentheses)"
+    figure.suptitle(title, fontsize=8)
     return figure
 
 
