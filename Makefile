@@ -9,7 +9,7 @@ unexport PYTHONPATH PYTHONHOME
 # 3.11 first: the lock is resolved for it and the committed results come from it.
 PYTHONS := python3.11 python3.12 python3.13 python3
 
-.PHONY: help repro tables test lint types lock clean venv install install-test
+.PHONY: help repro tables verify test lint types lock clean venv install install-test
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -19,6 +19,10 @@ repro: install ## reproduce every stage whose inputs changed
 
 tables: install ## reproduce the result tables only
 	dvc repro tables
+
+verify: install ## check the ledger against the recorded scores
+	ettin-retrieval verify
+	python -m ettin_retrieval.tables --check
 
 test: install-test ## run the tests
 	pytest

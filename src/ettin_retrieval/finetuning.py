@@ -121,6 +121,7 @@ def dev_score(evaluator: BaseEvaluator, model: SentenceTransformer) -> float:
 def _arguments(settings: Settings, work: Path, steps: int) -> Any:
     from sentence_transformers import SentenceTransformerTrainingArguments
     from sentence_transformers.base.sampler import BatchSamplers
+    from torch.cuda import is_available
 
     finetuning = settings.finetuning
     contrastive = finetuning.objective == "contrastive"
@@ -154,6 +155,7 @@ def _arguments(settings: Settings, work: Path, steps: int) -> Any:
         seed=settings.seed,
         data_seed=settings.seed,
         dataloader_num_workers=0,
+        dataloader_pin_memory=is_available(),
         disable_tqdm=False,
     )
 

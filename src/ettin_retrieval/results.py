@@ -2,6 +2,7 @@
 
     results/MODEL/CHECKPOINT-seedSEED.json              scores, tasks, provenance
     results/MODEL/CHECKPOINT-seedSEED.queries.parquet   task, query_id, ndcg_at_10, mrr_at_10
+    results/ledger.json                                 sha256 of each of those files
 
 Tables, plots and verdicts are made from the ledger alone. Scores are fractions.
 """
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ettin_retrieval.errors import InputError
-from ettin_retrieval.records import write_json
+from ettin_retrieval.records import sha256_file, write_json
 
 AVERAGE = "mteb_avg_ndcg_at_10"
 """Flat key of the mean nDCG@10; there only when every task of the benchmark was scored."""
@@ -97,6 +98,18 @@ def read_queries(directory: Path, entry: Entry) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; it belongs to {entry.name}.json")
     return pq.read_table(path, schema=QUERIES).to_pandas()
+
+
+def write_index(directory: Path) -> Path:
+    """Write `ledger.json`: the hash of each file of the ledger.
+
+    The stage `tables` depends on this one file instead of the directory. An edge from the stage
+    that writes entries would make `dvc repro tables` train and evaluate in a fresh clone.
+    """
+    files = sorted([*directory.glob("*/*.json"), *directory.glob("*/*.queries.parquet")])
+    index = directory / "ledger.json"
+    write_json(index, {p.relative_to(directory).as_posix(): sha256_file(p) for p in files})
+    return index
 
 
 def write_entry(directory: Path, entry: Entry, queries: pd.DataFrame) -> bool:

@@ -25,9 +25,10 @@ class TaskScores:
     Attributes
     ----------
     scores
-        mteb's score mapping of the split, fractions.
+        Mean of each column of `per_query`, fractions: mteb's scores before it rounds them to
+        five digits.
     per_query
-        query_id and the metrics of `METRICS`; the mean of a column is the task's score.
+        query_id and the metrics of `METRICS`.
     run
         query id to {passage id: score}, the passages that were retrieved.
     result
@@ -53,7 +54,7 @@ def score_task(search: ExactSearch, name: str, dataset: RetrievalDataset) -> Tas
     return TaskScores(
         name=name,
         split=split,
-        scores=dict(result.scores[split][0]),
+        scores={metric: float(task.per_query[metric].mean()) for metric in METRICS},
         per_query=task.per_query,
         run=task.run,
         result=result,

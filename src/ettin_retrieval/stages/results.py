@@ -10,7 +10,7 @@ import pandas as pd
 
 from ettin_retrieval.params import Settings
 from ettin_retrieval.provenance import provenance
-from ettin_retrieval.results import Entry, write_entry
+from ettin_retrieval.results import Entry, write_entry, write_index
 from ettin_retrieval.stages import Paths, run_stage
 
 
@@ -39,6 +39,7 @@ def body(settings: Settings, paths: Paths) -> str:
         ]
         written = write_entry(paths["results"], entry, pd.concat(frames, ignore_index=True))
         told.append(f"{entry.name} {'written' if written else 'unchanged'}")
+    write_index(paths["results"])
     return ", ".join(told)
 
 

@@ -10,8 +10,11 @@ def body(settings: Settings, paths: Paths) -> str:
     """Render every table and draw every picture."""
     # matplotlib takes a second to import; a missing input should be told before.
     from ettin_retrieval.plots import write_plots
+    from ettin_retrieval.results import write_index
     from ettin_retrieval.tables import write_tables
 
+    # Rows may have come in by git or by `ettin-retrieval collect` since a stage wrote the index.
+    write_index(paths["results"])
     tables = write_tables(paths["results"], paths["expected"], paths["tables"])
     plots = write_plots(paths["results"], paths["plots"])
     return f"{tables} files of tables, {plots} of plots"

@@ -1,0 +1,240 @@
+"""The benchmark: mteb's own scores, per-query scores that average to them, no shared results."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import mteb
+import numpy as np
+import pytest
+import torch
+
+from ettin_retrieval.encoders import (
+    identity,
+    load_checkpoint,
+    random_encoder,
+    read_checkpoint,
+    save_checkpoint,
+)
+from ettin_retrieval.encoding import KeptEmbeddings, encode
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.evaluation.benchmark import TaskScores, flat_metrics, score_task
+from ettin_retrieval.evaluation.results import portable_result, run_table
+from ettin_retrieval.evaluation.search import ExactSearch, TopK, model_meta
+from ettin_retrieval.evaluation.tasks import METRICS, task_for
+from ettin_retrieval.params import Encoder, Evaluation, Shape, load_settings
+from ettin_retrieval.records import RetrievalDataset
+from ettin_retrieval.sources import synthetic
+
+ROOT = Path(__file__).resolve().parents[1]
+SHAPE = Shape(layers=2, hidden_size=32, intermediate_size=64, heads=2, vocabulary=2048)
+
+
+@pytest.fixture(scope="module")
+def entry() -> Encoder:
+    return load_settings(ROOT / "params.yaml").encoders["ettin_tiny"]
+
+
+@pytest.fixture(scope="module")
+def dataset() -> RetrievalDataset:
+    return synthetic.benchmark()["TinyNFCorpus"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, entry: Encoder, dataset: RetrievalDataset
+) -> Path:
+    scratch, directory = (tmp_path_factory.mktemp(name) for name in ("scratch", "checkpoint"))
+    model = random_encoder(SHAPE, dataset.passage_texts(), entry, seed=1, scratch=scratch)
+    save_checkpoint(model, directory, {"source": "embedded", "revision": "seed 1"})
+    return directory
+
+
+def search_with(checkpoint: Path, evaluation: Evaluation | None = None) -> ExactSearch:
+    return ExactSearch(
+        load_checkpoint(checkpoint),
+        read_checkpoint(checkpoint),
+        "ettin-retrieval/test",
+        evaluation or Evaluation(),
+    )
+
+
+@pytest.fixture(scope="module")
+def scored(checkpoint: Path, dataset: RetrievalDataset) -> TaskScores:
+    return score_task(search_with(checkpoint), "TinyNFCorpus", dataset)
+
+
+def test_scores_are_those_of_mtebs_own_search(
+    checkpoint: Path, dataset: RetrievalDataset, scored: TaskScores
+) -> None:
+    task = task_for("TinyNFCorpus", dataset)
+    own = mteb.evaluate(load_checkpoint(checkpoint), [task], cache=None, show_progress_bar=False)
+    reference = own.task_results[0].scores["test"][0]
+    for metric in METRICS:
+        # mteb rounds to five digits what it reports.
+        assert scored.scores[metric] == pytest.approx(reference[metric], abs=5.1e-6)
+    assert task.per_query["query_id"].tolist() == scored.per_query["query_id"].tolist()
+    for metric in METRICS:
+        np.testing.assert_allclose(task.per_query[metric], scored.per_query[metric], atol=1e-6)
+
+
+def test_per_query_scores_average_to_what_mteb_reports(scored: TaskScores) -> None:
+    assert len(scored.per_query) == 60
+    reported = scored.result.scores["test"][0]
+    for metric in METRICS:
+        assert scored.per_query[metric].mean() == pytest.approx(scored.scores[metric], abs=1e-12)
+        # mteb rounds most of what it reports to five digits.
+        assert scored.scores[metric] == pytest.approx(reported[metric], abs=5.1e-6)
+
+
+def test_a_known_name_gets_mtebs_own_task(dataset: RetrievalDataset) -> None:
+    official = task_for("SciFact", dataset)
+    assert official.metadata.dataset["path"] == "mteb/scifact"
+    assert official.metadata.domains == ["Academic", "Medical", "Written"]
+    assert task_for("contracts", dataset).metadata.main_score == "ndcg_at_10"
+
+
+def test_a_result_is_the_same_bytes_and_mteb_reads_it(scored: TaskScores, tmp_path: Path) -> None:
+    from ettin_retrieval.records import write_json
+
+    write_json(tmp_path / "TinyNFCorpus.json", portable_result(scored.result))
+    read = mteb.TaskResult.from_disk(tmp_path / "TinyNFCorpus.json")
+    assert read.scores["test"][0]["ndcg_at_10"] == round(scored.scores["ndcg_at_10"], 5)
+    assert read.date is None
+
+
+def test_a_changed_weight_changes_identity_and_results_key(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    model = load_checkpoint(checkpoint)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] += 1
+    record = save_checkpoint(model, tmp_path / "other", {})
+    assert record["identity"] != read_checkpoint(checkpoint)["identity"]
+    metas = [model_meta(r, "n/m", Evaluation()) for r in (record, read_checkpoint(checkpoint))]
+    assert metas[0].revision != metas[1].revision
+    assert metas[0].revision == record["identity"][:40]
+
+
+@pytest.mark.parametrize("setting", ["pooling", "query_length", "document_length", "normalize"])
+def test_every_setting_of_a_checkpoint_is_part_of_its_identity(
+    checkpoint: Path, tmp_path: Path, setting: str
+) -> None:
+    model = load_checkpoint(checkpoint)
+    if setting == "pooling":
+        model[1].pooling_mode = "cls"
+    elif setting == "normalize":
+        del model[2]
+    else:
+        setattr(model[0], setting, 17)
+    assert (
+        save_checkpoint(model, tmp_path / "other", {})["identity"]
+        != read_checkpoint(checkpoint)["identity"]
+    )
+
+
+def test_identity_is_not_the_path(checkpoint: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(checkpoint, tmp_path / "elsewhere")
+    assert identity(tmp_path / "elsewhere") == identity(checkpoint)
+
+
+def test_a_tampered_checkpoint_is_not_loaded(checkpoint: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(checkpoint, tmp_path / "tampered")
+    config = tmp_path / "tampered" / "1_Pooling" / "config.json"
+    config.write_text(config.read_text().replace("mean", "cls"))
+    with pytest.raises(InputError, match="weights or configuration changed"):
+        load_checkpoint(tmp_path / "tampered")
+
+
+def test_kept_embeddings_are_never_those_of_another_encoder_or_text(tmp_path: Path) -> None:
+    kept = KeptEmbeddings("a", tmp_path)
+    paths = {
+        kept.path(["x", "y"], "passage", "fp32"),
+        kept.path(["xy"], "passage", "fp32"),
+        kept.path(["y", "x"], "passage", "fp32"),
+        kept.path(["x", "y"], "query", "fp32"),
+        kept.path(["x", "y"], "passage", "bf16"),
+        KeptEmbeddings("b", tmp_path).path(["x", "y"], "passage", "fp32"),
+    }
+    assert len(paths) == 6
+
+
+def test_kept_embeddings_are_reused_and_equal(checkpoint: Path, tmp_path: Path) -> None:
+    model = load_checkpoint(checkpoint)
+    keep = KeptEmbeddings(read_checkpoint(checkpoint)["identity"], tmp_path)
+    texts = ["one passage", "another", "one passage"]
+    first = encode(model, texts, "passage", batch_size=2, keep=keep)
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+    # An encoder that cannot encode shows that the second call does not ask it.
+    again = encode(torch.nn.Module(), texts, "passage", batch_size=2, keep=keep)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first[0], first[2])
+
+
+def test_queries_and_passages_are_cut_at_their_own_lengths(
+    checkpoint: Path, dataset: RetrievalDataset
+) -> None:
+    model = load_checkpoint(checkpoint)
+    model[0].query_length, model[0].document_length = 4, 6
+    words = " ".join(dataset.passage_texts()[:20]).split()
+    known = [w for w in dict.fromkeys(words) if len(model.tokenizer.tokenize(w)) == 1]
+    long, cut = " ".join(known[:5]), " ".join(known[:2])
+    query = encode(model, [long, cut], "query", batch_size=2)
+    passage = encode(model, [long, cut], "passage", batch_size=2)
+    np.testing.assert_allclose(query[0], query[1], atol=1e-6)  # [CLS] two words [SEP]
+    assert not np.allclose(passage[0], passage[1], atol=1e-3)
+
+
+def test_top_k_merges_shards_exactly() -> None:
+    generator = np.random.default_rng(0)
+    queries = generator.standard_normal((5, 8)).astype(np.float32)
+    passages = generator.standard_normal((100, 8)).astype(np.float32)
+    best = TopK(5, 7)
+    for start in range(0, 100, 30):
+        best.add(queries, passages[start : start + 30], start)
+    expected = np.argsort(-(queries @ passages.T), axis=1)[:, :7]
+    np.testing.assert_array_equal(best.rows, expected)
+
+
+def test_equal_scores_keep_the_earlier_row_and_runs_follow_trec_eval() -> None:
+    best = TopK(1, 2)
+    one = np.ones((1, 2), dtype=np.float32)
+    for start in (0, 1, 2):
+        best.add(one, one, start)
+    assert best.rows.tolist() == [[0, 1]]
+    table = run_table({"q": {"a": 1.0, "b": 1.0, "c": 2.0}})
+    assert table["corpus_id"].to_pylist() == ["c", "b", "a"]
+
+
+def test_an_average_of_some_tasks_is_no_average(scored: TaskScores) -> None:
+    assert "mteb_avg_ndcg_at_10" not in flat_metrics([scored], complete=False)
+    whole = flat_metrics([scored], complete=True)
+    assert whole["mteb_avg_ndcg_at_10"] == whole["TinyNFCorpus.ndcg_at_10"]
+
+
+def test_cqadupstack_is_the_mean_of_its_parts(scored: TaskScores) -> None:
+    from dataclasses import replace
+
+    parts = [
+        replace(scored, name="CQADupstackAndroidRetrieval", scores=dict.fromkeys(METRICS, 0.2)),
+        replace(scored, name="CQADupstackTexRetrieval", scores=dict.fromkeys(METRICS, 0.4)),
+        replace(scored, name="SciFact", scores=dict.fromkeys(METRICS, 0.9)),
+    ]
+    flat = flat_metrics(parts, complete=True)
+    assert flat["CQADupstackRetrieval.ndcg_at_10"] == pytest.approx(0.3)
+    assert flat["mteb_avg_ndcg_at_10"] == pytest.approx(0.6)
+
+
+def test_making_a_model_leaves_the_global_generator_alone(
+    entry: Encoder, dataset: RetrievalDataset, tmp_path: Path
+) -> None:
+    torch.manual_seed(5)
+    random.seed(5)
+    expected = (torch.initial_seed(), random.Random(5).random())
+    random_encoder(SHAPE, dataset.passage_texts(), entry, seed=1, scratch=tmp_path)
+    assert (torch.initial_seed(), random.random()) == expected

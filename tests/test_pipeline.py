@@ -1,0 +1,130 @@
+"""dvc.yaml: what a change re-runs, and that a mistake is told in one line before any work."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from conftest import Workspace
+
+STAGES = YAML(typ="safe").load(
+    (Path(__file__).resolve().parents[1] / "dvc.yaml").read_text(encoding="utf-8")
+)["stages"]
+
+
+def stages_of_changed_params(workspace: Workspace) -> set[str]:
+    """Stages that DVC finds changed because of a parameter."""
+    done = workspace.run("dvc", "status", "--json")
+    assert done.returncode == 0, done.stderr
+    return {
+        stage
+        for stage, changes in json.loads(done.stdout).items()
+        for change in changes
+        if isinstance(change, dict)
+        and "params.yaml" in change.get("changed deps", {})
+        # The stage `settings` depends on the whole file: it says "modified", not which keys.
+        and change["changed deps"]["params.yaml"] != "modified"
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stages"),
+    [
+        ("  learning_rate: auto", "  learning_rate: 0.002", {"finetuning"}),
+        ("  temperature: 0.05", "  temperature: 0.1", {"finetuning"}),
+        ("checkpoint: finetuned", "checkpoint: base", {"scores"}),
+        ("  top_k: 100", "  top_k: 50", {"negatives"}),
+        # Another size's settings concern no stage of this one.
+        ("max_passage_length: 512", "max_passage_length: 256", set()),
+        ("msmarco_config: v1.1", "msmarco_config: v2.1", {"training_data"}),
+    ],
+)
+def test_a_setting_re_runs_the_stages_that_read_it(
+    workspace: Workspace, before: str, after: str, stages: set[str]
+) -> None:
+    workspace.set_params(lambda text: text.replace(before, after))
+    assert stages_of_changed_params(workspace) == stages
+
+
+def test_every_module_of_a_stage_is_there() -> None:
+    root = Path(__file__).resolve().parents[1]
+    for name, stage in STAGES.items():
+        for dep in stage["deps"]:
+            if str(dep).startswith("src/"):
+                assert (root / dep).exists(), f"{name} depends on {dep}, which does not exist"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("model: tiny", "model: 2b", "unknown model '2b'"),
+        ("temperature: 0.05", "temperatur: 0.05", "did you mean temperature?"),
+        ("sampling: hard", "sampling: harder", "it must be random, hard or semi_hard"),
+    ],
+)
+def test_a_typo_stops_dvc_repro_and_leaves_outputs_intact(
+    workspace: Workspace, before: str, after: str, told: str
+) -> None:
+    metrics = workspace.path / "metrics" / "mteb.json"
+    scores = metrics.read_bytes()
+    workspace.set_params(lambda text: text.replace(before, after, 1))
+    done = workspace.run("dvc", "repro")
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and told in errors[0], done.stderr
+    assert "Traceback" not in done.stderr
+    assert metrics.read_bytes() == scores
+
+
+def test_a_directory_without_safetensors_is_refused(workspace: Workspace) -> None:
+    workspace.set_params(lambda text: text.replace("model: tiny", "model: local"))
+    encoder = workspace.path / "pickled"
+    encoder.mkdir()
+    (encoder / "config.json").write_text("{}")
+    (encoder / "pytorch_model.bin").write_bytes(b"pickle")
+    (workspace.path / "data/training").mkdir(exist_ok=True)
+    done = workspace.stage(
+        "base_encoder", "--training", "data/training", "--local", "pickled",
+        "--encoder", "models/base",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.strip().count("\n") == 0, done.stderr
+    assert "no .safetensors weights in it" in done.stderr
+    assert not (workspace.path / "models/base").exists()
+
+
+def test_fp16_on_a_cpu_is_refused(workspace: Workspace) -> None:
+    from ettin_retrieval.encoding import check_precision
+    from ettin_retrieval.errors import InputError
+
+    with pytest.raises(InputError, match="fp16 needs a GPU"):
+        check_precision("fp16", "cpu", "finetuning.precision")
+
+
+def test_a_failing_stage_leaves_its_last_output(tmp_path: Path) -> None:
+    from ettin_retrieval.records import replacing
+
+    target = tmp_path / "out"
+    with replacing(target) as directory:
+        (directory / "a").write_text("first")
+    with pytest.raises(KeyboardInterrupt), replacing(target) as directory:
+        (directory / "a").write_text("half")
+        raise KeyboardInterrupt
+    assert (target / "a").read_text() == "first"
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_importing_a_stage_does_not_import_torch(workspace: Workspace) -> None:
+    """Arithmetic is pinned before torch is loaded, and a typo is told within a second."""
+    modules = " ".join(
+        f"import ettin_retrieval.stages.{name};"
+        for name in ("finetuning", "evaluation", "negatives", "base_encoder", "results")
+    )
+    done = workspace.run(
+        sys.executable, "-c", f"import sys; {modules} sys.exit('torch' in sys.modules)"
+    )
+    assert done.returncode == 0, done.stderr
