@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from ettin_retrieval.cli import main
 from ettin_retrieval.collect import collect
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.results import Entry, read_ledger, read_queries, write_entry
@@ -189,3 +190,17 @@ def test_unknown_revisions_and_directories_are_refused(repository, tmp_path_fact
         collect(repository, ["--all"])
     with pytest.raises(InputError, match="not a git repository"):
         collect(tmp_path_factory.mktemp("plain"), [])
+
+
+def test_the_command_fails_on_a_conflict_alone(repository, monkeypatch, capsys):
+    monkeypatch.chdir(repository)
+    experiment(repository, "tidy-newt", (BASE, queries()))
+    experiment(repository, "glad-hare", (replace(BASE, scores={"T.ndcg_at_10": 0.75}), queries()))
+    assert main(["collect", "tidy-newt"]) == 0
+    assert capsys.readouterr().out == (
+        "collected tiny/base-seed42\n1 collected, 0 there already, 0 in conflict\n"
+    )
+    assert main(["collect", "tidy-newt"]) == 0
+    assert main(["collect", "glad-hare"]) == 1
+    told = capsys.readouterr().err
+    assert "T.ndcg_at_10: 0.25 (working tree) or 0.75 (glad-hare)" in told

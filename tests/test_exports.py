@@ -10,6 +10,7 @@ import pytest
 import pytrec_eval
 from mteb import TaskResult
 
+from ettin_retrieval.cli import main
 from ettin_retrieval.encoders import identity
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.evaluation.benchmark import score_task
@@ -121,7 +122,9 @@ def test_pytrec_eval_on_the_run_file_gives_the_reported_ndcg(scored, tmp_path):
         by_query = evaluator.evaluate(pytrec_eval.parse_run(run))
     measured = [by_query[q]["ndcg_cut_10"] for q in task.per_query["query_id"]]
     assert measured == task.per_query["ndcg_at_10"].tolist()
-    assert round(np.mean(measured), 5) == task.scores["ndcg_at_10"]
+    # mteb rounds its means to five decimals.
+    assert np.mean(measured) == pytest.approx(task.scores["ndcg_at_10"], abs=5e-6)
+    assert round(np.mean(measured), 5) == task.result.scores["test"][0]["ndcg_at_10"]
 
 
 def test_ms_marcos_formula_on_the_run_file_gives_the_reported_mrr(scored, tmp_path):
@@ -183,17 +186,15 @@ def test_mteb_loads_the_leaderboard_export_with_identical_scores(scored, checkpo
     target = export_leaderboard(root / "scores", checkpoint, tmp_path, "ettin-retrieval/fixed")
     revision = identity(checkpoint)[:40]
     assert target == tmp_path / "results" / "ettin-retrieval__fixed" / revision
-    assert (
-        TaskResult.from_disk(target / "TinyTies.json").scores["test"][0]["ndcg_at_10"]
-        == (task.scores["ndcg_at_10"])
-    )
+    read = TaskResult.from_disk(target / "TinyTies.json")
+    assert read.scores["test"][0]["ndcg_at_10"] == task.result.scores["test"][0]["ndcg_at_10"]
     loaded = mteb.ResultCache(tmp_path).load_results(models=["ettin-retrieval/fixed"])
     [model] = loaded.model_results
     assert (model.model_name, model.model_revision) == ("ettin-retrieval/fixed", revision)
     [result] = model.task_results
     original = json.loads((root / "scores" / "TinyTies.json").read_text())
     assert json.loads(result.model_dump_json())["scores"] == original["scores"]
-    assert result.scores["test"][0]["mrr_at_10"] == task.scores["mrr_at_10"]
+    assert result.scores["test"][0]["mrr_at_10"] == task.result.scores["test"][0]["mrr_at_10"]
 
 
 def test_the_name_comes_from_the_identity_and_two_checkpoints_never_share_a_place(
@@ -225,3 +226,15 @@ def test_what_cannot_be_exported_is_refused(scored, checkpoint, tmp_path):
         export_leaderboard(tmp_path, checkpoint, tmp_path / "out")
     with pytest.raises(InputError, match=r"no \.run\.parquet"):
         export_trec(tmp_path, tmp_path / "out")
+
+
+def test_both_exports_from_the_command_line(scored, checkpoint, tmp_path, capsys):
+    root, _ = scored
+    paths = ["--scores", str(root / "scores"), "--out", str(tmp_path)]
+    assert main(["export-leaderboard", *paths, "--checkpoint", str(checkpoint)]) == 0
+    assert main(["export-trec", *paths, "--benchmark", str(root / "benchmark")]) == 0
+    revision, run, qrels = capsys.readouterr().out.split()
+    assert revision.endswith(identity(checkpoint)[:40])
+    assert (run, qrels) == (str(tmp_path / "TinyTies.trec"), str(tmp_path / "TinyTies.qrels"))
+    assert main(["export-trec", *paths[:-1], str(root), "--scores", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: no .run.parquet")

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from ettin_retrieval import significance
+from ettin_retrieval.cli import main
 from ettin_retrieval.errors import InputError
+from ettin_retrieval.results import Entry, write_entry
 from ettin_retrieval.significance import (
     bootstrap_interval,
     compare,
@@ -161,3 +163,28 @@ def test_seed_variance_is_over_the_seeds_means():
     assert (single.mean, single.standard_deviation) == (0.3, None)
     with pytest.raises(InputError, match="query 'b'"):
         seed_spread([frame(a=0.2, b=0.4), frame(a=0.4)])
+
+
+def test_the_command_compares_two_entries_of_the_ledger(tmp_path, capsys):
+    def enter(checkpoint, seed, **scores):
+        ledger_frame = frame(**scores).assign(mrr_at_10=0.5)
+        tasks = {"T": {"split": "test"}}
+        write_entry(tmp_path, Entry("tiny", checkpoint, seed, {}, tasks), ledger_frame)
+
+    enter("base", 42, a=0.2, b=0.5, c=0.7, d=0.4)
+    enter("finetuned", 42, a=0.5, b=0.6, c=0.5, d=0.4)
+    enter("finetuned", 43, a=0.7, b=0.6, c=0.7, d=0.4)
+    names = ["tiny/base-seed42", "tiny/finetuned-seed42"]
+    assert main(["compare", *names, "--results", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    [row] = [line.split() for line in told.splitlines() if line.startswith("T ")][:1]
+    assert row[:5] == ["T", "4", "45.0", "50.0", "+5.00"]
+    assert row[-3:] == ["0.7500", "0.7500", "2/1/1"]
+    # Seeds 42 and 43 have the means 0.5 and 0.6.
+    assert "tiny/finetuned over the seeds 42, 43" in told
+    assert told.splitlines()[-1].split() == ["T", "55.0", "7.07"]
+    assert "tiny/base over the seeds" not in told
+    assert main(["compare", *names, "--results", str(tmp_path), "--metric", "mrr_at_10"]) == 0
+    assert "0/0/4" in capsys.readouterr().out
+    assert main(["compare", names[0], "tiny/none-seed1", "--results", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("error: ")

@@ -1,0 +1,292 @@
+"""The command `ettin-retrieval`: what is asked of results, beside the pipeline that makes them.
+
+Modules that take long to import are imported by the command that needs them, so that `--help`
+answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ettin_retrieval.errors import InputError
+
+if TYPE_CHECKING:
+    from ettin_retrieval.results import Entry
+    from ettin_retrieval.significance import SeedSpread, TaskComparison
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    0; or 1 where a check failed, or the user made a mistake, told in one line on stderr.
+    """
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    # Libraries' notices about their own future are no business of the user's.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    command: Command = given.command
+    try:
+        return command(given)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ettin-retrieval", description="Compare, check, collect and export results."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Command, told: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=told, description=told)
+        sub.set_defaults(command=command)
+        return sub
+
+    _add_compare(add("compare", _compare, "Test whether B scores differently from A, per task."))
+    _add_verify(add("verify", _verify, "Check the ledger against the recorded scores."))
+    _add_calibrate(
+        add("calibrate", _calibrate, "Check the evaluation against a model's published score.")
+    )
+    _add_collect(add("collect", _collect, "Bring experiments' ledger entries into this tree."))
+    _add_leaderboard(
+        add("export-leaderboard", _leaderboard, "Write results as MTEB's results repository does.")
+    )
+    _add_trec(add("export-trec", _trec, "Write retrieved passages as TREC run files."))
+    return parser
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", metavar="A", help="entry, such as tiny/base-seed42")
+    parser.add_argument("b", metavar="B", help="entry, such as tiny/finetuned-seed42")
+    _add_ledger(parser)
+    parser.add_argument("--metric", choices=["ndcg_at_10", "mrr_at_10"], default="ndcg_at_10")
+    parser.add_argument("--seed", type=int, default=42, help="of the resampling (default: 42)")
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    _add_ledger(parser)
+    parser.add_argument("--expected", type=Path, default=Path("expected"), metavar="DIR")
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", required=True, help="hub id, directory of a published model, or bm25"
+    )
+    parser.add_argument(
+        "--as", dest="published_as", metavar="HUB_ID", help="which model the directory holds"
+    )
+    parser.add_argument("--task", required=True, help="mteb's name, such as SciFact")
+    parser.add_argument(
+        "--beir", type=Path, metavar="DIR", help="the task's data (default: from the hub)"
+    )
+    parser.add_argument(
+        "--expected", type=Path, default=Path("expected/calibration.yaml"), metavar="FILE"
+    )
+
+
+def _add_collect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "revisions",
+        metavar="REV",
+        nargs="*",
+        help="experiment, branch, tag or commit (default: all experiments and branches)",
+    )
+
+
+def _add_leaderboard(parser: argparse.ArgumentParser) -> None:
+    _add_scores(parser)
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--name", metavar="ORG/MODEL", help="(default: made from the checkpoint's identity)"
+    )
+
+
+def _add_trec(parser: argparse.ArgumentParser) -> None:
+    _add_scores(parser)
+    parser.add_argument(
+        "--benchmark", type=Path, metavar="DIR", help="write the judgments of these tasks too"
+    )
+
+
+def _add_ledger(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+
+
+def _add_scores(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scores", type=Path, required=True, metavar="DIR", help="such as data/scores/finetuned"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from ettin_retrieval.results import read_ledger, read_queries
+    from ettin_retrieval.significance import compare, seed_spread
+
+    ledger = read_ledger(given.results)
+    names = (given.a, given.b)
+    entries = [_entry(ledger, name, given.results) for name in names]
+    frames = [read_queries(given.results, entry) for entry in entries]
+    tasks = compare(frames[0], frames[1], given.metric, given.seed)
+    print(_comparison_table(given.a, given.b, tasks))
+    for entry in {entry.name: entry for entry in entries}.values():
+        seeds = [other for other in ledger if _is_another_seed(other, entry)]
+        if len(seeds) > 1:
+            spread = seed_spread([read_queries(given.results, e) for e in seeds], given.metric)
+            print(_seed_table(f"{entry.model}/{entry.checkpoint}", seeds, spread))
+    return 0
+
+
+def _entry(ledger: list[Entry], name: str, directory: Path) -> Entry:
+    for entry in ledger:
+        if entry.name == name:
+            return entry
+    there = ", ".join(entry.name for entry in ledger) or "no entries"
+    raise InputError(f"{directory}: no entry {name}; there are {there}")
+
+
+def _is_another_seed(other: Entry, entry: Entry) -> bool:
+    """Whether two entries differ in the seed alone, or not at all."""
+    return (other.model, other.checkpoint) == (entry.model, entry.checkpoint) and (
+        other.tasks == entry.tasks
+    )
+
+
+def _comparison_table(a: str, b: str, tasks: list[TaskComparison]) -> str:
+    """Differences as text, in points."""
+    rows = [
+        ["task", "queries", "A", "B", "B - A", "95% interval", "p", "Holm p", "B wins/loses/ties"]
+    ]
+    for task in tasks:
+        interval = (
+            "one query"
+            if task.interval is None
+            else (f"{100 * task.interval[0]:+.2f} to {100 * task.interval[1]:+.2f}")
+        )
+        rows.append(
+            [
+                task.task,
+                f"{task.queries:,}",
+                f"{100 * task.base:.1f}",
+                f"{100 * task.other:.1f}",
+                f"{100 * task.difference:+.2f}",
+                interval,
+                f"{task.p_value:.4f}",
+                f"{task.holm_p_value:.4f}",
+                f"{task.wins}/{task.losses}/{task.ties}",
+            ]
+        )
+    return "\n".join(
+        [
+            f"A = {a}, B = {b}; {tasks[0].metric if tasks else ''} in points",
+            *_aligned(rows),
+            "interval: bootstrap over queries; p: two-sided paired randomisation test; Holm p: "
+            f"corrected for {len(tasks)} tasks",
+        ]
+    )
+
+
+def _seed_table(name: str, seeds: list[Entry], tasks: list[SeedSpread]) -> str:
+    """Mean and standard deviation over seeds as text, in points."""
+    rows = [["task", "mean", "standard deviation"]]
+    for task in tasks:
+        deviation = (
+            "-" if task.standard_deviation is None else (f"{100 * task.standard_deviation:.2f}")
+        )
+        rows.append([task.task, f"{100 * task.mean:.1f}", deviation])
+    numbers = ", ".join(str(entry.seed) for entry in seeds)
+    return "\n".join([f"\n{name} over the seeds {numbers}, in points", *_aligned(rows)])
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Rows as lines: the first column to the left, the others to the right.
+
+    >>> _aligned([["a", "bb"], ["ccc", "d"]])
+    ['a    bb', 'ccc   d']
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        )
+        for row in rows
+    ]
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from ettin_retrieval.expected import verify
+
+    return verify(given.results, given.expected)
+
+
+def _calibrate(given: argparse.Namespace) -> int:
+    from importlib.metadata import version
+
+    from ettin_retrieval.evaluation import calibration
+
+    expected = calibration.read_expected(given.expected)
+    name = calibration.reference_name(given.model, given.published_as, expected)
+    # Whether there is a figure at all is known before data is read and texts are encoded.
+    cases = calibration.cases_for(expected, name, given.task, version("PyStemmer"))
+    dataset = calibration.load_task(given.task, given.beir)
+    reference = expected.models[name]
+    scored = calibration.score_reference(given.model, name, reference, given.task, dataset)
+    verdicts = calibration.judge(cases, scored.scores)
+    print(calibration.render(verdicts, dataset))
+    return 0 if all(verdict.reproduces for verdict in verdicts) else 1
+
+
+def _collect(given: argparse.Namespace) -> int:
+    from ettin_retrieval.collect import collect
+
+    collected = collect(Path.cwd(), given.revisions)
+    for name in collected.written:
+        print(f"collected {name}")
+    for conflict in collected.conflicts:
+        print(conflict, file=sys.stderr)
+    print(
+        f"{len(collected.written)} collected, {len(collected.present)} there already, "
+        f"{len({conflict.key for conflict in collected.conflicts})} in conflict"
+    )
+    if collected.conflicts:
+        print(
+            "error: entries of one key have different numbers and were left as they are; to take "
+            "an experiment's, remove the file and name the experiment: ettin-retrieval collect REV",
+            file=sys.stderr,
+        )
+    return 1 if collected.conflicts else 0
+
+
+def _leaderboard(given: argparse.Namespace) -> int:
+    from ettin_retrieval.evaluation.exports import export_leaderboard
+
+    print(export_leaderboard(given.scores, given.checkpoint, given.out, given.name))
+    return 0
+
+
+def _trec(given: argparse.Namespace) -> int:
+    from ettin_retrieval.evaluation.exports import export_trec
+
+    for path in export_trec(given.scores, given.out, given.benchmark):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
