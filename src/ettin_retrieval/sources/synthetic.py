@@ -1,19 +1,27 @@
 """The embedded collection: a small generated world in which retrieval can be learnt.
 
-A fact is an aspect of a subject for a place of people: *cost of* + *sofas* + *among students*.
-Each of the three has several wordings that share no word. A query words its fact in one way and
-the relevant passage mostly in others, while its distractors repeat the query's own words but
-change one of the three. So whoever matches words, as an untrained encoder does, finds the
-distractors; an encoder has to learn which wordings mean the same, and that all three count.
+A fact is a finding on an aspect of a subject in a place: *the cost of* + *sofas* + *in Norway* +
+*rose*. All but the place have three wordings that share no word. A query words its fact in one
+way and the relevant passage mostly in others. Its distractors are the near misses: they repeat
+the query's words, but one of them only to deny it (*sofas in Norway fell and not rose*). So
 
-Two domains share aspects and places, so that what is learnt in one helps in the other, but each
-has its own subjects and some aspects of its own, so that training in the domain helps more.
+- whoever matches words, as an untrained encoder does, finds the distractors;
+- random negatives teach which wordings mean the same, but hardly ever show a denial: that is what
+  mined hard negatives are for;
+- aspects, places, findings and the way to deny are shared by the two domains, so what is learnt
+  in one helps in the other, but each has subjects of its own (and some aspects), so training in
+  the domain helps more.
+
+Three facts out of eight may be asked for in training, one in development and one in the
+benchmark: whoever learns the training queries by heart has no answer in the benchmark.
 
 >>> sorted(benchmark())
 ['TinyDBPedia', 'TinyMSMARCO', 'TinyNFCorpus', 'TinySciFact']
->>> rows = training_rows("web")["train"]
->>> sorted(rows[0])
+>>> row = training_rows("web")["train"][0]
+>>> sorted(row)
 ['answers', 'passages', 'query', 'query_id', 'query_type', 'wellFormedAnswers']
+>>> len(row["passages"]["passage_text"])
+10
 """
 
 from __future__ import annotations
@@ -25,6 +33,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from ettin_retrieval.records import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
 from ettin_retrieval.sources.synthetic_concepts import (
+    FINDINGS,
     GENERAL_ASPECTS,
     PLACES,
     SCIENTIFIC_ASPECTS,
@@ -39,64 +48,37 @@ VERSION = "1"
 
 LICENCE = "CC0-1.0"
 
-TRAIN_QUERIES = 2000
+TRAIN_QUERIES = 1600
 DEV_QUERIES = 100
 PASSAGES_PER_ROW = 10
 
 DomainName = Literal["web", "scientific"]
-Part = Literal["benchmark", "dev", "train"]
+Part = Literal["train", "dev", "benchmark"]
+Slot = Literal["aspect", "subject", "place", "finding"]
 Row = dict[str, Any]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Task:
-    """A retrieval task of the generated benchmark."""
-
-    name: str
-    domain: DomainName
-    split: str
-    graded: bool
-    description: str
-    queries: int
-
-
-TASKS = {
-    task.name: task
-    for task in (
-        Task(
-            "TinyMSMARCO", "web", "dev", False,
-            "Questions of the training rows' kind about facts that no training row asks for.", 150,
-        ),
-        Task(
-            "TinyDBPedia", "web", "test", True,
-            "Keywords. 2: the same aspect, subject and place; 1: another place.", 60,
-        ),
-        Task(
-            "TinySciFact", "scientific", "test", False,
-            "Claims about health conditions, and the titled abstract that studies the claim.", 150,
-        ),
-        Task(
-            "TinyNFCorpus", "scientific", "test", True,
-            "Short topics without a place. 2: abstracts on the topic; 1: it is mentioned.", 60,
-        ),
-    )
-}  # fmt: skip
-
-
 class Fact(NamedTuple):
-    """An aspect of a subject for a place, as positions in the tables of concepts."""
+    """Positions in the tables of concepts."""
 
     aspect: int
     subject: int
     place: int
+    finding: int
+
+    @property
+    def residue(self) -> int:
+        """A number below 8 that depends on each of the concepts."""
+        return (3 * self.aspect + 5 * self.subject + 7 * self.place + self.finding) % 8
 
 
 class Wording(NamedTuple):
-    """Which form of each of a fact's concepts a text uses."""
+    """Which form of a fact's concepts a text uses; a place has but one."""
 
     aspect: int
     subject: int
+    finding: int
 
 
 @dataclass(frozen=True)
@@ -105,48 +87,16 @@ class Passage:
 
     title: str
     text: str
+    answer: str
     about: Fact
     mentions: Fact | None = None
-    answer: str = ""
-
-
-class Draw:
-    """Random choices that are the same on every machine and Python version.
-
-    Only `random.Random.random` promises to keep its sequence; `choice` and `sample` do not.
-    """
-
-    def __init__(self, *name: object) -> None:
-        self._next = random.Random("/".join(str(part) for part in name)).random
-
-    def below(self, bound: int) -> int:
-        """A whole number from 0 to bound - 1."""
-        return int(self._next() * bound)
-
-    def one(self, items: Sequence[T]) -> T:
-        """One of the items."""
-        return items[self.below(len(items))]
-
-    def other(self, bound: int, than: int) -> int:
-        """A number below the bound, but not this one."""
-        return (than + 1 + self.below(bound - 1)) % bound
-
-    def chance(self, share: float) -> bool:
-        """True in this share of the calls."""
-        return self._next() < share
-
-    def several(self, items: Sequence[T], count: int) -> list[T]:
-        """Different items in random order, as many as there are if there are fewer."""
-        left = list(items)
-        return [left.pop(self.below(len(left))) for _ in range(min(count, len(left)))]
 
 
 @dataclass(frozen=True)
 class Domain:
     """The tables and templates of a domain.
 
-    In a template `{a}`, `{s}`, `{p}` stand for aspect, subject and place, `{n}` for a number and
-    `{y}` for a year; `{o}` for a subject that the passage is not about.
+    Templates name the four slots of a fact, a number `{n}` and a year `{y}`.
     """
 
     name: DomainName
@@ -154,46 +104,124 @@ class Domain:
     subjects: tuple[Concept, ...]
     openings: tuple[str, ...]
     fillers: tuple[str, ...]
-    asides: tuple[str, ...]
     titles: tuple[str, ...]
 
-    def words(self, fact: Fact, wording: Wording) -> dict[str, str]:
-        """What the placeholders of a fact stand for."""
+    def words(self, fact: Fact, wording: Wording) -> dict[Slot, str]:
+        """A fact's slots in words."""
         return {
-            "a": self.aspects[fact.aspect][wording.aspect],
-            "s": self.subjects[fact.subject][wording.subject],
-            "p": PLACES[fact.place],
+            "aspect": self.aspects[fact.aspect][wording.aspect],
+            "subject": self.subjects[fact.subject][wording.subject],
+            "place": PLACES[fact.place],
+            "finding": FINDINGS[fact.finding][wording.finding],
         }
 
+    def size(self, slot: Slot) -> int:
+        """How many concepts a slot can hold."""
+        sizes = {"place": len(PLACES), "finding": len(FINDINGS)}
+        sizes |= {"aspect": len(self.aspects), "subject": len(self.subjects)}
+        return sizes[slot]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A retrieval task of the generated benchmark.
+
+    Attributes
+    ----------
+    templates
+        Of the queries.
+    distractors
+        Which slot each of a query's distractors changes.
+    """
+
+    name: str
+    domain: DomainName
+    split: str
+    graded: bool
+    queries: int
+    templates: tuple[str, ...]
+    distractors: tuple[Slot, ...]
+    description: str
+
+
+FORMS = 3
+NEAR_MISSES: tuple[Slot, ...] = ("aspect", "subject", "subject", "finding")
+SOLVED_BY: dict[Part, tuple[int, ...]] = {"train": (2, 3, 4), "dev": (1,), "benchmark": (0,)}
+"""The residues of the facts that a part may ask for: no fact is asked for in two of them."""
+NEVER_ASKED = (5, 6, 7)
+"""The residues of distractors in training rows: no training query's answer is another's miss."""
+ANY = tuple(range(8))
 
 QUESTIONS = (
-    ("what is the {a} {s} in {p}", "description"),
-    ("{a} {s} in {p}", "description"),
-    ("what do we know about the {a} {s} in {p}", "description"),
-    ("how many percent is the {a} {s} in {p}", "numeric"),
-    ("in {p} what is the {a} {s}", "numeric"),
-    ("is there any news on the {a} {s} in {p}", "description"),
+    "is it true that the {aspect} {subject} in {place} {finding}",
+    "{aspect} {subject} in {place} {finding}",
+    "how do we know that the {aspect} {subject} in {place} {finding}",
+    "in what year was it that the {aspect} {subject} in {place} {finding}",
+    "who says that in {place} the {aspect} {subject} {finding}",
 )
-"""Templates of the training questions, each with its MS MARCO query type."""
 
-CLAIMS = (
-    "the {a} {s} in {p} changed over the study period",
-    "in {p} the {a} {s} depends on income",
-    "there is evidence on the {a} {s} in {p}",
-)
-KEYWORDS = ("{a} {s} in {p}", "{p} {a} {s}")
-TOPICS = ("{a} {s}", "about the {a} {s}")
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            name="TinyMSMARCO",
+            domain="web",
+            split="dev",
+            graded=False,
+            queries=150,
+            templates=QUESTIONS,
+            distractors=("aspect", "aspect", "subject", "subject", "finding", "finding"),
+            description="Questions of the training rows' kind, on facts that no row asks for.",
+        ),
+        Task(
+            name="TinyDBPedia",
+            domain="web",
+            split="test",
+            graded=True,
+            queries=60,
+            templates=(
+                "{aspect} {subject} {place} {finding}",
+                "{place} {aspect} {subject} {finding}",
+            ),
+            distractors=("subject", "subject", "subject", "finding", "finding"),
+            description="Keywords. 2: the fact itself; 1: the same said of another aspect.",
+        ),
+        Task(
+            name="TinySciFact",
+            domain="scientific",
+            split="test",
+            graded=False,
+            queries=150,
+            templates=(
+                "the {aspect} {subject} in {place} {finding}",
+                "in {place} the {aspect} {subject} {finding}",
+            ),
+            distractors=("aspect", "aspect", "subject", "subject", "finding", "finding"),
+            description="Claims on health conditions; relevant is the abstract that supports it.",
+        ),
+        Task(
+            name="TinyNFCorpus",
+            domain="scientific",
+            split="test",
+            graded=True,
+            queries=60,
+            templates=("{aspect} {subject} in {place}", "{place} {aspect} {subject}"),
+            distractors=("aspect", "aspect", "subject", "subject", "subject"),
+            description="Topics, any finding. 2: abstracts on it; 1: abstracts that mention it.",
+        ),
+    )
+}
 
 WEB = Domain(
     name="web",
     aspects=GENERAL_ASPECTS + WEB_ASPECTS,
     subjects=WEB_SUBJECTS,
     openings=(
-        "The {a} {s} in {p} came to {n} points on the {y} index.",
-        "In {y} the {a} {s} in {p} changed by about {n} percent.",
-        "This page sums up the {a} {s} in {p}, last put at {n} percent in {y}.",
-        "Readers often ask about the {a} {s} in {p}; our {y} figure was {n} percent.",
-        "According to a {y} report, the {a} {s} in {p} stood at {n} percent.",
+        "In {y} the {aspect} {subject} in {place} {finding}, our table shows.",
+        "The {aspect} {subject} in {place} {finding}, says a report of {n} pages from {y}.",
+        "Readers tell us that the {aspect} {subject} in {place} {finding} after {y}.",
+        "It turns out that the {aspect} {subject} in {place} {finding} in {n} months of {y}.",
+        "About {n} percent of visitors noticed that in {place} the {aspect} {subject} {finding}.",
     ),
     fillers=(
         "The guide is updated every spring.",
@@ -207,11 +235,6 @@ WEB = Domain(
         "A short video shows the main points.",
         "The picture was much the same last year.",
     ),
-    asides=(
-        "For {o} please see our other article.",
-        "Unlike {o}, this has been looked at for years.",
-        "We do not cover {o} here.",
-    ),
     titles=("",),
 )
 
@@ -220,11 +243,11 @@ SCIENTIFIC = Domain(
     aspects=GENERAL_ASPECTS + SCIENTIFIC_ASPECTS,
     subjects=SCIENTIFIC_SUBJECTS,
     openings=(
-        "We examined the {a} {s} in {p} in a cohort of {n} participants from {y} onwards.",
-        "The {a} {s} in {p} was assessed at {n} sites in {y}.",
-        "This analysis of {n} hospitals describes the {a} {s} in {p} since {y}.",
-        "Objective: to quantify the {a} {s} in {p}, using {y} registry data from {n} centres.",
-        "Our {y} trial with {n} volunteers addressed the {a} {s} in {p}.",
+        "In a cohort of {n} participants from {y}, the {aspect} {subject} in {place} {finding}.",
+        "At {n} sites observed in {y}, the {aspect} {subject} in {place} {finding}.",
+        "Analysis of {n} hospitals shows that the {aspect} {subject} in {place} {finding}.",
+        "Registry data of {y} suggest that in {place} the {aspect} {subject} {finding}.",
+        "Our {y} trial with {n} volunteers found that the {aspect} {subject} in {place} {finding}.",
     ),
     fillers=(
         "Outcomes were adjusted for confounders.",
@@ -234,14 +257,9 @@ SCIENTIFIC = Domain(
         "Larger trials seem warranted.",
         "The protocol was registered in advance.",
         "Multivariate models confirmed the association.",
-        "No interaction was observed between subplaces.",
+        "No interaction was observed between subgroups.",
         "Missing values were imputed.",
         "Results agreed with an earlier meta-analysis.",
-    ),
-    asides=(
-        "Patients with {o} were excluded.",
-        "In contrast to {o}, no threshold was found.",
-        "Controls were recruited from a registry of {o}.",
     ),
     titles=(
         "A cohort analysis",
@@ -253,15 +271,44 @@ SCIENTIFIC = Domain(
 )
 
 DOMAINS: dict[DomainName, Domain] = {"web": WEB, "scientific": SCIENTIFIC}
-FORMS = 3
-MENTIONS = "A closing section turns to the {a} {s} in {p}."
-RESIDUES: dict[Part, tuple[int, ...]] = {"benchmark": (0,), "dev": (1,), "train": (2, 3, 4)}
-"""Which facts each part asks for, so that no fact is asked for in two of them."""
+NUMBERS = tuple(range(2, 98))
+YEARS = tuple(range(1990, 2020))
+MENTION = "A closing section notes that the {aspect} {subject} in {place} {finding}."
 
 
-def residue(fact: Fact) -> int:
-    """A number below 8 that depends on all three concepts alike."""
-    return (3 * fact.aspect + 5 * fact.subject + 7 * fact.place) % 8
+class Draw:
+    """Random choices that are the same on every machine and Python version.
+
+    Only `random.Random.random` promises to keep its sequence; `choice` and `sample` do not.
+    """
+
+    def __init__(self, *name: str) -> None:
+        self._next = random.Random("/".join((VERSION, *name))).random
+
+    def chance(self, share: float) -> bool:
+        """True in this share of the calls."""
+        return self._next() < share
+
+    def below(self, bound: int) -> int:
+        """A whole number from 0 to bound - 1."""
+        return int(self._next() * bound)
+
+    def other(self, bound: int, than: int) -> int:
+        """A number below the bound, but not this one."""
+        return (than + 1 + self.below(bound - 1)) % bound
+
+    def one(self, items: Sequence[T]) -> T:
+        """One of the items."""
+        return items[self.below(len(items))]
+
+    def several(self, items: Sequence[T], count: int) -> list[T]:
+        """Different items in random order, all if there are fewer."""
+        left = list(items)
+        return [left.pop(self.below(len(left))) for _ in range(min(count, len(left)))]
+
+    def wording(self) -> Wording:
+        """Any wording."""
+        return Wording(self.below(FORMS), self.below(FORMS), self.below(FORMS))
 
 
 def training_rows(domain: DomainName = "web") -> dict[str, list[Row]]:
@@ -275,189 +322,203 @@ def training_rows(domain: DomainName = "web") -> dict[str, list[Row]]:
     Returns
     -------
     dict
-        `train` and `dev`; rows with the columns query, query_id, query_type, answers,
-        wellFormedAnswers and passages. No fact is asked for twice, nor in the benchmark.
+        `train` and `dev`: rows with query, query_id, query_type, answers, wellFormedAnswers and
+        passages.
     """
     sizes: dict[Part, int] = {"train": TRAIN_QUERIES, "dev": DEV_QUERIES}
     return {part: _rows(DOMAINS[domain], part, size) for part, size in sizes.items()}
 
 
+def benchmark() -> dict[str, RetrievalDataset]:
+    """The tasks of the generated benchmark: name to dataset."""
+    return {name: _dataset(task) for name, task in TASKS.items()}
+
+
+def lexicon() -> list[str]:
+    """Texts that hold every word of both domains: what a tokenizer of this world is made from.
+
+    Examples
+    --------
+    >>> "settees" in lexicon(), "myocardial infarction" in lexicon()
+    (True, True)
+    """
+    texts = list(PLACES)
+    for concept in FINDINGS + WEB.aspects + SCIENTIFIC.aspects + WEB.subjects + SCIENTIFIC.subjects:
+        texts += concept
+    for domain in DOMAINS.values():
+        texts += [*domain.openings, *domain.fillers, *domain.titles]
+    for task in TASKS.values():
+        texts += task.templates
+    return [*texts, MENTION, *(str(number) for number in (*NUMBERS, *YEARS))]
+
+
 def _rows(domain: Domain, part: Part, size: int) -> list[Row]:
+    """Each row's own passages first, then the ten of every row from them all."""
     draw = Draw("rows", domain.name, part)
     facts = _facts(domain, part, size, draw)
-    asked = [_ask(domain, fact, [q for q, _ in QUESTIONS], draw) for fact in facts]
-    selected, distractors = [], []
-    by_subject: dict[int, list[Passage]] = {}
-    for fact, (_, wording) in zip(facts, asked, strict=True):
-        count = 2 if draw.chance(0.1) else 1
-        selected.append([_relevant(domain, fact, wording, draw) for _ in range(count)])
-        # Facts of these residues are never asked for: a distractor is no one's answer.
-        distractors.append(_distractors(domain, fact, wording, (5, 6, 7), draw))
-        for passage in selected[-1] + distractors[-1]:
-            by_subject.setdefault(passage.about.subject, []).append(passage)
+    asked, own = [], []
+    of_subject: dict[int, list[Passage]] = {}
+    for fact in facts:
+        wording = draw.wording()
+        asked.append(_query(domain, fact, wording, QUESTIONS, draw))
+        passages = [_relevant(domain, fact, wording, draw) for _ in range(1 + draw.chance(0.1))]
+        passages += _distractors(domain, fact, wording, NEAR_MISSES, NEVER_ASKED, draw)
+        own.append(passages)
+        of_subject.setdefault(fact.subject, []).extend(passages)
     rows = []
     for number, fact in enumerate(facts):
-        own = selected[number] + distractors[number]
-        near = [p for p in by_subject[fact.subject] if p.about != fact and p not in own]
-        passages = own + draw.several(near, PASSAGES_PER_ROW - len(own))
-        passages = draw.several(passages, len(passages))
-        query, _ = asked[number]
-        query_type = "numeric" if "how many" in query else "description"
-        rows.append(_row(query, number, query_type, passages, selected[number]))
+        # The rest comes from other rows on the subject, as a search engine would find it.
+        near = [p for p in of_subject[fact.subject] if p not in own[number]]
+        passages = own[number] + draw.several(near, PASSAGES_PER_ROW - len(own[number]))
+        rows.append(_row(number, fact, asked[number], draw.several(passages, len(passages))))
     return rows
 
 
-def _row(
-    query: str, number: int, query_type: str, passages: list[Passage], selected: list[Passage]
-) -> Row:
+def _row(number: int, fact: Fact, query: str, passages: list[Passage]) -> Row:
     return {
         "query": query,
         "query_id": number,
-        "query_type": query_type,
-        "answers": [selected[0].answer],
+        "query_type": "numeric" if "what year" in query else "description",
+        "answers": [p.answer for p in passages if p.about == fact][:1],
         "wellFormedAnswers": [],
         "passages": {
-            "is_selected": [int(p in selected) for p in passages],
+            "is_selected": [int(p.about == fact) for p in passages],
             "passage_text": [p.text for p in passages],
-            "url": [f"https://example.org/{number}/{i}" for i in range(len(passages))],
+            "url": [f"https://example.org/{number}/{place}" for place in range(len(passages))],
         },
     }
 
 
-def benchmark() -> dict[str, RetrievalDataset]:
-    """The tasks of the generated benchmark: name to dataset."""
-    return {name: _task(task) for name, task in TASKS.items()}
-
-
-def _task(task: Task) -> RetrievalDataset:
+def _dataset(task: Task) -> RetrievalDataset:
     domain, draw = DOMAINS[task.domain], Draw("benchmark", task.name)
-    templates = {
-        "TinyMSMARCO": [q for q, _ in QUESTIONS],
-        "TinyDBPedia": KEYWORDS,
-        "TinySciFact": CLAIMS,
-        "TinyNFCorpus": TOPICS,
-    }[task.name]
-    queries: list[tuple[str, Fact]] = []
+    facts = _facts(domain, "benchmark", task.queries, draw)
+    queries: list[str] = []
     passages: list[Passage] = []
-    for fact in _facts(domain, "benchmark", task.queries, draw):
-        query, wording = _ask(domain, fact, templates, draw)
-        queries.append((query, fact))
+    for fact in facts:
+        wording = draw.wording()
+        queries.append(_query(domain, fact, wording, task.templates, draw))
         passages += _answers(task, fact, wording, draw)
-        slots = ("aspect", "aspect", "subject") + (("place",) if not task.graded else ())
-        passages += _distractors(domain, fact, wording, tuple(range(8)), draw, slots)
+        passages += _distractors(domain, fact, wording, task.distractors, ANY, draw)
     passages = draw.several(passages, len(passages))
-    return _dataset(task, queries, passages)
-
-
-def _answers(task: Task, fact: Fact, wording: Wording, draw: Draw) -> list[Passage]:
-    """What a task has on a query, from one passage to many of both grades."""
-    domain = DOMAINS[task.domain]
-    if task.name == "TinyDBPedia":
-        others = [_with_other(domain, fact, "place", draw) for _ in range(3)]
-        return [_relevant(domain, f, wording, draw) for f in [fact, fact, *others]]
-    if task.name == "TinyNFCorpus":
-        others = [_with_other(domain, fact, "place", draw) for _ in range(4)]
-        mentions = [
-            _relevant(domain, _random_fact(domain, draw), wording, draw, mentions=fact)
-            for _ in range(3)
-        ]
-        return [_relevant(domain, f, wording, draw) for f in [fact, *others]] + mentions
-    return [_relevant(domain, fact, wording, draw) for _ in range(2 if draw.chance(0.1) else 1)]
-
-
-def _grade(task: Task, asked: Fact, passage: Passage) -> int:
-    """How relevant a passage is, by meaning alone."""
-    same_topic = passage.about[:2] == asked[:2]
-    if task.name == "TinyNFCorpus":
-        mentioned = passage.mentions is not None and passage.mentions[:2] == asked[:2]
-        return 2 if same_topic else int(mentioned)
-    if task.name == "TinyDBPedia" and same_topic:
-        return 2 if passage.about == asked else 1
-    return int(passage.about == asked)
-
-
-def _dataset(
-    task: Task, queries: list[tuple[str, Fact]], passages: list[Passage]
-) -> RetrievalDataset:
     prefix = task.name.removeprefix("Tiny").lower()
-    judged = []
-    for number, (_, fact) in enumerate(queries):
-        for position, passage in enumerate(passages):
-            grade = _grade(task, fact, passage)
-            # A graded task says of the nearest misses that they were looked at.
-            near = task.graded and sum(x == y for x, y in zip(passage.about, fact, strict=True)) > 1
-            if grade or near:
-                judged.append((f"{prefix}-q{number}", f"{prefix}-{position}", grade))
+    notes = {"domain": task.domain, "description": task.description}
     return RetrievalDataset(
         corpus=frame([(f"{prefix}-{i}", p.title, p.text) for i, p in enumerate(passages)], CORPUS),
-        queries=frame([(f"{prefix}-q{i}", q) for i, (q, _) in enumerate(queries)], QUERIES),
-        qrels=frame(judged, QRELS),
-        origin=Origin(
-            source="synthetic",
-            revision=VERSION,
-            licence=LICENCE,
-            split=task.split,
-            notes={"domain": task.domain, "description": task.description},
-        ),
+        queries=frame([(f"{prefix}-q{i}", query) for i, query in enumerate(queries)], QUERIES),
+        qrels=frame(_judgments(task, prefix, facts, passages), QRELS),
+        origin=Origin("synthetic", VERSION, LICENCE, task.split, notes),
     ).validate()
 
 
-def _random_fact(domain: Domain, draw: Draw) -> Fact:
-    # A domain's own aspects are few; half of the facts are about them all the same.
-    aspects, general = len(domain.aspects), len(GENERAL_ASPECTS)
+def _judgments(
+    task: Task, prefix: str, facts: list[Fact], passages: list[Passage]
+) -> list[tuple[str, str, int]]:
+    """Every passage that is relevant to a query, by meaning; in graded tasks near misses too."""
+    judged = []
+    for number, fact in enumerate(facts):
+        for position, passage in enumerate(passages):
+            grade = _grade(task, fact, passage)
+            if grade or (task.graded and _shared(fact, passage.about) == len(fact) - 1):
+                judged.append((f"{prefix}-q{number}", f"{prefix}-{position}", grade))
+    return judged
+
+
+def _grade(task: Task, asked: Fact, passage: Passage) -> int:
+    same = passage.about == asked
+    if task.name == "TinyNFCorpus":
+        mentioned = passage.mentions is not None and passage.mentions[:3] == asked[:3]
+        return 2 if passage.about[:3] == asked[:3] else int(mentioned)
+    return int(same) + int(passage.about[1:] == asked[1:]) if task.graded else int(same)
+
+
+def _shared(one: Fact, other: Fact) -> int:
+    return sum(x == y for x, y in zip(one, other, strict=True))
+
+
+def _answers(task: Task, fact: Fact, wording: Wording, draw: Draw) -> list[Passage]:
+    """The relevant passages of a query, from one to many of both grades."""
+    domain = DOMAINS[task.domain]
+    if not task.graded:
+        return [_relevant(domain, fact, wording, draw) for _ in range(1 + draw.chance(0.1))]
+    # Keywords on any aspect are partly relevant; a topic takes any finding.
+    free: Slot = "finding" if task.name == "TinyNFCorpus" else "aspect"
+    others = [_changed(domain, fact, free, ANY, draw) for _ in range(3)]
+    passages = [_relevant(domain, f, wording, draw) for f in (fact, fact, *others)]
+    if task.name == "TinyNFCorpus":
+        elsewhere = [_fact(domain, draw) for _ in range(3)]
+        passages += [_relevant(domain, f, wording, draw, mentions=fact) for f in elsewhere]
+    return passages
+
+
+def _fact(domain: Domain, draw: Draw) -> Fact:
+    general, all_aspects = len(GENERAL_ASPECTS), len(domain.aspects)
+    # The domain's own aspects are few, but what people ask about most.
     own = draw.chance(0.3)
-    aspect = general + draw.below(aspects - general) if own else draw.below(general)
-    return Fact(aspect, draw.below(len(domain.subjects)), draw.below(len(PLACES)))
+    return Fact(
+        aspect=general + draw.below(all_aspects - general) if own else draw.below(general),
+        subject=draw.below(domain.size("subject")),
+        place=draw.below(domain.size("place")),
+        finding=draw.below(domain.size("finding")),
+    )
 
 
 def _facts(domain: Domain, part: Part, count: int, draw: Draw) -> list[Fact]:
     """Different facts that only this part asks for."""
     facts: dict[Fact, None] = {}
     while len(facts) < count:
-        fact = _random_fact(domain, draw)
-        if residue(fact) in RESIDUES[part]:
+        fact = _fact(domain, draw)
+        if fact.residue in SOLVED_BY[part]:
             facts[fact] = None
     return list(facts)
 
 
-def _with_other(
-    domain: Domain, fact: Fact, slot: str, draw: Draw, residues: tuple[int, ...] = tuple(range(8))
+def _changed(
+    domain: Domain, fact: Fact, slot: Slot, residues: tuple[int, ...], draw: Draw
 ) -> Fact:
-    """The fact with one of its three concepts changed."""
-    sizes = {"aspect": domain.aspects, "subject": domain.subjects, "place": PLACES}
+    """The fact with another concept in one slot."""
     while True:
-        changed = fact._replace(**{slot: draw.other(len(sizes[slot]), getattr(fact, slot))})
-        if residue(changed) in residues:
+        changed = fact._replace(**{slot: draw.other(domain.size(slot), getattr(fact, slot))})
+        if changed.residue in residues:
             return changed
 
 
-def _ask(
-    domain: Domain, fact: Fact, templates: Sequence[str], draw: Draw
-) -> tuple[str, Wording]:
-    wording = Wording(draw.below(FORMS), draw.below(FORMS))
-    return draw.one(templates).format(**domain.words(fact, wording)), wording
+def _query(
+    domain: Domain, fact: Fact, wording: Wording, templates: Sequence[str], draw: Draw
+) -> str:
+    return draw.one(templates).format(**domain.words(fact, wording))
 
 
 def _relevant(
     domain: Domain, fact: Fact, asked: Wording, draw: Draw, mentions: Fact | None = None
 ) -> Passage:
-    """A passage on a fact that shares with the query the wording of one concept at most."""
-    subject = asked.subject if draw.chance(0.4) else draw.other(FORMS, asked.subject)
-    wording = Wording(draw.other(FORMS, asked.aspect), subject)
-    return _passage(domain, fact, wording, draw, mentions=mentions)
+    """A passage on a fact in other words than the query's, except at times for the subject."""
+    literal = draw.chance(0.4)
+    wording = Wording(
+        aspect=draw.other(FORMS, asked.aspect),
+        subject=asked.subject if literal else draw.other(FORMS, asked.subject),
+        finding=draw.other(FORMS, asked.finding),
+    )
+    # Relevant passages deny something too, or a denial would tell that it is a distractor.
+    return _passage(domain, fact, wording, draw, mentions)
 
 
 def _distractors(
-    domain: Domain, fact: Fact, asked: Wording, residues: tuple[int, ...], draw: Draw, slots=("aspect", "aspect", "subject", "place")
+    domain: Domain,
+    fact: Fact,
+    asked: Wording,
+    slots: Sequence[Slot],
+    residues: tuple[int, ...],
+    draw: Draw,
 ) -> list[Passage]:
-    """Passages in the query's own words, each with one of the three concepts changed."""
+    """The near misses of a query: its own words, but one of the slots holds something else.
+
+    Where that can be said, the passage names the query's concept too, only to deny it.
+    """
     passages = []
     for slot in slots:
-        changed = _with_other(domain, fact, slot, draw, residues)
+        changed = _changed(domain, fact, slot, residues, draw)
         wording = asked if slot == "place" else asked._replace(**{slot: draw.below(FORMS)})
-        # The query's subject is named after all, only not as what the passage is about.
-        named = domain.subjects[fact.subject][asked.subject] if slot == "subject" else None
-        passages.append(_passage(domain, changed, wording, draw, aside=named))
+        passages.append(_passage(domain, changed, wording, draw))
     return passages
 
 
@@ -466,24 +527,14 @@ def _passage(
     fact: Fact,
     wording: Wording,
     draw: Draw,
-    aside: str | None = None,
     mentions: Fact | None = None,
 ) -> Passage:
-    number, year = str(2 + draw.below(95)), str(1990 + draw.below(30))
-    words = domain.words(fact, wording) | {"n": number, "y": year}
-    sentences = [draw.one(domain.openings).format(**words), draw.one(domain.fillers)]
-    if aside is None and draw.chance(0.3):
-        other = draw.other(len(domain.subjects), fact.subject)
-        aside = draw.one(domain.subjects[other])
-    if aside is not None:
-        sentences.append(draw.one(domain.asides).format(o=aside))
+    words = domain.words(fact, wording)
+    answer = "the {aspect} {subject} in {place} {finding}".format(**words)
+    number, year = draw.one(NUMBERS), draw.one(YEARS)
+    sentences = [draw.one(domain.openings).format(**words, n=number, y=year)]
+    if draw.chance(0.5):
+        sentences.append(draw.one(domain.fillers))
     if mentions is not None:
-        any_wording = Wording(draw.below(FORMS), draw.below(FORMS))
-        sentences.append(MENTIONS.format(**domain.words(mentions, any_wording)))
-    return Passage(
-        title=draw.one(domain.titles),
-        text=" ".join(sentences),
-        about=fact,
-        mentions=mentions,
-        answer=f"{number} in {year}",
-    )
+        sentences.append(MENTION.format(**domain.words(mentions, draw.wording())))
+    return Passage(draw.one(domain.titles), " ".join(sentences), answer, fact, mentions)

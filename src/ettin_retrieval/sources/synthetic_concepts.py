@@ -21,23 +21,36 @@ def concepts(table: str) -> tuple[Concept, ...]:
 
 
 PLACES = tuple(
-    """
-Afghanistan Albania Algeria Angola Argentina Armenia Australia Austria Azerbaijan Bahrain
-Bangladesh Barbados Belarus Belgium Belize Benin Bhutan Bolivia Bosnia Botswana Brazil Brunei
-Bulgaria Burundi Cambodia Cameroon Canada Chad Chile China Colombia Croatia Cuba Cyprus Denmark
-Djibouti Dominica Ecuador Egypt England Eritrea Estonia Eswatini Ethiopia Fiji Finland France Gabon
-Gambia Georgia Germany Ghana Greece Greenland Grenada Guatemala Guinea Guyana Haiti Honduras Hungary
-Iceland India Indonesia Iran Iraq Ireland Israel Italy Jamaica Japan Jordan Kazakhstan Kenya
-Kosovo Kuwait Kyrgyzstan Laos Latvia Lebanon Lesotho Liberia Libya Lithuania Luxembourg Madagascar
-Malawi Malaysia Maldives Mali Malta Mauritania Mauritius Mexico Moldova Monaco Mongolia Montenegro
-Morocco Mozambique Namibia Nepal Netherlands Nicaragua Niger Nigeria Norway Oman Pakistan Palau
-Panama Paraguay Peru Philippines Poland Portugal Qatar Romania Russia Rwanda Samoa Scotland Senegal
-Serbia Singapore Slovakia Slovenia Somalia Spain Sudan Suriname Sweden Switzerland Syria Taiwan
-Tajikistan Tanzania Thailand Tibet Togo Tonga Tunisia Turkey Turkmenistan Tuvalu Uganda Ukraine
-Uruguay Uzbekistan Vanuatu Venezuela Vietnam Wales Yemen Zambia Zimbabwe
-""".split()
+    f"{first} {second}"
+    for first in """
+        North South East West Upper Lower Old New Great Little Long Royal Saint Fort Port Mount
+        Lake Castle Abbey Market Stoney White Black Red Green Silver Golden Dry High Middle Cold
+        Bishop King Queen Prince Bright Hidden Twin Broad Grand
+    """.split()
+    for second in """
+        Ashford Aldbury Barton Bexley Bradwell Brampton Burwick Carlow Clifton Corby Crosby Dalton
+        Denholm Dunmore Easton Elmswell Fairholt Farley Gresham Halton Harwick Hatfield Henley
+        Holbrook Ingleby Kelham Kendal Kirkby Langley Linton Ludlow Marlow Melton Milford Morley
+        Newick Norbury Oakham Orford Oxley Penrith Preston Quorley Radley Ripley Rugby Selby
+        Shelby Stafford Stanton Sutton Thornby Tilbury Upton Walden Warwick Weston Whitby Wilton
+        Yarrow
+    """.split()
 )
-"""Where: shared by both domains, and the only thing that has one wording."""
+"""Where: shared by both domains. Places are many, so a random passage is hardly ever on the same
+one, and they have but one name."""
+
+FINDINGS = concepts("""
+rose | increased | climbed
+fell | decreased | shrank
+stayed flat | did not change | held constant
+went unreported | escaped notice | lacked coverage
+split experts | caused disagreement | provoked arguments
+varied by season | fluctuated monthly | swung over the year
+differed by income | depended on wealth | followed social class
+surprised everyone | came unexpectedly | defied predictions
+""")
+"""What is said about it: shared by both domains, and few, so that random passages that differ
+in nothing else are rare."""
 
 GENERAL_ASPECTS = concepts("""
 cost of | expense of | financial burden from
@@ -47,13 +60,10 @@ history of | background of | origins behind
 frequency of | prevalence of | commonness of
 rules on | regulations for | guidelines about
 misconceptions about | false beliefs on | wrong ideas regarding
-growth in | increase in | rise of
-decline in | decrease in | reduction of
 research on | scientific studies of | investigation into
 training about | education on | instruction for
 awareness of | knowledge of | familiarity with
 attitudes to | opinions on | public feeling towards
-forecast for | predictions about | outlook for
 complaints about | grievances over | dissatisfaction with
 support for | assistance with | help against
 campaigns on | publicity around | promotion concerning
@@ -63,13 +73,12 @@ warning signs of | early indications of | alarm signals for
 tests for | examination of | checks on
 lawsuits over | litigation on | court cases about
 funding for | subsidies on | grants towards
-controversy over | debate on | disputes about
 myths about | legends of | folklore around
 surveys on | polls about | questionnaires concerning
 statistics on | figures for | numbers about
 bans on | prohibition of | outlawing of
 worry about | anxiety over | fear of
-experts on | specialists in | authorities regarding
+professionals for | specialists in | authorities regarding
 """)
 """What is asked about it: shared by both domains."""
 
