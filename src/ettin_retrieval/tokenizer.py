@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -54,7 +54,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
         pair="[CLS] $A [SEP] $B [SEP]",
         special_tokens=[(t, entries.index(t)) for t in ("[CLS]", "[SEP]")],
     )
-    return PreTrainedTokenizerFast(
+    untyped: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerFast = untyped(
         tokenizer_object=core,
         pad_token="[PAD]",
         unk_token="[UNK]",
@@ -64,6 +65,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
     )
+    return tokenizer
 
 
 def _entries(counts: Counter[str], vocabulary: int) -> list[str]:
@@ -72,7 +74,8 @@ def _entries(counts: Counter[str], vocabulary: int) -> list[str]:
     pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
     if len(pieces) > vocabulary:
         raise ValueError(
-            f"vocabulary {vocabulary} is too small: special tokens and characters take {len(pieces)}"
+            f"vocabulary {vocabulary} is too small: "
+            f"special tokens and characters take {len(pieces)}"
         )
     words = sorted((w for w in counts if len(w) > 1), key=lambda word: (-counts[word], word))
     return pieces + words[: vocabulary - len(pieces)]

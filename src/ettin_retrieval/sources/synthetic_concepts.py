@@ -20,22 +20,24 @@ def concepts(table: str) -> tuple[Concept, ...]:
     return tuple(tuple(form.strip() for form in line.split("|")) for line in lines)
 
 
-PLACES = tuple(
-    f"{first} {second}"
-    for first in """
-        North South East West Upper Lower Old New Great Little Long Royal Saint Fort Port Mount
-        Lake Castle Abbey Market Stoney White Black Red Green Silver Golden Dry High Middle Cold
-        Bishop King Queen Prince Bright Hidden Twin Broad Grand
-    """.split()
-    for second in """
-        Ashford Aldbury Barton Bexley Bradwell Brampton Burwick Carlow Clifton Corby Crosby Dalton
-        Denholm Dunmore Easton Elmswell Fairholt Farley Gresham Halton Harwick Hatfield Henley
-        Holbrook Ingleby Kelham Kendal Kirkby Langley Linton Ludlow Marlow Melton Milford Morley
-        Newick Norbury Oakham Orford Oxley Penrith Preston Quorley Radley Ripley Rugby Selby
-        Shelby Stafford Stanton Sutton Thornby Tilbury Upton Walden Warwick Weston Whitby Wilton
-        Yarrow
-    """.split()
-)
+def words(table: str) -> tuple[str, ...]:
+    """Read a table of single words."""
+    return tuple(table.split())
+
+
+FIRST_NAMES = words("""
+North South East West Upper Lower Old New Great Little Long Royal Saint Fort Port Mount Lake
+Castle Abbey Market Stoney White Black Red Green Silver Golden Dry High Middle Cold Bishop King
+Queen Prince Bright Hidden Twin Broad Grand
+""")
+SECOND_NAMES = words("""
+Ashford Aldbury Barton Bexley Bradwell Brampton Burwick Carlow Clifton Corby Crosby Dalton
+Denholm Dunmore Easton Elmswell Fairholt Farley Gresham Halton Harwick Hatfield Henley Holbrook
+Ingleby Kelham Kendal Kirkby Langley Linton Ludlow Marlow Melton Milford Morley Newick Norbury
+Oakham Orford Oxley Penrith Preston Quorley Radley Ripley Rugby Selby Shelby Stafford Stanton
+Sutton Thornby Tilbury Upton Walden Warwick Weston Whitby Wilton Yarrow
+""")
+PLACES = tuple(f"{first} {second}" for first in FIRST_NAMES for second in SECOND_NAMES)
 """Where: shared by both domains. Places are many, so a random passage is hardly ever on the same
 one, and they have but one name."""
 
