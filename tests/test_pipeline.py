@@ -86,11 +86,7 @@ def test_a_directory_without_safetensors_is_refused(workspace: Workspace) -> Non
     encoder.mkdir()
     (encoder / "config.json").write_text("{}")
     (encoder / "pytorch_model.bin").write_bytes(b"pickle")
-    (workspace.path / "data/training").mkdir(exist_ok=True)
-    done = workspace.stage(
-        "base_encoder", "--training", "data/training", "--local", "pickled",
-        "--encoder", "models/base",
-    )  # fmt: skip
+    done = workspace.stage("base_encoder", "--local", "pickled", "--encoder", "models/base")
     assert done.returncode == 1
     assert done.stderr.strip().count("\n") == 0, done.stderr
     assert "no .safetensors weights in it" in done.stderr

@@ -16,7 +16,7 @@ _STRICT = {
     # AVX2 is what every x86-64 server of the last ten years has; wider vectors round otherwise.
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_CBWR": "COMPATIBLE",
+    "MKL_CBWR": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
     "FAISS_OPT_LEVEL": "avx2",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",

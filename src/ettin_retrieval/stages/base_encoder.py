@@ -6,22 +6,19 @@ import tempfile
 from pathlib import Path
 
 from ettin_retrieval.params import Settings
-from ettin_retrieval.records import read_dataset, replacing
+from ettin_retrieval.records import replacing
+from ettin_retrieval.sources import synthetic
 from ettin_retrieval.stages import Paths, run_stage
 
 
 def body(settings: Settings, paths: Paths) -> str:
-    """Write the checkpoint directory.
-
-    Only an encoder of random weights reads the training data: its tokenizer is made from it.
-    """
+    """Write the checkpoint directory."""
     from ettin_retrieval.encoders import pretrained, random_encoder, save_checkpoint
 
     entry = settings.encoder
     with replacing(paths["encoder"]) as directory, tempfile.TemporaryDirectory() as scratch:
         if entry.shape is not None:
-            train = read_dataset(paths["training"] / "train")
-            texts = train.passage_texts() + train.queries["text"].tolist()
+            texts = synthetic.lexicon()
             model = random_encoder(entry.shape, texts, entry, settings.seed, Path(scratch))
             origin = {"source": "embedded", "revision": f"seed {settings.seed}"}
         else:
@@ -31,4 +28,4 @@ def body(settings: Settings, paths: Paths) -> str:
 
 
 if __name__ == "__main__":
-    run_stage("base_encoder", body, reads=["training", "local"], writes=["encoder"])
+    run_stage("base_encoder", body, reads=["local"], writes=["encoder"])
