@@ -257,11 +257,11 @@ def _draw_differences(axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]])
     axes.axhline(0, color="black", linewidth=0.6)
     wins, losses = int((values > 0).sum()), int((values < 0).sum())
     for place, text, colour in (
-        ((0.04, 0.92), f"{wins / len(values):.0%} better", TUNED),
-        ((0.04, 0.76), f"{losses / len(values):.0%} worse", LOSS),
+        ((0.97, 0.34), f"{wins / len(values):.0%} better", TUNED),
+        ((0.97, 0.18), f"{losses / len(values):.0%} worse", LOSS),
     ):
         axes.text(
-            *place, text, transform=axes.transAxes, color=colour, fontsize=7, va="top", ha="left"
+            *place, text, transform=axes.transAxes, color=colour, fontsize=7, va="top", ha="right"
         )
     axes.set_xlim(0, 100)
     axes.set_ylim(-105, 105)
