@@ -155,7 +155,7 @@ class Data(Section):
     rows_without_positive: Literal["auto", "error", "skip"] = "auto"
     max_train_queries: Positive | None = None
     dev_queries: Positive = 500
-    dev_passages: Positive = 2000
+    dev_passages: Positive = 500
 
 
 class Finetuning(Section):
