@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
 from pathlib import Path
 
@@ -11,11 +10,6 @@ from conftest import Workspace
 from loopback_hub import LoopbackHub, populate
 
 TASKS = ("SciFact", "NFCorpus")
-
-
-def children_cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def test_the_whole_pipeline_runs_from_the_hub(workspace: Workspace, tmp_path: Path) -> None:
@@ -47,12 +41,10 @@ def test_the_whole_pipeline_runs_from_the_hub(workspace: Workspace, tmp_path: Pa
 def test_without_a_hub_one_line_says_what_to_do(workspace: Workspace, tmp_path: Path) -> None:
     with LoopbackHub() as hub:
         env = hub.env(tmp_path / "cache")
-    before = children_cpu_seconds()
     start = time.monotonic()
     done = workspace.run("dvc", "exp", "run", "-S", "model=1b", env=env)
-    # Work and waiting are bounded apart: a machine busy with other things must not fail this.
-    assert children_cpu_seconds() - before < 10
-    assert time.monotonic() - start < 30
+    # The libraries' own retries would add 23 to 70 s; the rest leaves room for a busy machine.
+    assert time.monotonic() - start < 20
     assert done.returncode != 0
     told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(told) == 1, done.stderr
