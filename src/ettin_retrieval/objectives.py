@@ -23,6 +23,7 @@ class Example:
     query: str
     positive: str
     negatives: list[str]
+    query_id: str = ""
 
 
 def training_rows(examples: list[Example], objective: str) -> dict[str, list[Any]]:
@@ -61,19 +62,38 @@ def training_rows(examples: list[Example], objective: str) -> dict[str, list[Any
     return _columns(names, [(e.query, e.positive, *e.negatives) for e in examples])
 
 
-def loss_for(model: SentenceTransformer, settings: Settings) -> torch.nn.Module:
+def loss_for(
+    model: SentenceTransformer,
+    settings: Settings,
+    mini_batch: int | None = None,
+    gather: bool = False,
+) -> torch.nn.Module:
     """The loss of the configured objective.
 
     - contrastive: cross-entropy of softmax(cos(query, passage) / temperature) over the batch's
       positives and all mined negatives (InfoNCE; van den Oord et al., 2018).
     - triplet: max(0, cos(query, negative) - cos(query, positive) + margin).
     - cosine_similarity: (cos(query, passage) - label)^2, label 1 for positives, 0 for negatives.
+
+    Parameters
+    ----------
+    mini_batch
+        Rows that the contrastive loss embeds at a time; None embeds the batch at once.
+    gather
+        Contrast with the passages of all processes.
     """
     from sentence_transformers.sentence_transformer import losses
 
     finetuning = settings.finetuning
     if finetuning.objective == "contrastive":
-        return losses.MultipleNegativesRankingLoss(model, scale=1 / finetuning.temperature)
+        scale = 1 / finetuning.temperature
+        if mini_batch is None:
+            return losses.MultipleNegativesRankingLoss(
+                model, scale=scale, gather_across_devices=gather
+            )
+        return losses.CachedMultipleNegativesRankingLoss(
+            model, scale=scale, mini_batch_size=mini_batch, gather_across_devices=gather
+        )
     if finetuning.objective == "triplet":
         return losses.TripletLoss(
             model,

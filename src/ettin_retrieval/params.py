@@ -174,6 +174,21 @@ class Finetuning(Section):
         `auto` takes the selected encoder's own value; a value here wins over it.
     warmup_ratio
         Share of all steps over which the learning rate rises from zero.
+    gradient_accumulation
+        Batches whose gradients a step of the optimizer adds up. The contrastive objective still
+        contrasts within each batch only.
+    mini_batch_size
+        Rows that are embedded at a time. A number bounds the memory: the contrastive objective
+        keeps its batch by the cached loss, others add up the gradients of the pieces. `auto`
+        takes the whole batch, and halves it whenever memory runs out.
+    gradient_checkpointing
+        Compute activations again in the backward pass instead of keeping them: less memory, more
+        time, the same gradients.
+    evaluations_per_epoch
+        Development evaluations; each may become the best checkpoint, and each is one to resume
+        from.
+    early_stopping
+        Stop after this many development evaluations without a gain; null trains to the end.
     """
 
     objective: Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"] = "contrastive"
@@ -185,7 +200,11 @@ class Finetuning(Section):
     warmup_ratio: Share = 0.1
     weight_decay: Annotated[float, Field(ge=0, strict=False)] = 0.01
     precision: Precision = "fp32"
+    gradient_accumulation: Positive = 1
+    mini_batch_size: Positive | Literal["auto"] = "auto"
+    gradient_checkpointing: bool = False
     evaluations_per_epoch: Positive = 2
+    early_stopping: Positive | None = None
 
 
 class Negatives(Section):
@@ -313,6 +332,12 @@ class Settings(Section):
             raise ValueError(
                 "negatives.per_query: the cosine_similarity objective needs 1 or more, not 0, "
                 "or every pair would be a positive"
+            )
+        mini_batch = self.finetuning.mini_batch_size
+        if mini_batch != "auto" and self.batch_size % mini_batch:
+            raise ValueError(
+                f"finetuning.mini_batch_size: batch size {self.batch_size} is not a multiple of "
+                f"{mini_batch}"
             )
         if objective == "margin_mse":
             raise ValueError(
