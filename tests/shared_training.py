@@ -6,20 +6,21 @@ Run by test_finetuning.py under torchrun: `torchrun --nproc-per-node 2 shared_tr
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
-from accelerate import PartialState
-
 from ettin_retrieval.finetuning import finetune
+from ettin_retrieval.processes import this_process
 from test_finetuning import development, encoder, settings, train_examples
 
-processes = PartialState()
 directory = Path(sys.argv[1])
 given = settings()
-model = encoder(directory / f"rank-{processes.process_index}", given)
+# Before the processes know of each other: afterwards only the first one writes models.
+model = encoder(directory / f"rank-{os.environ['RANK']}", given)
+process = this_process()
 curve = finetune(model, train_examples(), development(), given, directory / "shared-work")
-if processes.is_main_process:
+if process.is_main_process:
     (directory / "shared.json").write_text(json.dumps({"loss": curve.loss, "dev": curve.dev}))
-processes.wait_for_everyone()
-processes.destroy_process_group()
+process.wait_for_everyone()
+process.destroy_process_group()

@@ -46,7 +46,9 @@ def settings(pooling: str = "mean", normalize: bool = True, **changes: Any) -> S
     content["encoders"]["ettin_tiny"] |= {"pooling": pooling, "normalize": normalize}
     content["encoders"]["ettin_tiny"] |= {"max_query_length": 6, "max_passage_length": 9}
     content["negatives"]["per_query"] = 1
-    content["finetuning"] |= {"batch_size": 4, "epochs": 2, "evaluations_per_epoch": 1} | changes
+    small = {"batch_size": 4, "epochs": 2, "evaluations_per_epoch": 1}
+    # Warm enough for losses that stay well above the tolerances they are compared with.
+    content["finetuning"] |= small | {"temperature": 1.0} | changes
     return Settings.model_validate(content)
 
 
@@ -136,6 +138,14 @@ def test_shares_of_processes_make_up_the_batches_of_one() -> None:
     whole = list(batch_sampler(rows, "triplet", 4, 1))
     shares = [list(batch_sampler(rows, "triplet", 4, 1, rank, 2)) for rank in (0, 1)]
     assert [a + b for a, b in zip(*shares, strict=True)] == whole
+
+
+def test_a_contrastive_batch_that_does_not_divide_stays_whole() -> None:
+    rows = Dataset.from_dict({"query": [f"{i}" for i in range(7)]})
+    whole = list(batch_sampler(rows, "contrastive", 4, 1))
+    shares = [list(batch_sampler(rows, "contrastive", 4, 1, rank, 2)) for rank in (0, 1)]
+    assert shares[0][0] + shares[1][0] == whole[0]
+    assert shares[0][1] == shares[1][1] == whole[1] and len(whole[1]) == 3
 
 
 def test_optimizer_and_schedule_are_those_configured(tmp_path: Path) -> None:

@@ -31,9 +31,9 @@ class ShuffledBatchSampler(DefaultBatchSampler):
 class ShareOfBatches(BatchSampler):
     """The part of every batch that one of several processes trains on.
 
-    All shares of a batch have the same size, as gathered losses and averaged gradients need:
-    what is left of a batch that does not divide is dropped, and a batch of fewer rows than there
-    are processes repeats rows. Batches of the configured size are never affected.
+    All shares of a batch have the same size, as gathered losses and averaged gradients need. A
+    batch that does not divide, such as the last of an epoch, is either given whole to every
+    process, or what is left of it is dropped (with fewer rows than processes, rows repeat).
 
     Parameters
     ----------
@@ -41,20 +41,38 @@ class ShareOfBatches(BatchSampler):
         Gives the whole batches, the same in every process.
     rank, processes
         This process, counted from 0, and how many there are.
+    undivided
+        Give batches that do not divide whole.
+
+    Attributes
+    ----------
+    shared
+        Whether the batch given last is a share, and the others are with other processes.
 
     >>> whole = BatchSampler(range(7), batch_size=4, drop_last=False)
     >>> list(ShareOfBatches(whole, 0, 2)), list(ShareOfBatches(whole, 1, 2))
     ([[0, 1], [4]], [[2, 3], [5]])
+    >>> list(ShareOfBatches(whole, 1, 2, undivided=True))
+    [[2, 3], [4, 5, 6]]
     """
 
-    def __init__(self, batch_sampler: Any, rank: int, processes: int) -> None:
+    def __init__(
+        self, batch_sampler: Any, rank: int, processes: int, undivided: bool = False
+    ) -> None:
         self.batch_sampler = batch_sampler
         self.rank = rank
         self.processes = processes
+        self.undivided = undivided
+        self.shared = True
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self.batch_sampler:
-            size = max(1, len(batch) // self.processes)
+            size, left = divmod(len(batch), self.processes)
+            self.shared = not (left and self.undivided)
+            if not self.shared:
+                yield batch
+                continue
+            size = max(1, size)
             start = self.rank * size
             yield [batch[i % len(batch)] for i in range(start, start + size)]
 
@@ -76,9 +94,11 @@ def batch_sampler(
     batch_size
         Rows of a whole batch, over all processes.
 
-    Contrastive batches hold no text twice, or it would be its own negative.
+    Contrastive batches hold no text twice, or it would be its own negative; one that does not
+    divide stays whole, because its rows are each other's negatives.
     """
-    kind = NoDuplicatesBatchSampler if objective == "contrastive" else ShuffledBatchSampler
+    contrastive = objective == "contrastive"
+    kind = NoDuplicatesBatchSampler if contrastive else ShuffledBatchSampler
     whole = kind(
         rows,
         batch_size=batch_size,
@@ -87,4 +107,4 @@ def batch_sampler(
         generator=torch.Generator(),
         seed=seed,
     )
-    return ShareOfBatches(whole, rank, processes)
+    return ShareOfBatches(whole, rank, processes, undivided=contrastive)

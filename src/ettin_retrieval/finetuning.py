@@ -142,6 +142,7 @@ def build_trainer(
         batches=batches,
         query_ids={example.query: example.query_id for example in train},
         loss=loss_for(model, settings, mini_batch=plan.mini_batch, gather=plan.processes > 1),
+        undivided_loss=loss_for(model, settings, mini_batch=plan.undivided_mini_batch),
         evaluator=evaluator,
         callbacks=callbacks,
     )

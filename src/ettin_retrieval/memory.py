@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings
+from ettin_retrieval.processes import this_process
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,8 @@ class BatchPlan:
         InputError
             The batch does not divide by the number of processes.
         """
-        from accelerate import PartialState
-
-        processes = PartialState().num_processes
+        process = this_process()
+        processes = process.num_processes
         batch_size, remainder = divmod(settings.batch_size, processes)
         if remainder:
             raise InputError(
@@ -63,7 +63,7 @@ class BatchPlan:
             piece=batch_size if wanted == "auto" else min(wanted, batch_size),
             accumulation=settings.finetuning.gradient_accumulation,
             may_shrink=wanted == "auto" and processes == 1,
-            rank=PartialState().process_index,
+            rank=process.process_index,
             processes=processes,
         )
 
@@ -77,6 +77,12 @@ class BatchPlan:
         """Rows that the cached contrastive loss embeds at a time; None for the plain loss."""
         cached = self.objective == "contrastive" and self.piece < self.batch_size
         return self.piece if cached else None
+
+    @property
+    def undivided_mini_batch(self) -> int | None:
+        """The same for a batch that a process has whole: no more memory than for its share."""
+        contrastive_share = self.objective == "contrastive" and self.processes > 1
+        return self.piece if contrastive_share else self.mini_batch
 
     @property
     def steps_accumulated(self) -> int:

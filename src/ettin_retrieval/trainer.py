@@ -38,6 +38,8 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         Row numbers of every batch, a new order for each epoch.
     query_ids
         Query text to id, to name the queries of a batch whose loss is not finite.
+    loss, undivided_loss
+        Of a batch shared by all processes, and of one that each process has whole.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         batches: ShareOfBatches,
         query_ids: dict[str, str],
         loss: torch.nn.Module,
+        undivided_loss: torch.nn.Module,
         evaluator: BaseEvaluator,
         callbacks: list[TrainerCallback],
     ) -> None:
@@ -62,6 +65,8 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         self.work = Path(str(args.output_dir))
         self.batches = batches
         self.query_ids = query_ids
+        self.shared_loss = self.loss
+        self.undivided_loss = self.prepare_loss(undivided_loss, model)
 
     def train_or_resume(self) -> TrainerState:
         """Train from the last whole checkpoint, or the start; the best weights are in the model."""
@@ -88,7 +93,8 @@ class RetrievalTrainer(SentenceTransformerTrainer):
 
     def _collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         ids = [self.query_ids[row["query"]] for row in rows]
-        return {**self.data_collator(rows), "query_ids": ids}
+        # Without worker processes a batch is collated as soon as the sampler gives it.
+        return {**self.data_collator(rows), "query_ids": ids, "shared": self.batches.shared}
 
     def compute_loss(
         self,
@@ -105,6 +111,7 @@ class RetrievalTrainer(SentenceTransformerTrainer):
             It is not a finite number: going on would only spoil the weights.
         """
         ids = inputs.pop("query_ids")
+        self.loss = self.shared_loss if inputs.pop("shared") else self.undivided_loss
         loss: Any = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         if not math.isfinite(loss.item()):
             raise InputError(
@@ -198,6 +205,8 @@ def arguments(
         restore_callback_states_from_checkpoint=True,
         logging_steps=max(1, interval // 10),
         logging_nan_inf_filter=False,
+        # Several processes on processors alone are a group only if told so.
+        use_cpu=not torch.accelerator.is_available(),
         report_to=[],
         seed=settings.seed,
         dataloader_pin_memory=torch.cuda.is_available(),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ettin_retrieval.determinism import seed_everything
 from ettin_retrieval.params import Settings
+from ettin_retrieval.processes import this_process
 from ettin_retrieval.records import read_dataset, replacing, write_json
 from ettin_retrieval.stages import Paths, run_stage
 
@@ -20,14 +21,12 @@ if TYPE_CHECKING:
 
 def body(settings: Settings, paths: Paths) -> str | None:
     """Write the fine-tuned checkpoint, its development score and the training curves."""
-    from accelerate import PartialState
-
     from ettin_retrieval.encoders import load_checkpoint, read_checkpoint, save_checkpoint
     from ettin_retrieval.finetuning import examples, finetune
     from ettin_retrieval.negatives import read_negatives
     from ettin_retrieval.resumption import configuration_key, work_directory
 
-    processes = PartialState()
+    process = this_process()
     train = read_dataset(paths["training"] / "train")
     dev = read_dataset(paths["training"] / "dev")
     pairs = examples(train, read_negatives(paths["negatives"]))
@@ -36,20 +35,20 @@ def body(settings: Settings, paths: Paths) -> str | None:
     root = paths["finetuned"].with_name(paths["finetuned"].name + ".work")
     seed_everything(settings.seed, settings.strict)
     model = load_checkpoint(paths["encoder"])
-    with processes.main_process_first():
-        key = configuration_key(settings, base, pairs, dev_manifest, processes.num_processes)
+    with process.main_process_first():
+        key = configuration_key(settings, base, pairs, dev_manifest, process.num_processes)
         work = work_directory(root, key)
     curve = finetune(model, pairs, dev, settings, work)
     told = None
-    if processes.is_main_process:
+    if process.is_main_process:
         with replacing(paths["finetuned"]) as directory:
             save_checkpoint(model, directory, {"source": "finetuned", "revision": base})
         told = _write_curve(curve, paths)
         # Last: a run killed before this line finds its training done and only writes again.
         shutil.rmtree(root)
-    if processes.use_distributed:
-        processes.wait_for_everyone()
-        processes.destroy_process_group()
+    if process.use_distributed:
+        process.wait_for_everyone()
+        process.destroy_process_group()
     return told
 
 
