@@ -79,6 +79,8 @@ class RetrievalTrainer(SentenceTransformerTrainer):
             self._load_best_model()
         else:
             self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        # Nobody may remove the checkpoints while others still read the best of them.
+        self.accelerator.wait_for_everyone()
         return self.state
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -111,7 +113,7 @@ class RetrievalTrainer(SentenceTransformerTrainer):
             It is not a finite number: going on would only spoil the weights.
         """
         ids = inputs.pop("query_ids")
-        self.loss = self.shared_loss if inputs.pop("shared") else self.undivided_loss
+        self.loss: Any = self.shared_loss if inputs.pop("shared") else self.undivided_loss
         loss: Any = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         if not math.isfinite(loss.item()):
             raise InputError(
