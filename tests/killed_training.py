@@ -100,7 +100,6 @@ def after_training() -> None:
 
 SCENARIOS: dict[str, Callable[[], None]] = {
     "undisturbed": lambda: None,
-    "before the first checkpoint": lambda: at_step(10),
     "between checkpoints": lambda: at_step(80),
     "while writing a checkpoint": lambda: while_writing(75),
     "before older ones are removed": lambda: before_removal(75),
