@@ -244,8 +244,8 @@ class _Candidates:
     def _no_positive_and_new(self, query: _Query, rows: Rows) -> Bools:
         """Which candidates, the nearest first, may be negatives of the query at all."""
         texts = self.texts[rows]
-        positive = np.isin(rows, query.positives)
-        same_text = np.isin(texts, self.texts[query.positives]) & ~positive
+        positive = (rows[:, None] == query.positives).any(axis=1)
+        same_text = (texts[:, None] == self.texts[query.positives]).any(axis=1)
         repeated = np.ones(len(rows), dtype=np.bool_)
         repeated[np.unique(texts, return_index=True)[1]] = False
         # Rank counts from the very nearest passage, as a search engine shows it.

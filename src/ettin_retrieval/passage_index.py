@@ -55,14 +55,20 @@ class PassageIndex:
         self.tie_order = tie_order
         self._flat = faiss.IndexFlatIP(dimension)
         self._copy_on_gpus: Any = None
+        self._vectors: Embeddings = np.empty((0, dimension), dtype=np.float32)
 
     def __len__(self) -> int:
         return int(self._flat.ntotal)
 
     def add(self, passages: Embeddings) -> None:
         """Append embeddings of shape (passages, dimension)."""
+        import faiss
+
         self._flat.add(passages)
         self._copy_on_gpus = None
+        # FAISS's own storage, which moves when it grows: nothing is copied.
+        storage = faiss.rev_swig_ptr(self._flat.get_xb(), self._flat.ntotal * self._flat.d)
+        self._vectors = storage.reshape(self._flat.ntotal, self._flat.d)
 
     def nearest(self, queries: Embeddings, top_k: int) -> tuple[Embeddings, Rows]:
         """Scores and corpus rows of the nearest passages, each of shape (queries, top_k).
@@ -84,7 +90,7 @@ class PassageIndex:
 
     def scores(self, query: Embeddings, rows: Rows) -> Embeddings:
         """Similarity of corpus rows to one query, of shape (rows,)."""
-        vectors = self._vectors()[rows].astype(np.float64)
+        vectors = self._vectors[rows].astype(np.float64)
         return (vectors @ query.astype(np.float64)).astype(np.float32)
 
     def _order(self, scores: Embeddings, rows: Rows) -> Rows:
@@ -101,11 +107,3 @@ class PassageIndex:
             options.shard = True
             self._copy_on_gpus = faiss.index_cpu_to_all_gpus(self._flat, co=options)
         return self._copy_on_gpus
-
-    def _vectors(self) -> Embeddings:
-        """All embeddings, without copying them out of FAISS."""
-        import faiss
-
-        size = self._flat.ntotal * self._flat.d
-        vectors: Embeddings = faiss.rev_swig_ptr(self._flat.get_xb(), size)
-        return vectors.reshape(self._flat.ntotal, self._flat.d)
