@@ -310,11 +310,11 @@ def test_distilling_without_scores_is_refused(
 
 
 def test_the_report_accounts_for_every_candidate(tmp_path: Path) -> None:
-    few = settings(sampling="semi_hard", per_query=7)
+    few = settings(sampling="semi_hard", per_query=5)
     pairs, report = choose(dataset([("q", "p", 1), ("q", "a", 1)]), QUERY, PASSAGES, few)
     write_negatives(pairs, report, tmp_path)
     told = json.loads((tmp_path / "report.json").read_text())
-    assert (told["pairs"], told["wanted"], told["candidates"]) == (2, 14, 12)
+    assert (told["pairs"], told["wanted"], told["candidates"]) == (2, 10, 12)
     # Of the six candidates of each pair: two positives; twin and b are allowed for both.
     assert told["skipped"] == {
         "positive": 4,
@@ -322,7 +322,7 @@ def test_the_report_accounts_for_every_candidate(tmp_path: Path) -> None:
     }
     # The corpus has but four passages that may be negatives.
     assert told["filled_at_random"] == 4
-    assert told["shortfall"] == 14 - 2 * 4
+    assert told["shortfall"] == 10 - 2 * 4
     scores = told["scores"]
     assert len(scores["edges"]) == len(scores["positives"]) + 1
     assert (scores["edges"][0], scores["edges"][-1]) == pytest.approx((0.017452, 0.984808))

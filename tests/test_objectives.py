@@ -15,7 +15,14 @@ from ettin_retrieval.params import Settings, load_settings
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class Given(torch.nn.Module):
+class Module(torch.nn.Module):
+    """A sentence encoder of one module, which losses ask for by its place."""
+
+    def __getitem__(self, place: int) -> torch.nn.Module:
+        return self
+
+
+class Given(Module):
     """Stands for the encoder: its "features" are the embeddings themselves."""
 
     def __init__(self) -> None:
@@ -26,7 +33,7 @@ class Given(torch.nn.Module):
         return {"sentence_embedding": features["embedding"] * self.weight}
 
 
-class Encoder(torch.nn.Module):
+class Encoder(Module):
     """A transformer with mean pooling, as sentence-transformers calls it."""
 
     def __init__(self, transformer: torch.nn.Module) -> None:

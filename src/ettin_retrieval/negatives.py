@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-SHARD = 50_000
+SHARD = 16_384
 """Passages whose texts and embeddings are in memory beside the index."""
 
 SEARCH_BATCH = 1024
