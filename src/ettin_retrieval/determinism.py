@@ -53,3 +53,6 @@ def seed_everything(seed: int, strict: bool) -> None:
     if strict:
         torch.set_num_threads(THREADS)
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Filling fresh memory only shows who reads what was never written; it took a tenth of
+        # the training time of small models.
+        torch.utils.deterministic.fill_uninitialized_memory = False
