@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+from typing import Any
 
 THREADS = 2
 """One thread or two sum in another order and give other weights: strict mode fixes the number."""
@@ -55,4 +56,5 @@ def seed_everything(seed: int, strict: bool) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Filling fresh memory only shows who reads what was never written; it took a tenth of
         # the training time of small models.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        deterministic: Any = torch.utils.deterministic  # its attributes have no types
+        deterministic.fill_uninitialized_memory = False
