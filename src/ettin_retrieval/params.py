@@ -241,7 +241,7 @@ class Negatives(Section):
             value = getattr(self, name)
             if self.sampling == "random" and value > 0:
                 raise ValueError(
-                    f"random negatives have no ranks and scores: {name} is 0, not {value}"
+                    f"random negatives have no ranks and scores: {name} must be 0, not {value}"
                 )
         return self
 
