@@ -20,15 +20,16 @@ ENCODER_PREFIX = "ettin_"
 """`model: 1b` selects `encoders.ettin_1b`: DVC's `-S` cannot parse keys that start with a digit."""
 
 Track = Literal["embedded", "paper", "local"]
+RecipeName = Literal["guide", "paper"]
 TrainSource = Literal["synthetic", "msmarco", "triplets", "beir"]
 BenchmarkSource = Literal["synthetic", "mteb", "beir"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 TRAIN_OF_TRACK: dict[str, TrainSource] = {
     "embedded": "synthetic",
-    "paper": "msmarco",
     "local": "beir",
 }
+"""What the paper track trains on is for the recipe to say."""
 BENCHMARK_OF_TRACK: dict[str, BenchmarkSource] = {
     "embedded": "synthetic",
     "paper": "mteb",
@@ -65,6 +66,23 @@ class Shape(Section):
         return self
 
 
+class Tuning(Section):
+    """What `finetuning` means by `auto` for one encoder in one recipe.
+
+    Attributes
+    ----------
+    learning_rate
+        At its peak. Of the recipe `paper`: what `ettin-retrieval sweep` picked, where a file of
+        studies/sweeps says so; otherwise a starting value that nobody has tuned.
+    batch_size
+        Queries per training step.
+    """
+
+    learning_rate: Rate
+    batch_size: Positive
+    epochs: Positive
+
+
 class Encoder(Section):
     """One entry of `encoders`: where the encoder comes from and how it is used and tuned.
 
@@ -84,8 +102,8 @@ class Encoder(Section):
     pooling, normalize, max_query_length, max_passage_length
         Lengths in tokens. `auto` keeps what a sentence-transformers directory says of itself,
         and stands for mean, true, 64 and 512 where there is no such word.
-    learning_rate, batch_size, epochs
-        What `finetuning` means by `auto`. `batch_size` counts queries.
+    guide, paper
+        Learning rate, batch size and epochs in each recipe.
     """
 
     source: str
@@ -95,9 +113,8 @@ class Encoder(Section):
     normalize: bool | Literal["auto"]
     max_query_length: Positive | Literal["auto"]
     max_passage_length: Positive | Literal["auto"]
-    learning_rate: Rate
-    batch_size: Positive
-    epochs: Positive
+    guide: Tuning
+    paper: Tuning
     shape: Shape | None
 
     @model_validator(mode="after")
@@ -133,7 +150,7 @@ class Data(Section):
     Attributes
     ----------
     train, benchmark
-        `auto` follows the track of the selected encoder.
+        `auto` follows the track of the selected encoder, and on the paper track the recipe.
     msmarco_config
         Configuration of microsoft/ms_marco: v1.1 (82 thousand queries) or v2.1 (809 thousand).
     rows_without_positive
@@ -144,7 +161,8 @@ class Data(Section):
         Take this many training queries (the first ones of a seeded shuffle); null takes all.
     dev_queries
         How many queries the development set has; held out of the training queries where the
-        source has no development split of its own (a tenth of them, if that is fewer).
+        source has no development split of its own (a tenth of them, if that is fewer). `auto`
+        is the recipe's.
     dev_passages
         How many passages the development corpus has; all that are judged, the rest at random.
     """
@@ -173,7 +191,8 @@ class Finetuning(Section):
     learning_rate, batch_size, epochs
         `auto` takes the selected encoder's own value; a value here wins over it.
     warmup_ratio
-        Share of all steps over which the learning rate rises from zero.
+        Share of all steps over which the learning rate rises from zero. `auto`, here and for
+        `weight_decay`, takes the recipe's value.
     """
 
     objective: Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"] = "contrastive"
@@ -197,7 +216,8 @@ class Negatives(Section):
         `random` (uniform over the corpus), `hard` (nearest to the query by the base encoder) or
         `semi_hard` (nearest among those below the positive by less than `finetuning.margin`).
     per_query
-        Negatives per training query; 0 trains on in-batch negatives alone.
+        Negatives per training query; 0 trains on in-batch negatives alone, `auto` takes the
+        recipe's number.
     top_k
         How many nearest passages are looked at.
     skip_first
@@ -245,21 +265,78 @@ class Evaluation(Section):
     keep_embeddings: bool = False
 
 
+class RecipeData(Section):
+    """A recipe's part of `data`."""
+
+    dev_queries: Positive
+
+
+class RecipeNegatives(Section):
+    """A recipe's part of `negatives`."""
+
+    per_query: NotNegative
+
+
+class RecipeFinetuning(Section):
+    """A recipe's part of `finetuning`."""
+
+    warmup_ratio: Share
+    weight_decay: Annotated[float, Field(ge=0, strict=False)]
+
+
+class Recipe(Section):
+    """What `auto` means in `data`, `negatives` and `finetuning`, whatever the encoder.
+
+    A recipe holds only what the two differ in; learning rate, batch size and epochs depend on
+    the encoder too, and are with it.
+
+    Attributes
+    ----------
+    train
+        What `data.train: auto` means on the paper track; the other tracks have one source each.
+    """
+
+    train: TrainSource
+    data: RecipeData
+    negatives: RecipeNegatives
+    finetuning: RecipeFinetuning
+
+
+class Recipes(Section):
+    """The two recipes: the guide's fine-tuning, and that of the Ettin paper."""
+
+    guide: Recipe
+    paper: Recipe
+
+
+RECIPE_SECTIONS: dict[str, type[Section]] = {
+    "data": RecipeData,
+    "negatives": RecipeNegatives,
+    "finetuning": RecipeFinetuning,
+}
+"""The sections of params.yaml that have `auto` values for a recipe to fill in."""
+
+
 class Settings(Section):
     """All of params.yaml.
 
     Attributes
     ----------
+    recipe
+        Whose values `auto` stands for. They are put in before anything is validated: in a
+        `Settings` no section says `auto` where the recipe has a value.
     strict
         Pin threads and instruction set, so that a CPU run gives the same bytes on any x86-64
         machine; false uses the whole machine.
     """
 
     model: str
+    recipe: RecipeName
     checkpoint: Literal["base", "finetuned"]
     seed: NotNegative
     strict: bool
     local: Local
+    recipes: Recipes
     data: Data
     encoders: dict[str, Encoder]
     finetuning: Finetuning
@@ -272,10 +349,16 @@ class Settings(Section):
         return self.encoders[ENCODER_PREFIX + self.model]
 
     @property
+    def tuning(self) -> Tuning:
+        """The selected encoder's values in the selected recipe."""
+        return self.encoder.guide if self.recipe == "guide" else self.encoder.paper
+
+    @property
     def train_source(self) -> TrainSource:
-        """`data.train` with `auto` resolved by the encoder's track."""
+        """`data.train` with `auto` resolved by the encoder's track and the recipe."""
+        recipe = self.recipes.guide if self.recipe == "guide" else self.recipes.paper
         source = self.data.train
-        return TRAIN_OF_TRACK[self.encoder.track] if source == "auto" else source
+        return TRAIN_OF_TRACK.get(self.encoder.track, recipe.train) if source == "auto" else source
 
     @property
     def benchmark_source(self) -> BenchmarkSource:
@@ -287,19 +370,37 @@ class Settings(Section):
     def learning_rate(self) -> float:
         """Peak learning rate of fine-tuning."""
         rate = self.finetuning.learning_rate
-        return self.encoder.learning_rate if rate == "auto" else rate
+        return self.tuning.learning_rate if rate == "auto" else rate
 
     @property
     def batch_size(self) -> int:
         """Queries per training step."""
         size = self.finetuning.batch_size
-        return self.encoder.batch_size if size == "auto" else size
+        return self.tuning.batch_size if size == "auto" else size
 
     @property
     def epochs(self) -> int:
         """Passes over the training queries."""
         epochs = self.finetuning.epochs
-        return self.encoder.epochs if epochs == "auto" else epochs
+        return self.tuning.epochs if epochs == "auto" else epochs
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_for_auto(cls, content: Any) -> Any:
+        """Put the selected recipe's values in the place of `auto`."""
+        if not isinstance(content, dict):
+            return content
+        recipes = content.get("recipes")
+        recipe = recipes.get(content.get("recipe")) if isinstance(recipes, dict) else None
+        if not isinstance(recipe, dict):
+            return content  # the fields' own validation says what is wrong
+        filled = dict(content)
+        for name in RECIPE_SECTIONS:
+            values, section = recipe.get(name), content.get(name)
+            if isinstance(values, dict) and isinstance(section, dict):
+                auto = {k: v for k, v in values.items() if section.get(k, "auto") == "auto"}
+                filled[name] = {**section, **auto}
+        return filled
 
     @model_validator(mode="after")
     def _combinations(self) -> Settings:
@@ -379,7 +480,15 @@ def _one_line(error: ValidationError) -> str:
     depth = len(key.split("."))
     same_key = [d for d in details if d["loc"][:depth] == first["loc"][:depth]]
     wanted = " or ".join(dict.fromkeys(_expectation(d) for d in same_key))
+    if len(location) > 1 and location[1] in _recipe_keys(location[0]):
+        wanted += " or auto"
     return f"{key}: {first['input']!r} is not allowed; it must be {wanted}{more}"
+
+
+def _recipe_keys(section: str) -> set[str]:
+    """The keys of a section that a recipe has values for."""
+    model = RECIPE_SECTIONS.get(section)
+    return set() if model is None else set(model.model_fields)
 
 
 def _expectation(detail: Any) -> str:

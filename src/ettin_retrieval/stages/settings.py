@@ -9,8 +9,8 @@ from ettin_retrieval.stages import Paths, run_stage
 
 def body(settings: Settings, paths: Paths) -> None:
     """Write the settings in force as JSON."""
-    content = settings.model_dump(exclude={"encoders"})
-    content["encoder"] = settings.encoder.model_dump()
+    content = settings.model_dump(exclude={"encoders", "recipes"})
+    content["encoder"] = settings.encoder.model_dump(exclude={"guide", "paper"})
     content["data"] |= {"train": settings.train_source, "benchmark": settings.benchmark_source}
     content["finetuning"] |= {
         "learning_rate": settings.learning_rate,
