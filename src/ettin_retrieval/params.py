@@ -165,6 +165,9 @@ class Data(Section):
         is the recipe's.
     dev_passages
         How many passages the development corpus has; all that are judged, the rest at random.
+    remove_overlap
+        Leave out training and development queries that the evaluation asks too, or that share a
+        relevant passage with it; false keeps them. They are reported either way.
     """
 
     train: Literal["auto"] | TrainSource = "auto"
@@ -174,6 +177,7 @@ class Data(Section):
     max_train_queries: Positive | None = None
     dev_queries: Positive = 500
     dev_passages: Positive = 500
+    remove_overlap: bool = True
 
 
 class Finetuning(Section):

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ettin_retrieval import overlap
 from ettin_retrieval.params import Settings
-from ettin_retrieval.records import Origin, RetrievalDataset, replacing, write_dataset
+from ettin_retrieval.records import (
+    Origin,
+    RetrievalDataset,
+    replacing,
+    write_dataset,
+    write_json,
+)
 from ettin_retrieval.stages import Paths, run_stage
 
 
@@ -91,16 +98,21 @@ def _shuffled(dataset: RetrievalDataset, random: np.random.Generator) -> list[st
 
 
 def body(settings: Settings, paths: Paths) -> str:
-    """Write `train/` and `dev/` below the output directory."""
-    chosen = training_and_dev(load_source(settings, paths["local"]), settings)
+    """Write `train/`, `dev/` and `overlap.json` below the output directory."""
+    datasets = load_source(settings, paths["local"])
+    found = overlap.find(datasets, paths["benchmark"])
+    removed = settings.data.remove_overlap
+    chosen = training_and_dev(overlap.without(datasets, found) if removed else datasets, settings)
     with replacing(paths["training"]) as directory:
         for name, dataset in chosen.items():
             write_dataset(dataset, directory / name)
-    return ", ".join(
+        write_json(directory / "overlap.json", overlap.report(found, removed))
+    told = [
         f"{name}: {len(d.queries):,} queries over {len(d.corpus):,} passages"
         for name, d in chosen.items()
-    )
+    ]
+    return ", ".join([*told, *filter(None, [overlap.told(found, removed)])])
 
 
 if __name__ == "__main__":
-    run_stage("training_data", body, reads=["local"], writes=["training"])
+    run_stage("training_data", body, reads=["local", "benchmark"], writes=["training"])
