@@ -24,6 +24,7 @@ RecipeName = Literal["guide", "paper"]
 TrainSource = Literal["synthetic", "msmarco", "triplets", "beir"]
 BenchmarkSource = Literal["synthetic", "mteb", "beir"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Objective = Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"]
 
 TRAIN_OF_TRACK: dict[str, TrainSource] = {
     "embedded": "synthetic",
@@ -199,7 +200,7 @@ class Finetuning(Section):
         `weight_decay`, takes the recipe's value.
     """
 
-    objective: Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"] = "contrastive"
+    objective: Objective = "contrastive"
     temperature: Rate = 0.05
     margin: Rate = 0.3
     learning_rate: Rate | Literal["auto"] = "auto"
@@ -321,6 +322,50 @@ RECIPE_SECTIONS: dict[str, type[Section]] = {
 """The sections of params.yaml that have `auto` values for a recipe to fill in."""
 
 
+class FewShot(Section):
+    """Study few_shot: how many training queries, and which seeds draw and train on them."""
+
+    examples: list[NotNegative]
+    seeds: list[NotNegative]
+
+
+class MultiStage(Section):
+    """Study multi_stage: learning rate (a share of the first stage's) and epochs of the second."""
+
+    rate: Rate
+    epochs: Positive
+
+
+class Grid(Section):
+    """Study ablations: the values that each factor takes while the others stay as they are."""
+
+    pooling: list[Literal["mean", "cls", "max"]]
+    objective: list[Objective]
+    sampling: list[Literal["hard", "random", "semi_hard"]]
+    per_query: list[NotNegative]
+
+
+class Ablations(Section):
+    """Study ablations.
+
+    Attributes
+    ----------
+    queries
+        Train on this many queries; null takes all.
+    """
+
+    queries: Positive | None
+    grid: Grid
+
+
+class Studies(Section):
+    """What the studies below `studies/` read besides the pipeline's settings."""
+
+    few_shot: FewShot
+    multi_stage: MultiStage
+    ablations: Ablations
+
+
 class Settings(Section):
     """All of params.yaml.
 
@@ -346,6 +391,24 @@ class Settings(Section):
     finetuning: Finetuning
     negatives: Negatives
     evaluation: Evaluation
+    studies: Studies
+
+    def with_changes(self, changes: dict[str, Any]) -> Settings:
+        """The settings with dotted keys set, validated as a whole again.
+
+        Raises
+        ------
+        ValidationError
+            The changes do not fit together.
+        """
+        content = self.model_dump()
+        for key, value in changes.items():
+            *parents, last = key.split(".")
+            section = content
+            for parent in parents:
+                section = section[parent]
+            section[last] = value
+        return Settings.model_validate(content)
 
     @property
     def encoder(self) -> Encoder:
