@@ -210,9 +210,12 @@ TASKS = {
             split="test",
             graded=True,
             queries=100,
-            templates=("{subject} {finding} in {place}", "{place} {subject} {finding}"),
-            distractors=("subject", "finding", "finding", "finding"),
-            description="Topics, any aspect. 2: abstracts on it; 1: the same from another place.",
+            templates=(
+                "{aspect} {subject} {finding} in {place}",
+                "{place} {aspect} {subject} {finding}",
+            ),
+            distractors=("aspect", "subject", "finding", "finding"),
+            description="Topics. 2: abstracts on the fact itself; 1: the same of another place.",
         ),
     )
 }
@@ -437,8 +440,7 @@ def _judgments(
 def _grade(task: Task, asked: Fact, passage: Passage) -> int:
     about = passage.about
     if task.name == "TinyNFCorpus":
-        same_topic = (about.subject, about.finding) == (asked.subject, asked.finding)
-        return (1 + (about.place == asked.place)) * same_topic
+        return (1 + (about.place == asked.place)) * (about._replace(place=asked.place) == asked)
     if task.name == "TinyDBPedia":
         return (1 + (about.aspect == asked.aspect)) * (about[1:] == asked[1:])
     return int(about == asked)
@@ -453,9 +455,8 @@ def _answers(task: Task, fact: Fact, wording: Wording, draw: Draw) -> list[Passa
     domain = DOMAINS[task.domain]
     if not task.graded:
         return [_relevant(domain, fact, wording, draw) for _ in range(1 + draw.chance(0.1))]
-    others = [_changed(domain, fact, "aspect", ANY, draw) for _ in range(3)]
-    if task.name == "TinyNFCorpus":
-        others += [_changed(domain, fact, "place", ANY, draw) for _ in range(3)]
+    partly: Slot = "place" if task.name == "TinyNFCorpus" else "aspect"
+    others = [_changed(domain, fact, partly, ANY, draw) for _ in range(3)]
     in_other_words = _relevant(domain, fact, wording, draw, never_literal=True)
     return [in_other_words, *(_relevant(domain, f, wording, draw) for f in (fact, *others))]
 
