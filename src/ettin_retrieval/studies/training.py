@@ -17,7 +17,7 @@ from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings
 from ettin_retrieval.provenance import provenance
 from ettin_retrieval.records import RetrievalDataset, read_dataset
-from ettin_retrieval.results import Entry, write_entry, write_index
+from ettin_retrieval.results import Entry, read_ledger, write_entry, write_index
 from ettin_retrieval.stages.results import task_record
 from ettin_retrieval.stages.settings import in_force
 
@@ -89,6 +89,7 @@ class Trainer:
         self.benchmark = benchmark
         self.results = results
         self._scratch = tempfile.TemporaryDirectory()
+        self._written: list[Entry] = []
 
     def run(
         self,
@@ -122,11 +123,6 @@ class Trainer:
         save_checkpoint(model, directory / "checkpoint", origin)
         return self._scored(name, directory / "checkpoint", material, settings)
 
-    def checkpoint(self, entry: Entry) -> Path:
-        """The checkpoint that an entry of this process was scored from."""
-        name = f"{entry.checkpoint}-seed{entry.seed}"
-        return Path(self._scratch.name) / name / "checkpoint"
-
     def _scored(self, name: str, checkpoint: Path, material: Material, settings: Settings) -> Entry:
         from ettin_retrieval.encoders import read_checkpoint
         from ettin_retrieval.evaluation.benchmark import flat_metrics, score_checkpoint
@@ -151,12 +147,19 @@ class Trainer:
             [task.per_query.assign(task=task.name) for task in tasks], ignore_index=True
         )
         write_entry(self.results, entry, queries)
+        self._written.append(entry)
         scored = ", ".join(f"{t.name} {t.scores['ndcg_at_10']:.3f}" for t in tasks)
         logger.info("%s: %s seed %d: %s", self.study, name, settings.seed, scored)
         return entry
 
     def close(self) -> None:
-        """Write the ledger's index and remove the checkpoints."""
+        """Drop the model's entries that the study no longer asks for; write the ledger's index."""
+        written = {entry.name for entry in self._written}
+        models = {entry.model for entry in self._written}
+        for entry in read_ledger(self.results):
+            if entry.model in models and entry.name not in written:
+                (self.results / f"{entry.name}.json").unlink()
+                (self.results / f"{entry.name}.queries.parquet").unlink()
         write_index(self.results)
         self._scratch.cleanup()
 
