@@ -45,7 +45,8 @@ def test_the_paper_for_every_size(size: str) -> None:
     paper = settings(model=size, recipe="paper")
     assert (paper.batch_size, paper.epochs) == (1024, 1)
     assert (paper.train_source, paper.data.dev_queries) == ("triplets", 1000)
-    assert paper.negatives.per_query == 1
+    negatives = paper.negatives
+    assert (negatives.source, negatives.sampling, negatives.per_query) == ("row", "random", 1)
     assert 1 / paper.finetuning.temperature == 20, "the scale of the paper"
     assert (paper.finetuning.warmup_ratio, paper.finetuning.weight_decay) == (0.05, 0.0)
 
@@ -54,7 +55,8 @@ def test_the_embedded_default_is_what_it_was() -> None:
     tiny = settings()
     assert (tiny.learning_rate, tiny.batch_size, tiny.epochs) == (2e-3, 16, 2)
     assert (tiny.train_source, tiny.data.dev_queries) == ("synthetic", 500)
-    assert tiny.negatives.per_query == 7
+    negatives = tiny.negatives
+    assert (negatives.source, negatives.sampling, negatives.per_query) == ("corpus", "hard", 7)
     assert (tiny.finetuning.warmup_ratio, tiny.finetuning.weight_decay) == (0.1, 0.01)
 
 

@@ -53,6 +53,8 @@ def body(settings: Settings, paths: Paths) -> str:
     material = only(whole, drawn(whole, settings.seed)[: study.queries])
     trainer = Trainer("ablations", paths["benchmark"], paths["results"])
     arms = [Arm(f, value) for f, values in study.grid.model_dump().items() for value in values]
+    if material.train.teacher is None:
+        arms = [arm for arm in arms if arm.value != "margin_mse"]
     pooling = own_pooling(paths["encoder"])
     reference = trainer.run("reference", paths["encoder"], material, settings)
     scored: dict[str, Scores] = {"reference": reference.scores}
@@ -84,6 +86,8 @@ def body(settings: Settings, paths: Paths) -> str:
             f"{settings.negatives.per_query} {settings.negatives.sampling} negatives, "
             f"{len(material.train.queries):,} training queries, {settings.epochs} epochs, one "
             f"seed ({settings.seed}): small differences may be chance.",
+            "The objective margin_mse learns from a teacher's scores, and is left out where the "
+            "training data has none.",
         ],
     )
     return f"{len(numbers)} arms"
@@ -111,19 +115,23 @@ def with_negatives(
     material: Material, changed: Settings, settings: Settings, encoder: Path
 ) -> Material:
     """The material with an arm's negatives: fewer of those mined, or chosen anew."""
-    if changed.negatives == settings.negatives:
+    # A teacher has scored some passages alone, and margin_mse takes its negatives from those.
+    taught = (changed.finetuning.objective == "margin_mse") != (
+        settings.finetuning.objective == "margin_mse"
+    )
+    if changed.negatives == settings.negatives and not taught:
         return material
     fewer = changed.negatives.per_query <= settings.negatives.per_query
-    if changed.negatives.sampling == settings.negatives.sampling and fewer:
+    if changed.negatives.sampling == settings.negatives.sampling and fewer and not taught:
         count = changed.negatives.per_query
         return Material(
             material.train, material.dev, [(q, p, n[:count]) for q, p, n in material.pairs]
         )
     from ettin_retrieval.encoders import load_checkpoint
-    from ettin_retrieval.negatives import mine
+    from ettin_retrieval.negatives import mine, needs_encoder
 
-    needed = changed.negatives.sampling != "random"
-    pairs, _ = mine(material.train, load_checkpoint(encoder) if needed else None, changed)
+    model = load_checkpoint(encoder) if needs_encoder(changed) else None
+    pairs, _ = mine(material.train, model, changed)
     return Material(material.train, material.dev, pairs)
 
 

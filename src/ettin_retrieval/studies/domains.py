@@ -9,8 +9,6 @@ judgments of SciFact and NFCorpus are taken together, each with its own passages
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pandas as pd
 
 from ettin_retrieval import hub, overlap
@@ -28,9 +26,9 @@ from ettin_retrieval.records import (
     write_dataset,
     write_json,
 )
-from ettin_retrieval.sources import msmarco, synthetic
+from ettin_retrieval.sources import synthetic
 from ettin_retrieval.stages import Paths, run_stage
-from ettin_retrieval.stages.training_data import training_and_dev
+from ettin_retrieval.stages.training_data import load_synthetic, training_and_dev
 
 WEB, SCIENTIFIC, OTHER = "web", "scientific", "other"
 
@@ -58,14 +56,7 @@ def scientific(settings: Settings) -> dict[str, RetrievalDataset]:
         A track without a second domain, or the hub cannot be reached.
     """
     if settings.encoder.track == "embedded":
-        rows = synthetic.training_rows("scientific")
-        origin = Origin("synthetic (scientific)", synthetic.VERSION, synthetic.LICENCE, "train")
-        return {
-            name: msmarco.from_rows(
-                rows[name], replace(origin, split=name), skip_without_positive=False
-            )
-            for name in ("train", "dev")
-        }
+        return load_synthetic("scientific", settings)
     if settings.encoder.track == "paper":
         return {"train": together([_train_judgments(name) for name in TRAIN_TASKS])}
     raise InputError(
@@ -137,9 +128,10 @@ def body(settings: Settings, paths: Paths) -> str:
     train = read_dataset(paths["training"] / "train")
 
     from ettin_retrieval.encoders import load_checkpoint
-    from ettin_retrieval.negatives import mine, write_negatives
+    from ettin_retrieval.negatives import mine, needs_encoder, write_negatives
 
-    pairs, report = mine(train, load_checkpoint(paths["encoder"]), settings)
+    model = load_checkpoint(paths["encoder"]) if needs_encoder(settings) else None
+    pairs, report = mine(train, model, settings)
     with replacing(paths["negatives"]) as directory:
         write_negatives(pairs, report, directory)
     return f"{len(train.queries):,} training queries, {report.pairs:,} pairs"
