@@ -68,11 +68,11 @@ def prepare(workspace: Path) -> None:
     """Run the stages before fine-tuning on a small encoder and collection."""
     yaml = YAML(typ="safe")
     settings = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    settings["encoders"]["ettin_tiny"] |= {"shape": SMALL, "epochs": 3, "batch_size": 8}
+    settings["encoders"]["ettin_tiny"] |= {"shape": SMALL}
     settings["data"] |= {"max_train_queries": 240, "dev_queries": 20, "dev_passages": 60}
     settings["negatives"] |= {"sampling": "random", "per_query": 2}
     # A checkpoint every 34 steps and a point of the curve every 3: a kill falls between points.
-    settings["finetuning"] |= {"evaluations_per_epoch": 1}
+    settings["finetuning"] |= {"epochs": 3, "batch_size": 8, "evaluations_per_epoch": 1}
     with (workspace / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(settings, file)
     for stage in (
