@@ -76,10 +76,12 @@ def prepare(workspace: Path) -> None:
     with (workspace / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(settings, file)
     for stage in (
-        ("training_data", "--local", ".", "--training", "data/training"),
+        ("benchmark_data", "--local", ".", "--benchmark", "data/benchmark"),
+        ("training_data", "--local", ".", "--benchmark", "data/benchmark",
+         "--training", "data/training"),
         ("base_encoder", "--local", ".", "--encoder", "models/base"),
         ("negatives", "--training", "data/training", "--encoder", "models/base",
-         "--negatives", "data/negatives"),
+         "--negatives", "data/negatives", "--plot", "plots/negatives.json"),
     ):  # fmt: skip
         if start(workspace, *stage).wait() != 0:
             sys.exit((workspace / "log").read_text(encoding="utf-8"))
