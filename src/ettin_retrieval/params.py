@@ -22,6 +22,7 @@ ENCODER_PREFIX = "ettin_"
 Track = Literal["embedded", "paper", "local"]
 TrainSource = Literal["synthetic", "msmarco", "triplets", "beir"]
 BenchmarkSource = Literal["synthetic", "mteb", "beir"]
+Tier = Literal["auto", "smoke", "guide", "eng-v2"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 TRAIN_OF_TRACK: dict[str, TrainSource] = {
@@ -33,6 +34,11 @@ BENCHMARK_OF_TRACK: dict[str, BenchmarkSource] = {
     "embedded": "synthetic",
     "paper": "mteb",
     "local": "beir",
+}
+SOURCE_OF_TIER: dict[str, BenchmarkSource] = {
+    "smoke": "synthetic",
+    "guide": "mteb",
+    "eng-v2": "mteb",
 }
 
 Positive = Annotated[int, Field(gt=0)]
@@ -133,7 +139,11 @@ class Data(Section):
     Attributes
     ----------
     train, benchmark
-        `auto` follows the track of the selected encoder.
+        `auto` follows the track of the selected encoder; a tier in `evaluation.tasks` names its
+        own benchmark.
+    max_corpus_size
+        Cut each benchmark corpus to this many passages: all judged ones, the rest at random. For
+        a first look; scores are kept apart from those on whole corpora. null cuts nothing.
     msmarco_config
         Configuration of microsoft/ms_marco: v1.1 (82 thousand queries) or v2.1 (809 thousand).
     rows_without_positive
@@ -156,6 +166,7 @@ class Data(Section):
     max_train_queries: Positive | None = None
     dev_queries: Positive = 500
     dev_passages: Positive = 500
+    max_corpus_size: Positive | None = None
 
 
 class Finetuning(Section):
@@ -229,9 +240,12 @@ class Evaluation(Section):
     Attributes
     ----------
     tasks
-        `auto` (every task of the benchmark source; the guide's 15 for `mteb`) or a list of names.
+        `auto` (every task of the benchmark source; the guide's 15 for `mteb`), a list of names,
+        or a tier: `smoke` (the embedded tasks), `guide` (its 15) or `eng-v2` (the ten retrieval
+        tasks of MTEB(eng, v2), over which the paper averages).
     batch_size
-        Texts per forward pass.
+        Texts of full length per forward pass; shorter texts share a pass in greater number, so
+        that it has about `batch_size` times the length of tokens, padding included.
     precision
         Of the encoder's forward pass; scores are always computed in fp32.
     keep_embeddings
@@ -239,7 +253,7 @@ class Evaluation(Section):
         reads the same passages again: 4 bytes x dimension x passages on disk.
     """
 
-    tasks: list[str] | Literal["auto"] = "auto"
+    tasks: list[str] | Tier = "auto"
     batch_size: Positive = 32
     precision: Precision = "fp32"
     keep_embeddings: bool = False
@@ -279,9 +293,13 @@ class Settings(Section):
 
     @property
     def benchmark_source(self) -> BenchmarkSource:
-        """`data.benchmark` with `auto` resolved by the encoder's track."""
+        """`data.benchmark` with `auto` resolved by the tier, or else by the encoder's track."""
         source = self.data.benchmark
-        return BENCHMARK_OF_TRACK[self.encoder.track] if source == "auto" else source
+        if source != "auto":
+            return source
+        tasks = self.evaluation.tasks
+        tier = SOURCE_OF_TIER.get(tasks) if isinstance(tasks, str) else None
+        return tier or BENCHMARK_OF_TRACK[self.encoder.track]
 
     @property
     def learning_rate(self) -> float:
@@ -306,6 +324,14 @@ class Settings(Section):
         names = [name.removeprefix(ENCODER_PREFIX) for name in self.encoders]
         if ENCODER_PREFIX + self.model not in self.encoders:
             raise ValueError(f"model: unknown model {self.model!r}; allowed: {', '.join(names)}")
+        tasks = self.evaluation.tasks
+        if isinstance(tasks, str) and tasks in SOURCE_OF_TIER:
+            needed = SOURCE_OF_TIER[tasks]
+            if self.data.benchmark not in ("auto", needed):
+                raise ValueError(
+                    f"evaluation.tasks: {tasks} is of data.benchmark {needed}, not "
+                    f"{self.data.benchmark}; write auto for one of the two"
+                )
         objective = self.finetuning.objective
         if objective == "triplet" and self.negatives.per_query == 0:
             raise ValueError("negatives.per_query: the triplet objective needs 1 or more, not 0")

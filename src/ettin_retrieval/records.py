@@ -30,6 +30,9 @@ QUERIES = pa.schema([("id", pa.string()), ("text", pa.string())])
 QRELS = pa.schema([("query_id", pa.string()), ("corpus_id", pa.string()), ("score", pa.int64())])
 SCHEMAS = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS}
 
+ROW_GROUP = 16_384
+"""Rows per row group of the Parquet files: what a reader that streams holds at least."""
+
 Locate = Callable[[int], str]
 """Names the place a row came from, such as `corpus.jsonl:17`, for messages."""
 
@@ -81,7 +84,7 @@ class RetrievalDataset:
     def passage_texts(self) -> list[str]:
         """What an encoder reads of each passage: title and text, as mteb joins them."""
         return [
-            f"{title} {text}".strip() if title else text.strip()
+            joined(title, text)
             for title, text in zip(self.corpus["title"], self.corpus["text"], strict=True)
         ]
 
@@ -95,10 +98,7 @@ class RetrievalDataset:
 
     def judgments(self) -> dict[str, dict[str, int]]:
         """All judgments: query id to {passage id: score}."""
-        judged: dict[str, dict[str, int]] = {}
-        for query_id, corpus_id, score in self._judgments():
-            judged.setdefault(query_id, {})[corpus_id] = score
-        return judged
+        return judgments(self.qrels)
 
     def _judgments(self) -> Iterator[tuple[str, str, int]]:
         return zip(
@@ -182,9 +182,32 @@ def write_dataset(dataset: RetrievalDataset, directory: Path) -> None:
         frame: pd.DataFrame = getattr(dataset, name)
         written = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
         # Without the pandas metadata, which would tie the bytes to the version of pandas.
-        pq.write_table(written.replace_schema_metadata(None), directory / f"{name}.parquet")
+        plain = written.replace_schema_metadata(None)
+        pq.write_table(plain, directory / f"{name}.parquet", row_group_size=ROW_GROUP)
         hashes[f"{name}.parquet"] = sha256_file(directory / f"{name}.parquet")
     write_json(directory / "manifest.json", {**dataset.manifest(), "sha256": hashes})
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """A dataset whose corpus stays on disk: memory holds queries and judgments alone.
+
+    Attributes
+    ----------
+    corpus
+        The Parquet file of the corpus.
+    queries, qrels, origin
+        As in `RetrievalDataset`.
+    """
+
+    corpus: Path
+    queries: pd.DataFrame
+    qrels: pd.DataFrame
+    origin: Origin
+
+    def judgments(self) -> dict[str, dict[str, int]]:
+        """All judgments: query id to {passage id: score}."""
+        return judgments(self.qrels)
 
 
 def read_dataset(directory: Path) -> RetrievalDataset:
@@ -195,27 +218,66 @@ def read_dataset(directory: Path) -> RetrievalDataset:
     InputError
         A file is missing, or is not the one that the manifest describes.
     """
+    origin = _checked_origin(directory)
+    return RetrievalDataset(**{name: _frame_of(directory, name) for name in SCHEMAS}, origin=origin)
+
+
+def open_dataset(directory: Path) -> StoredDataset:
+    """Read what `write_dataset` wrote, all but the corpus.
+
+    Raises
+    ------
+    InputError
+        A file is missing, or is not the one that the manifest describes.
+    """
+    origin = _checked_origin(directory)
+    queries, qrels = (_frame_of(directory, name) for name in ("queries", "qrels"))
+    return StoredDataset(directory / "corpus.parquet", queries, qrels, origin)
+
+
+def judgments(qrels: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Rows of query_id, corpus_id and score as query id to {passage id: score}."""
+    judged: dict[str, dict[str, int]] = {}
+    for query_id, corpus_id, score in zip(
+        qrels["query_id"], qrels["corpus_id"], qrels["score"], strict=True
+    ):
+        judged.setdefault(query_id, {})[corpus_id] = score
+    return judged
+
+
+def joined(title: str, text: str) -> str:
+    """What an encoder reads of a passage: title and text, as mteb joins them.
+
+    >>> joined("Title", "text "), joined("", " text")
+    ('Title text', 'text')
+    """
+    return f"{title} {text}".strip() if title else text.strip()
+
+
+def _checked_origin(directory: Path) -> Origin:
+    """Where a dataset comes from, once its files are those that its manifest describes."""
     manifest_path = directory / "manifest.json"
     if not manifest_path.is_file():
         raise InputError(f"{manifest_path}: no such file; run `dvc repro` to make {directory}")
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-    frames = {}
-    for name, schema in SCHEMAS.items():
+    for name in SCHEMAS:
         path = directory / f"{name}.parquet"
         if not path.is_file() or sha256_file(path) != manifest["sha256"][path.name]:
             raise InputError(
                 f"{path}: missing or not the file that manifest.json describes; "
                 "run `dvc checkout`, or `dvc repro` to make it again"
             )
-        frames[name] = pq.read_table(path, schema=schema).to_pandas()
-    origin = Origin(
+    return Origin(
         source=manifest["source"],
         revision=manifest["revision"],
         licence=manifest["licence"],
         split=manifest["split"],
         notes=manifest["notes"],
     )
-    return RetrievalDataset(**frames, origin=origin)
+
+
+def _frame_of(directory: Path, name: str) -> pd.DataFrame:
+    return pq.read_table(directory / f"{name}.parquet", schema=SCHEMAS[name]).to_pandas()
 
 
 def frame(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pd.DataFrame:

@@ -44,12 +44,14 @@ def body(settings: Settings, paths: Paths) -> str:
 
 
 def _task(manifest: dict[str, Any]) -> dict[str, Any]:
+    subsampled = {k: v for k, v in manifest["notes"].items() if k == "subsampled_from"}
     return {
         "split": manifest["split"],
         "queries": manifest["counts"]["queries_with_positive"],
         "passages": manifest["counts"]["corpus"],
         "source": manifest["source"],
         "revision": manifest["revision"],
+        **subsampled,
     }
 
 
