@@ -126,7 +126,9 @@ def flat_metrics(scores: Mapping[str, Mapping[str, float]], whole: bool) -> dict
     own = {n for n in scores if not folded or n not in parts or (n in v2 and v2 <= set(scores))}
     reported: dict[str, Mapping[str, float]] = {name: scores[name] for name in own}
     if folded:
-        reported[CQADUPSTACK] = {m: _mean(scores[name][m] for name in sorted(parts)) for m in METRICS}
+        reported[CQADUPSTACK] = {
+            m: _mean(scores[name][m] for name in sorted(parts)) for m in METRICS
+        }
     flat = {f"{name}.{m}": reported[name][m] for name in sorted(reported) for m in METRICS}
     averaged = set(GUIDE_TASKS) if set(GUIDE_TASKS) <= set(reported) else set(reported)
     complete = (whole and not v2 <= set(scores)) or averaged == set(GUIDE_TASKS)

@@ -25,6 +25,9 @@ CONTENT = ("title", "text")
 class Corpus(Protocol):
     """What a search needs of a corpus."""
 
+    def __len__(self) -> int:
+        """Number of passages."""
+
     def shards(self, size: int, first: int, step: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Shards number `first`, `first + step`, ... of `size` rows, each with its first row."""
 
@@ -44,6 +47,10 @@ class StoredCorpus:
     """The corpus.parquet of a dataset, of which only a shard at a time is in memory."""
 
     path: Path
+
+    def __len__(self) -> int:
+        """Number of passages."""
+        return int(pq.read_metadata(self.path).num_rows)
 
     def shards(self, size: int, first: int, step: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """See `Corpus`."""
@@ -71,6 +78,10 @@ class LoadedCorpus:
 
     dataset: Dataset
 
+    def __len__(self) -> int:
+        """Number of passages."""
+        return len(self.dataset)
+
     def shards(self, size: int, first: int, step: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """See `Corpus`."""
         columns = [name for name in CONTENT if name in self.dataset.column_names]
@@ -86,7 +97,9 @@ class LoadedCorpus:
 def passage_texts(shard: pa.RecordBatch) -> list[str]:
     """What an encoder reads of each passage; some collections have no titles."""
     texts = shard.column("text").to_pylist()
-    titles = shard.column("title").to_pylist() if "title" in shard.schema.names else [""] * len(texts)
+    titles = (
+        shard.column("title").to_pylist() if "title" in shard.schema.names else [""] * len(texts)
+    )
     return [joined(title, text) for title, text in zip(titles, texts, strict=True)]
 
 

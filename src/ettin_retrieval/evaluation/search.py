@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from mteb.models.model_meta import ModelMeta, ScoringFunction
+from tqdm.auto import tqdm
 
 from ettin_retrieval.encoding import SHARD, Embeddings, KeptEmbeddings, Role, encode
 from ettin_retrieval.evaluation.corpus import Corpus, Rows, corpus_of, passage_texts
@@ -53,8 +54,11 @@ class ExactSearch:
             raise RuntimeError("search is called before index")
         vectors = self._encode(list(queries["text"]), "query")
         best = TopK(len(vectors), top_k, getattr(self.model, "device", "cpu"))
+        progress = tqdm(total=len(self.corpus), desc="corpus", unit="passage")
         for first_row, shard in self.corpus.shards(SHARD, *rank_and_ranks()):
             best.add(vectors, self._encode(passage_texts(shard), "passage"), first_row)
+            progress.update(len(shard))
+        progress.close()
         parts = gathered(best.ranked())
         scores, rows = parts[0] if len(parts) == 1 else merged(parts, top_k)
         found = np.unique(rows[rows >= 0])
