@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 DIMENSIONS = 384
-WORDS = 100
-"""Words of a passage, about as many as in MS MARCO's and Wikipedia's collections."""
+WORDS = 60
+"""Words of a passage, about as many as in MS MARCO."""
 
 
 class FakeEncoder:

@@ -230,7 +230,7 @@ def test_the_key_is_of_dataset_and_settings_too(
     same = key(other)
     assert same == key(benchmark / "TinyDBPedia")
     (other / "manifest.json").write_text(manifest.replace('"revision": "1"', '"revision": "2"'))
-    keys = {same, key(other), key(benchmark / "TinySciFact"), key(other, precision="bf16")}
+    keys = {same, key(other), key(benchmark / "TinyNFCorpus"), key(other, precision="bf16")}
     assert len(keys) == 4
 
 

@@ -14,9 +14,10 @@ def rank_and_ranks() -> tuple[int, int]:
     """Which of how many processes this is; (0, 1) outside `torchrun`."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0, 1
+    import torch
     from accelerate import PartialState
 
-    state = PartialState(timeout=PATIENCE)
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
     return state.process_index, state.num_processes
 
 
