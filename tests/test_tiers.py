@@ -114,7 +114,7 @@ def test_a_tier_of_another_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_tier_is_refused_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"evaluation\.tasks.*a list or auto, smoke, guide or eng-v2"):
+    with pytest.raises(InputError, match="a list or auto, smoke, guide or eng-v2"):
         load_settings(params(tmp_path, "tasks: auto", "tasks: beir"))
 
 

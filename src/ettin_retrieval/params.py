@@ -20,16 +20,18 @@ ENCODER_PREFIX = "ettin_"
 """`model: 1b` selects `encoders.ettin_1b`: DVC's `-S` cannot parse keys that start with a digit."""
 
 Track = Literal["embedded", "paper", "local"]
+RecipeName = Literal["guide", "paper"]
 TrainSource = Literal["synthetic", "msmarco", "triplets", "beir"]
 BenchmarkSource = Literal["synthetic", "mteb", "beir"]
 Tier = Literal["auto", "smoke", "guide", "eng-v2"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Objective = Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"]
 
 TRAIN_OF_TRACK: dict[str, TrainSource] = {
     "embedded": "synthetic",
-    "paper": "msmarco",
     "local": "beir",
 }
+"""What the paper track trains on is for the recipe to say."""
 BENCHMARK_OF_TRACK: dict[str, BenchmarkSource] = {
     "embedded": "synthetic",
     "paper": "mteb",
@@ -71,6 +73,23 @@ class Shape(Section):
         return self
 
 
+class Tuning(Section):
+    """What `finetuning` means by `auto` for one encoder in one recipe.
+
+    Attributes
+    ----------
+    learning_rate
+        At its peak. Of the recipe `paper`: what `ettin-retrieval sweep` picked, where a file of
+        studies/sweeps says so; otherwise a starting value that nobody has tuned.
+    batch_size
+        Queries per training step.
+    """
+
+    learning_rate: Rate
+    batch_size: Positive
+    epochs: Positive
+
+
 class Encoder(Section):
     """One entry of `encoders`: where the encoder comes from and how it is used and tuned.
 
@@ -90,8 +109,8 @@ class Encoder(Section):
     pooling, normalize, max_query_length, max_passage_length
         Lengths in tokens. `auto` keeps what a sentence-transformers directory says of itself,
         and stands for mean, true, 64 and 512 where there is no such word.
-    learning_rate, batch_size, epochs
-        What `finetuning` means by `auto`. `batch_size` counts queries.
+    guide, paper
+        Learning rate, batch size and epochs in each recipe.
     """
 
     source: str
@@ -101,9 +120,8 @@ class Encoder(Section):
     normalize: bool | Literal["auto"]
     max_query_length: Positive | Literal["auto"]
     max_passage_length: Positive | Literal["auto"]
-    learning_rate: Rate
-    batch_size: Positive
-    epochs: Positive
+    guide: Tuning
+    paper: Tuning
     shape: Shape | None
 
     @model_validator(mode="after")
@@ -139,8 +157,8 @@ class Data(Section):
     Attributes
     ----------
     train, benchmark
-        `auto` follows the track of the selected encoder; a tier in `evaluation.tasks` names its
-        own benchmark.
+        `auto` follows the track of the selected encoder, and on the paper track the recipe; a
+        tier in `evaluation.tasks` names its own benchmark.
     max_corpus_size
         Cut each benchmark corpus to this many passages: all judged ones, the rest at random. For
         a first look; scores are kept apart from those on whole corpora. null cuts nothing.
@@ -154,9 +172,13 @@ class Data(Section):
         Take this many training queries (the first ones of a seeded shuffle); null takes all.
     dev_queries
         How many queries the development set has; held out of the training queries where the
-        source has no development split of its own (a tenth of them, if that is fewer).
+        source has no development split of its own (a tenth of them, if that is fewer). `auto`
+        is the recipe's.
     dev_passages
         How many passages the development corpus has; all that are judged, the rest at random.
+    remove_overlap
+        Leave out training and development queries that the evaluation asks too, or that share a
+        relevant passage with it; false keeps them. They are reported either way.
     """
 
     train: Literal["auto"] | TrainSource = "auto"
@@ -167,6 +189,7 @@ class Data(Section):
     dev_queries: Positive = 500
     dev_passages: Positive = 500
     max_corpus_size: Positive | None = None
+    remove_overlap: bool = True
 
 
 class Finetuning(Section):
@@ -176,7 +199,8 @@ class Finetuning(Section):
     ----------
     objective
         `contrastive` (in-batch and mined negatives), `triplet`, `cosine_similarity` or
-        `margin_mse` (distillation, only where the training data carries scores).
+        `margin_mse` (distillation, only where the training data carries a teacher's scores: the
+        synthetic source, and a BEIR directory with teacher/train.tsv).
     temperature
         Similarities are divided by it before the softmax of the contrastive objective.
     margin
@@ -184,10 +208,11 @@ class Finetuning(Section):
     learning_rate, batch_size, epochs
         `auto` takes the selected encoder's own value; a value here wins over it.
     warmup_ratio
-        Share of all steps over which the learning rate rises from zero.
+        Share of all steps over which the learning rate rises from zero. `auto`, here and for
+        `weight_decay`, takes the recipe's value.
     """
 
-    objective: Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"] = "contrastive"
+    objective: Objective = "contrastive"
     temperature: Rate = 0.05
     margin: Rate = 0.3
     learning_rate: Rate | Literal["auto"] = "auto"
@@ -200,29 +225,41 @@ class Finetuning(Section):
 
 
 class Negatives(Section):
-    """How negatives are chosen.
+    """How negatives are chosen; `auto` in `sampling`, `source` and `per_query` is the recipe's.
 
     Attributes
     ----------
     sampling
-        `random` (uniform over the corpus), `hard` (nearest to the query by the base encoder) or
-        `semi_hard` (nearest among those below the positive by less than `finetuning.margin`).
+        `random` (a seeded draw), `hard` (near the query by the base encoder) or `semi_hard` (near
+        it, but below the positive by less than `finetuning.margin`).
+    source
+        Where candidates come from: `corpus`, or `row` (the query's own unselected passages, those
+        judged 0; what they leave short is drawn at random from the corpus). The margin_mse
+        objective takes passages that the teacher has scored for the query, in either case.
+    draw
+        Of the candidates that may be negatives take the `nearest`, or a seeded draw (`sampled`);
+        random negatives are always drawn.
     per_query
-        Negatives per training query; 0 trains on in-batch negatives alone.
+        Negatives per pair of a training query and a positive; 0 trains on in-batch negatives
+        alone.
     top_k
-        How many nearest passages are looked at.
+        How many nearest candidates are looked at.
     skip_first
-        How many of the nearest passages are left out, as likely unjudged positives.
-    relative_margin
-        A candidate must score below (1 - relative_margin) x the positive's score; 0 keeps all
-        candidates below no bound, as in the guide.
+        How many of the nearest candidates are left out, as likely unjudged positives.
+    relative_margin, absolute_margin
+        Against unjudged positives: a candidate must score below (1 - relative_margin) x the
+        positive's score, and below the positive's score - absolute_margin. 0 sets no bound, as in
+        the guide.
     """
 
     sampling: Literal["random", "hard", "semi_hard"] = "hard"
+    source: Literal["corpus", "row"] = "corpus"
+    draw: Literal["nearest", "sampled"] = "nearest"
     per_query: NotNegative = 7
     top_k: Positive = 100
     skip_first: NotNegative = 0
     relative_margin: Share = 0.0
+    absolute_margin: Annotated[float, Field(ge=0, strict=False)] = 0.0
 
     @model_validator(mode="after")
     def _enough_candidates(self) -> Negatives:
@@ -231,6 +268,16 @@ class Negatives(Section):
                 f"top_k {self.top_k} is smaller than skip_first {self.skip_first} "
                 f"+ per_query {self.per_query}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _random_negatives_have_no_ranks_and_scores(self) -> Negatives:
+        for name in ("skip_first", "relative_margin", "absolute_margin"):
+            value = getattr(self, name)
+            if self.sampling == "random" and value > 0:
+                raise ValueError(
+                    f"random negatives have no ranks and scores: {name} must be 0, not {value}"
+                )
         return self
 
 
@@ -259,26 +306,147 @@ class Evaluation(Section):
     keep_embeddings: bool = False
 
 
+class RecipeData(Section):
+    """A recipe's part of `data`."""
+
+    dev_queries: Positive
+
+
+class RecipeNegatives(Section):
+    """A recipe's part of `negatives`."""
+
+    source: Literal["corpus", "row"]
+    sampling: Literal["random", "hard", "semi_hard"]
+    per_query: NotNegative
+
+
+class RecipeFinetuning(Section):
+    """A recipe's part of `finetuning`."""
+
+    warmup_ratio: Share
+    weight_decay: Annotated[float, Field(ge=0, strict=False)]
+
+
+class Recipe(Section):
+    """What `auto` means in `data`, `negatives` and `finetuning`, whatever the encoder.
+
+    A recipe holds only what the two differ in; learning rate, batch size and epochs depend on
+    the encoder too, and are with it.
+
+    Attributes
+    ----------
+    train
+        What `data.train: auto` means on the paper track; the other tracks have one source each.
+    """
+
+    train: TrainSource
+    data: RecipeData
+    negatives: RecipeNegatives
+    finetuning: RecipeFinetuning
+
+
+class Recipes(Section):
+    """The two recipes: the guide's fine-tuning, and that of the Ettin paper."""
+
+    guide: Recipe
+    paper: Recipe
+
+
+RECIPE_SECTIONS: dict[str, type[Section]] = {
+    "data": RecipeData,
+    "negatives": RecipeNegatives,
+    "finetuning": RecipeFinetuning,
+}
+"""The sections of params.yaml that have `auto` values for a recipe to fill in."""
+
+
+class FewShot(Section):
+    """Study few_shot: how many training queries, and which seeds draw and train on them."""
+
+    examples: list[NotNegative]
+    seeds: list[NotNegative]
+
+
+class MultiStage(Section):
+    """Study multi_stage: learning rate (a share of the first stage's) and epochs of the second."""
+
+    rate: Rate
+    epochs: Positive
+
+
+class Grid(Section):
+    """Study ablations: the values that each factor takes while the others stay as they are."""
+
+    pooling: list[Literal["mean", "cls", "max"]]
+    objective: list[Objective]
+    sampling: list[Literal["hard", "random", "semi_hard"]]
+    per_query: list[NotNegative]
+
+
+class Ablations(Section):
+    """Study ablations.
+
+    Attributes
+    ----------
+    queries
+        Train on this many queries; null takes all.
+    """
+
+    queries: Positive | None
+    grid: Grid
+
+
+class Studies(Section):
+    """What the studies below `studies/` read besides the pipeline's settings."""
+
+    few_shot: FewShot
+    multi_stage: MultiStage
+    ablations: Ablations
+
+
 class Settings(Section):
     """All of params.yaml.
 
     Attributes
     ----------
+    recipe
+        Whose values `auto` stands for. They are put in before anything is validated: in a
+        `Settings` no section says `auto` where the recipe has a value.
     strict
         Pin threads and instruction set, so that a CPU run gives the same bytes on any x86-64
         machine; false uses the whole machine.
     """
 
     model: str
+    recipe: RecipeName
     checkpoint: Literal["base", "finetuned"]
     seed: NotNegative
     strict: bool
     local: Local
+    recipes: Recipes
     data: Data
     encoders: dict[str, Encoder]
     finetuning: Finetuning
     negatives: Negatives
     evaluation: Evaluation
+    studies: Studies
+
+    def with_changes(self, changes: dict[str, Any]) -> Settings:
+        """The settings with dotted keys set, validated as a whole again.
+
+        Raises
+        ------
+        ValidationError
+            The changes do not fit together.
+        """
+        content = self.model_dump()
+        for key, value in changes.items():
+            *parents, last = key.split(".")
+            section = content
+            for parent in parents:
+                section = section[parent]
+            section[last] = value
+        return Settings.model_validate(content)
 
     @property
     def encoder(self) -> Encoder:
@@ -286,10 +454,16 @@ class Settings(Section):
         return self.encoders[ENCODER_PREFIX + self.model]
 
     @property
+    def tuning(self) -> Tuning:
+        """The selected encoder's values in the selected recipe."""
+        return self.encoder.guide if self.recipe == "guide" else self.encoder.paper
+
+    @property
     def train_source(self) -> TrainSource:
-        """`data.train` with `auto` resolved by the encoder's track."""
+        """`data.train` with `auto` resolved by the encoder's track and the recipe."""
+        recipe = self.recipes.guide if self.recipe == "guide" else self.recipes.paper
         source = self.data.train
-        return TRAIN_OF_TRACK[self.encoder.track] if source == "auto" else source
+        return TRAIN_OF_TRACK.get(self.encoder.track, recipe.train) if source == "auto" else source
 
     @property
     def benchmark_source(self) -> BenchmarkSource:
@@ -305,48 +479,76 @@ class Settings(Section):
     def learning_rate(self) -> float:
         """Peak learning rate of fine-tuning."""
         rate = self.finetuning.learning_rate
-        return self.encoder.learning_rate if rate == "auto" else rate
+        return self.tuning.learning_rate if rate == "auto" else rate
 
     @property
     def batch_size(self) -> int:
         """Queries per training step."""
         size = self.finetuning.batch_size
-        return self.encoder.batch_size if size == "auto" else size
+        return self.tuning.batch_size if size == "auto" else size
 
     @property
     def epochs(self) -> int:
         """Passes over the training queries."""
         epochs = self.finetuning.epochs
-        return self.encoder.epochs if epochs == "auto" else epochs
+        return self.tuning.epochs if epochs == "auto" else epochs
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_for_auto(cls, content: Any) -> Any:
+        """Put the selected recipe's values in the place of `auto`."""
+        if not isinstance(content, dict):
+            return content
+        recipes = content.get("recipes")
+        recipe = recipes.get(content.get("recipe")) if isinstance(recipes, dict) else None
+        if not isinstance(recipe, dict):
+            return content  # the fields' own validation says what is wrong
+        filled = dict(content)
+        for name in RECIPE_SECTIONS:
+            values, section = recipe.get(name), content.get(name)
+            if isinstance(values, dict) and isinstance(section, dict):
+                auto = {k: v for k, v in values.items() if section.get(k, "auto") == "auto"}
+                filled[name] = {**section, **auto}
+        return filled
 
     @model_validator(mode="after")
     def _combinations(self) -> Settings:
         names = [name.removeprefix(ENCODER_PREFIX) for name in self.encoders]
         if ENCODER_PREFIX + self.model not in self.encoders:
             raise ValueError(f"model: unknown model {self.model!r}; allowed: {', '.join(names)}")
-        tasks = self.evaluation.tasks
-        if isinstance(tasks, str) and tasks in SOURCE_OF_TIER:
-            needed = SOURCE_OF_TIER[tasks]
-            if self.data.benchmark not in ("auto", needed):
-                raise ValueError(
-                    f"evaluation.tasks: {tasks} is of data.benchmark {needed}, not "
-                    f"{self.data.benchmark}; write auto for one of the two"
-                )
-        objective = self.finetuning.objective
-        if objective == "triplet" and self.negatives.per_query == 0:
-            raise ValueError("negatives.per_query: the triplet objective needs 1 or more, not 0")
-        if objective == "cosine_similarity" and self.negatives.per_query == 0:
+        self._tier_and_benchmark_agree()
+        self._objective_has_what_it_needs()
+        margin, bound = self.finetuning.margin, self.negatives.absolute_margin
+        if self.negatives.sampling == "semi_hard" and bound >= margin:
             raise ValueError(
-                "negatives.per_query: the cosine_similarity objective needs 1 or more, not 0, "
-                "or every pair would be a positive"
+                f"negatives.absolute_margin: {bound} leaves no semi_hard negatives, which lie "
+                f"below the positive by less than finetuning.margin {margin}"
             )
-        if objective == "margin_mse":
+        return self
+
+    def _tier_and_benchmark_agree(self) -> None:
+        tasks = self.evaluation.tasks
+        needed = SOURCE_OF_TIER.get(tasks) if isinstance(tasks, str) else None
+        if needed and self.data.benchmark not in ("auto", needed):
+            raise ValueError(
+                f"evaluation.tasks: {tasks} is of data.benchmark {needed}, not "
+                f"{self.data.benchmark}; write auto for one of the two"
+            )
+
+    def _objective_has_what_it_needs(self) -> None:
+        objective = self.finetuning.objective
+        if objective != "contrastive" and self.negatives.per_query == 0:
+            every_positive = ", or every pair would be a positive"
+            raise ValueError(
+                f"negatives.per_query: the {objective} objective needs 1 or more, not 0"
+                + every_positive * (objective == "cosine_similarity")
+            )
+        if objective == "margin_mse" and self.train_source in {"msmarco", "triplets"}:
             raise ValueError(
                 f"finetuning.objective: margin_mse needs training data with teacher scores, and "
                 f"data.train {self.train_source} carries none; allowed here: contrastive, "
                 "triplet, cosine_similarity"
             )
-        return self
 
 
 def load_settings(path: str | Path) -> Settings:
@@ -405,7 +607,15 @@ def _one_line(error: ValidationError) -> str:
     depth = len(key.split("."))
     same_key = [d for d in details if d["loc"][:depth] == first["loc"][:depth]]
     wanted = " or ".join(dict.fromkeys(_expectation(d) for d in same_key))
+    if len(location) > 1 and location[1] in _recipe_keys(location[0]):
+        wanted += " or auto"
     return f"{key}: {first['input']!r} is not allowed; it must be {wanted}{more}"
+
+
+def _recipe_keys(section: str) -> set[str]:
+    """The keys of a section that a recipe has values for."""
+    model = RECIPE_SECTIONS.get(section)
+    return set() if model is None else set(model.model_fields)
 
 
 def _expectation(detail: Any) -> str:

@@ -1,10 +1,11 @@
 """RetrievalDataset: corpus, queries and relevance judgments, in memory and on disk.
 
-A directory of four files, which every source writes and every later stage reads:
+A directory of files, which every source writes and every later stage reads:
 
 - `corpus.parquet`: id, title, text (strings)
 - `queries.parquet`: id, text (strings)
 - `qrels.parquet`: query_id, corpus_id (strings), score (int; 0 is a judged negative)
+- `teacher.parquet`, only where a source has it: query_id, corpus_id, score (float from -1 to 1)
 - `manifest.json`: source, revision, licence, title policy, counts, sha256 per file
 """
 
@@ -28,7 +29,11 @@ from ettin_retrieval.errors import InputError
 CORPUS = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.string())])
 QUERIES = pa.schema([("id", pa.string()), ("text", pa.string())])
 QRELS = pa.schema([("query_id", pa.string()), ("corpus_id", pa.string()), ("score", pa.int64())])
-SCHEMAS = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS}
+TEACHER = pa.schema(
+    [("query_id", pa.string()), ("corpus_id", pa.string()), ("score", pa.float64())]
+)
+SCHEMAS = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS, "teacher": TEACHER}
+OPTIONAL = {"teacher"}
 
 ROW_GROUP = 16_384
 """Rows per row group of the Parquet files: what a reader that streams holds at least."""
@@ -74,44 +79,45 @@ class RetrievalDataset:
         Columns id, text.
     qrels
         Columns query_id, corpus_id, score. Only queries with a judgment matter for scores.
+    teacher
+        Columns query_id, corpus_id, score: how similar another model finds query and passage, as
+        a cosine from -1 to 1, for as many passages as it has scored. None without a teacher.
     """
 
     corpus: pd.DataFrame
     queries: pd.DataFrame
     qrels: pd.DataFrame
     origin: Origin
+    teacher: pd.DataFrame | None = None
 
     def passage_texts(self) -> list[str]:
         """What an encoder reads of each passage: title and text, as mteb joins them."""
-        return [
-            joined(title, text)
-            for title, text in zip(self.corpus["title"], self.corpus["text"], strict=True)
-        ]
+        texts = zip(self.corpus["title"], self.corpus["text"], strict=True)
+        return [passage_text(title, text) for title, text in texts]
 
     def positives(self) -> dict[str, dict[str, int]]:
         """Relevant passages: query id to {passage id: score}, scores above 0 only."""
-        relevant: dict[str, dict[str, int]] = {}
-        for query_id, corpus_id, score in self._judgments():
-            if score > 0:
-                relevant.setdefault(query_id, {})[corpus_id] = score
-        return relevant
+        return _by_query(self.qrels[self.qrels["score"] > 0])
 
     def judgments(self) -> dict[str, dict[str, int]]:
         """All judgments: query id to {passage id: score}."""
-        return judgments(self.qrels)
+        return _by_query(self.qrels)
 
-    def _judgments(self) -> Iterator[tuple[str, str, int]]:
-        return zip(
-            self.qrels["query_id"], self.qrels["corpus_id"], self.qrels["score"], strict=True
-        )
+    def teacher_scores(self) -> dict[str, dict[str, float]]:
+        """Scores of the teacher: query id to {passage id: score}; empty without a teacher."""
+        return {} if self.teacher is None else _by_query(self.teacher)
 
     def with_queries(self, query_ids: list[str], **notes: Any) -> RetrievalDataset:
-        """The same corpus with only these queries and their judgments."""
+        """The same corpus with only these queries, their judgments and their teacher's scores."""
         kept = set(query_ids)
+        teacher = self.teacher
+        if teacher is not None:
+            teacher = teacher[teacher["query_id"].isin(kept)].reset_index(drop=True)
         return replace(
             self,
             queries=self.queries[self.queries["id"].isin(kept)].reset_index(drop=True),
             qrels=self.qrels[self.qrels["query_id"].isin(kept)].reset_index(drop=True),
+            teacher=teacher,
             origin=replace(self.origin, notes={**self.origin.notes, **notes}),
         )
 
@@ -120,14 +126,16 @@ class RetrievalDataset:
         corpus_row: Locate = lambda row: f"corpus row {row + 1}",
         queries_row: Locate = lambda row: f"queries row {row + 1}",
         qrels_row: Locate = lambda row: f"qrels row {row + 1}",
+        teacher_row: Locate = lambda row: f"teacher row {row + 1}",
     ) -> RetrievalDataset:
-        """Check ids, texts and judgments; return the dataset itself.
+        """Check ids, texts, judgments and the teacher's scores; return the dataset itself.
 
         Raises
         ------
         InputError
-            An empty corpus, a duplicate id, an empty text, a judgment of an unknown query or
-            passage, a judgment given twice, or no positive judgment at all.
+            An empty corpus, a duplicate id, an empty text, a judgment or teacher's score of an
+            unknown query or passage, one given twice, a teacher's score that is no cosine, or
+            no positive judgment at all.
         """
         if self.corpus.empty:
             raise InputError(f"{corpus_row(0)}: the corpus is empty; it needs at least one passage")
@@ -139,24 +147,37 @@ class RetrievalDataset:
         _none_of(empty, corpus_row, lambda r: f"passage {self.corpus['id'][r]!r} has no text")
         empty = self.queries["text"].str.strip().eq("")
         _none_of(empty, queries_row, lambda r: f"query {self.queries['id'][r]!r} has no text")
+        self._check_pairs(self.qrels, qrels_row, "judged")
+        if not (self.qrels["score"] > 0).any():
+            raise InputError(f"{qrels_row(0)}: no judgment has a score above 0")
+        if self.teacher is not None:
+            scored = self.teacher
+            self._check_pairs(scored, teacher_row, "scored")
+            _none_of(
+                ~scored["score"].between(-1, 1),
+                teacher_row,
+                lambda r: f"score {scored['score'][r]} is not between -1 and 1, as a cosine is",
+            )
+        return self
+
+    def _check_pairs(self, pairs: pd.DataFrame, row_name: Locate, done: str) -> None:
+        """Query and passage of each row are known, and no two rows are of the same pair."""
         for column, ids, name in (
             ("query_id", self.queries["id"], "queries"),
             ("corpus_id", self.corpus["id"], "corpus"),
         ):
-            unknown = ~self.qrels[column].isin(ids)
+            unknown = ~pairs[column].isin(ids)
             if unknown.any():
                 row = int(unknown.to_numpy().argmax())
-                value = self.qrels[column].iloc[row]
-                raise InputError(f"{qrels_row(row)}: {column} {value!r} is not in the {name}")
-        twice = self.qrels.duplicated(["query_id", "corpus_id"])
-        _none_of(twice, qrels_row, lambda r: f"{tuple(self.qrels.iloc[r, :2])} is judged twice")
-        if not (self.qrels["score"] > 0).any():
-            raise InputError(f"{qrels_row(0)}: no judgment has a score above 0")
-        return self
+                value = pairs[column].iloc[row]
+                raise InputError(f"{row_name(row)}: {column} {value!r} is not in the {name}")
+        twice = pairs.duplicated(["query_id", "corpus_id"])
+        _none_of(twice, row_name, lambda r: f"{tuple(pairs.iloc[r, :2])} is {done} twice")
 
     def manifest(self) -> dict[str, Any]:
         """Origin and counts, as written to manifest.json (less the files' hashes)."""
         judged = self.qrels[self.qrels["score"] > 0]["query_id"].nunique()
+        teacher = {} if self.teacher is None else {"teacher": len(self.teacher)}
         return {
             "source": self.origin.source,
             "revision": self.origin.revision,
@@ -169,17 +190,29 @@ class RetrievalDataset:
                 "queries_with_positive": int(judged),
                 "qrels": len(self.qrels),
                 "positives": int((self.qrels["score"] > 0).sum()),
-            },
+            }
+            | teacher,
             "notes": self.origin.notes,
         }
 
 
+def passage_text(title: str, text: str) -> str:
+    """Title and text as mteb joins them.
+
+    >>> passage_text("Oslo", "A city. "), passage_text("", " A city.")
+    ('Oslo A city.', 'A city.')
+    """
+    return f"{title} {text}".strip() if title else text.strip()
+
+
 def write_dataset(dataset: RetrievalDataset, directory: Path) -> None:
-    """Write the four files of a dataset; the same dataset gives the same bytes."""
+    """Write the files of a dataset; the same dataset gives the same bytes."""
     directory.mkdir(parents=True, exist_ok=True)
     hashes = {}
     for name, schema in SCHEMAS.items():
-        frame: pd.DataFrame = getattr(dataset, name)
+        frame: pd.DataFrame | None = getattr(dataset, name)
+        if frame is None:
+            continue
         written = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
         # Without the pandas metadata, which would tie the bytes to the version of pandas.
         plain = written.replace_schema_metadata(None)
@@ -207,7 +240,7 @@ class StoredDataset:
 
     def judgments(self) -> dict[str, dict[str, int]]:
         """All judgments: query id to {passage id: score}."""
-        return judgments(self.qrels)
+        return _by_query(self.qrels)
 
 
 def read_dataset(directory: Path) -> RetrievalDataset:
@@ -218,8 +251,8 @@ def read_dataset(directory: Path) -> RetrievalDataset:
     InputError
         A file is missing, or is not the one that the manifest describes.
     """
-    origin = _checked_origin(directory)
-    return RetrievalDataset(**{name: _frame_of(directory, name) for name in SCHEMAS}, origin=origin)
+    origin, files = _checked(directory)
+    return RetrievalDataset(**{name: _frame_of(directory, name) for name in files}, origin=origin)
 
 
 def open_dataset(directory: Path) -> StoredDataset:
@@ -230,50 +263,33 @@ def open_dataset(directory: Path) -> StoredDataset:
     InputError
         A file is missing, or is not the one that the manifest describes.
     """
-    origin = _checked_origin(directory)
+    origin, _ = _checked(directory)
     queries, qrels = (_frame_of(directory, name) for name in ("queries", "qrels"))
     return StoredDataset(directory / "corpus.parquet", queries, qrels, origin)
 
 
-def judgments(qrels: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Rows of query_id, corpus_id and score as query id to {passage id: score}."""
-    judged: dict[str, dict[str, int]] = {}
-    for query_id, corpus_id, score in zip(
-        qrels["query_id"], qrels["corpus_id"], qrels["score"], strict=True
-    ):
-        judged.setdefault(query_id, {})[corpus_id] = score
-    return judged
-
-
-def joined(title: str, text: str) -> str:
-    """What an encoder reads of a passage: title and text, as mteb joins them.
-
-    >>> joined("Title", "text "), joined("", " text")
-    ('Title text', 'text')
-    """
-    return f"{title} {text}".strip() if title else text.strip()
-
-
-def _checked_origin(directory: Path) -> Origin:
-    """Where a dataset comes from, once its files are those that its manifest describes."""
+def _checked(directory: Path) -> tuple[Origin, list[str]]:
+    """Where a dataset comes from and what it has, once its files are those of its manifest."""
     manifest_path = directory / "manifest.json"
     if not manifest_path.is_file():
         raise InputError(f"{manifest_path}: no such file; run `dvc repro` to make {directory}")
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-    for name in SCHEMAS:
+    files = [n for n in SCHEMAS if n not in OPTIONAL or f"{n}.parquet" in manifest["sha256"]]
+    for name in files:
         path = directory / f"{name}.parquet"
         if not path.is_file() or sha256_file(path) != manifest["sha256"][path.name]:
             raise InputError(
                 f"{path}: missing or not the file that manifest.json describes; "
                 "run `dvc checkout`, or `dvc repro` to make it again"
             )
-    return Origin(
+    origin = Origin(
         source=manifest["source"],
         revision=manifest["revision"],
         licence=manifest["licence"],
         split=manifest["split"],
         notes=manifest["notes"],
     )
+    return origin, files
 
 
 def _frame_of(directory: Path, name: str) -> pd.DataFrame:
@@ -325,6 +341,15 @@ def replacing(path: Path) -> Iterator[Path]:
     if path.exists():
         shutil.rmtree(path)
     partial.rename(path)
+
+
+def _by_query(pairs: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Query id to {passage id: score}, both in the order of the rows."""
+    scores: dict[str, dict[str, Any]] = {}
+    columns = (pairs[name].tolist() for name in ("query_id", "corpus_id", "score"))
+    for query_id, corpus_id, score in zip(*columns, strict=True):
+        scores.setdefault(query_id, {})[corpus_id] = score
+    return scores
 
 
 def _no_duplicates(ids: pd.Series, row_name: Locate) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ettin_retrieval.records import ROW_GROUP, joined
+from ettin_retrieval.records import ROW_GROUP, passage_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -100,7 +100,7 @@ def passage_texts(shard: pa.RecordBatch) -> list[str]:
     titles = (
         shard.column("title").to_pylist() if "title" in shard.schema.names else [""] * len(texts)
     )
-    return [joined(title, text) for title, text in zip(titles, texts, strict=True)]
+    return [passage_text(title, text) for title, text in zip(titles, texts, strict=True)]
 
 
 def _opened(path: Path) -> pq.ParquetFile:

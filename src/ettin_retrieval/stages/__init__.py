@@ -7,6 +7,7 @@ Every stage validates the whole of params.yaml before it does anything else.
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -26,7 +27,9 @@ Paths = dict[str, Path]
 Body = Callable[[Settings, Paths], str | None]
 
 
-def run_stage(name: str, body: Body, *, reads: list[str], writes: list[str]) -> None:
+def run_stage(
+    name: str, body: Body, *, reads: list[str], writes: list[str], package: str = "stages"
+) -> None:
     """Parse paths, validate params.yaml, pin arithmetic, run the body, log one line.
 
     Parameters
@@ -35,8 +38,10 @@ def run_stage(name: str, body: Body, *, reads: list[str], writes: list[str]) -> 
         Takes the settings and the paths by option name; what it returns ends the log line.
     reads, writes
         Names of the path options. What is read must exist.
+    package
+        Where the stage's module is: `stages`, or `studies`.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m ettin_retrieval.stages.{name}")
+    parser = argparse.ArgumentParser(prog=f"python -m ettin_retrieval.{package}.{name}")
     for option in [*reads, *writes]:
         parser.add_argument(f"--{option}", type=Path, required=True, metavar="PATH")
     arguments = vars(parser.parse_args())
@@ -46,6 +51,9 @@ def run_stage(name: str, body: Body, *, reads: list[str], writes: list[str]) -> 
     # Libraries' notices about their own future; what matters to the user is raised or logged here.
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    # The libraries' modules are a million objects that stay; collecting among them while they
+    # are imported takes a second of each stage.
+    gc.set_threshold(100_000, 20, 20)
     start = time.monotonic()
     try:
         settings = load_settings("params.yaml")
