@@ -130,19 +130,17 @@ def flat_metrics(scores: Mapping[str, Mapping[str, float]], whole: bool) -> dict
             m: _mean(scores[name][m] for name in sorted(parts)) for m in METRICS
         }
     flat = {f"{name}.{m}": reported[name][m] for name in sorted(reported) for m in METRICS}
-    averaged = set(GUIDE_TASKS) if set(GUIDE_TASKS) <= set(reported) else set(reported)
-    complete = (whole and not v2 <= set(scores)) or averaged == set(GUIDE_TASKS)
-    averages = {AVERAGE: averaged} if complete and not _subsampled(averaged) else {}
+    averages: dict[str, set[str]] = {}
+    if set(GUIDE_TASKS) <= set(reported):
+        averages[AVERAGE] = set(GUIDE_TASKS)
+    elif whole and not v2 <= set(scores) and all(full_name(name) == name for name in reported):
+        averages[AVERAGE] = set(reported)
     if v2 <= set(scores):
         averages[AVERAGE_ENG_V2] = v2
     return {
         key: _mean(reported[name]["ndcg_at_10"] for name in sorted(names))
         for key, names in averages.items()
     } | flat
-
-
-def _subsampled(names: set[str]) -> bool:
-    return any(full_name(name) != name for name in names)
 
 
 def _mean(values: Iterable[float]) -> float:
