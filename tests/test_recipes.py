@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
@@ -115,7 +116,7 @@ def test_the_training_data_of_a_recipe(
         done = workspace.run(
             "dvc", "exp", "run", "-S", "model=17m", "-S", f"recipe={recipe}",
             "-S", "evaluation.tasks=[SciFact]", "-S", "data.remove_overlap=false",
-            "settings", "training_data", env=hub.env(tmp_path / "cache"),
+            "settings", "negatives" if recipe == "paper" else "training_data", env=hub.env(tmp_path / "cache"),
         )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     resolved = json.loads((workspace.path / "metrics/settings.json").read_text())
@@ -131,3 +132,7 @@ def test_the_training_data_of_a_recipe(
         counts = train["counts"]
         assert counts["queries"] == 36, "four of forty rows are held out"
         assert (counts["positives"], counts["qrels"]) == (36, 72), "one positive, one negative each"
+        chosen = pq.read_table(workspace.path / "data/negatives/negatives.parquet").to_pylist()
+        own = pq.read_table(workspace.path / "data/training/train/qrels.parquet").to_pylist()
+        negatives = {row["query_id"]: [row["corpus_id"]] for row in own if row["score"] == 0}
+        assert {row["query_id"]: row["negative_ids"] for row in chosen} == negatives
