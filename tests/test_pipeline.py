@@ -17,8 +17,8 @@ STAGES = YAML(typ="safe").load(
 
 
 def stages_of_changed_params(workspace: Workspace) -> set[str]:
-    """Stages that DVC finds changed because of a parameter."""
-    done = workspace.run("dvc", "status", "--json")
+    """Stages of dvc.yaml, not of the studies, that DVC finds changed because of a parameter."""
+    done = workspace.run("dvc", "status", "--json", "dvc.yaml")
     assert done.returncode == 0, done.stderr
     return {
         stage

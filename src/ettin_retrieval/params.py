@@ -397,8 +397,15 @@ class Ablations(Section):
 
 
 class Studies(Section):
-    """What the studies below `studies/` read besides the pipeline's settings."""
+    """What the studies below `studies/` read besides the pipeline's settings.
 
+    Attributes
+    ----------
+    evaluations_per_epoch
+        In place of `finetuning.evaluations_per_epoch`: they train many encoders.
+    """
+
+    evaluations_per_epoch: Positive
     few_shot: FewShot
     multi_stage: MultiStage
     ablations: Ablations
