@@ -66,9 +66,8 @@ def run_stage(
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(f"{name}: interrupted; earlier outputs are intact, run the same command again")
-    if os.environ.get("RANK", "0") != "0":
-        # Under torchrun or accelerate launch the first process writes and reports for all.
-        return
+    if int(os.environ.get("RANK", "0")) > 0:
+        return  # of the processes that torchrun started, the first one writes and tells
     read = ", ".join(str(paths[o]) for o in reads) or "nothing"
     written = ", ".join(str(paths[o]) for o in writes)
     seconds = time.monotonic() - start
