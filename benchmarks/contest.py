@@ -28,7 +28,7 @@ class Contest:
     """
 
     def __init__(self, contenders: Mapping[str, str]) -> None:
-        self.said = {name: tempfile.TemporaryFile() for name in contenders}
+        self.said = {name: tempfile.TemporaryFile() for name in contenders}  # noqa: SIM115
         self.workers = {
             name: subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.worker", where],

@@ -1,4 +1,4 @@
-"""Fine-tuning on the same pairs: ours, the guide's script, and a plain sentence-transformers trainer.
+"""Fine-tuning on the same pairs: ours, the guide's script, and a plain trainer.
 
 All train with in-batch negatives alone, as the guide's script does, for the same epochs, batches
 and learning rate; the development nDCG@10 that each reaches stands beside its speed.

@@ -1,9 +1,11 @@
 """Run the benchmarks, record what they found, or check it against what was recorded.
 
-python -m benchmarks.run                                  # all, into benchmarks/
-python -m benchmarks.run --only encoding,search           # these again, the others stay
-python -m benchmarks.run --check                          # compare, record nothing
-python -m benchmarks.run --only search --size search.documents=1000
+All, into benchmarks/; some, while the others stay; another size; a check that records nothing:
+
+    python -m benchmarks.run
+    python -m benchmarks.run --only encoding,search
+    python -m benchmarks.run --only search --size search.documents=1000
+    python -m benchmarks.run --check
 """
 
 from __future__ import annotations
