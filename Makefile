@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # 3.11 first: the lock is resolved for it and the committed results come from it.
 PYTHONS := python3.11 python3.12 python3.13 python3
 
-.PHONY: help repro tables verify test lint types benchmark benchmark-check lock clean venv install install-test
+.PHONY: help repro tables verify test acceptance lint types benchmark benchmark-check lock clean venv install install-test
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -28,6 +28,9 @@ verify: install ## check the ledger against the recorded scores
 
 test: install-test ## run the tests
 	pytest
+
+acceptance: install-test ## run the tests that take many minutes
+	pytest -m acceptance
 
 lint: install-test ## check style
 	ruff check

@@ -9,7 +9,8 @@ TOLERANCE = 0.10
 
 
 def regressions(recorded: dict[str, Section], measured: dict[str, Section]) -> list[str]:
-    """One line for each ratio that lost more than `TOLERANCE`, is gone, or cannot be compared.
+    """One line for each ratio that lost more than `TOLERANCE`, is gone, or cannot be compared, and
+    for each figure above its bound.
 
     Only the benchmarks that were measured are looked at.
     """
@@ -24,7 +25,17 @@ def regressions(recorded: dict[str, Section], measured: dict[str, Section]) -> l
             )
         else:
             lines += _worse(before, section)
+        lines += _above_bound(section)
     return lines
+
+
+def _above_bound(section: Section) -> list[str]:
+    return [
+        f"{section.benchmark}: {figure.name}: {figure.value:.2f} {figure.unit}, more than "
+        f"{figure.at_most:g} {figure.unit}"
+        for figure in section.figures
+        if figure.at_most is not None and figure.value > figure.at_most
+    ]
 
 
 def _differing(before: Section, after: Section) -> str:

@@ -6,10 +6,16 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from conftest import Workspace
 from loopback_hub import LoopbackHub, populate
 
 TASKS = ("SciFact", "NFCorpus")
+FIFTEEN = (
+    "ArguAna", "ClimateFEVER", "CQADupstackRetrieval", "DBPedia", "FEVER", "FiQA2018", "HotpotQA",
+    "MSMARCO", "NFCorpus", "NQ", "QuoraRetrieval", "SCIDOCS", "SciFact", "Touche2020", "TRECCOVID",
+)  # fmt: skip
 
 
 def test_the_whole_pipeline_runs_from_the_hub(workspace: Workspace, tmp_path: Path) -> None:
@@ -52,3 +58,22 @@ def test_without_a_hub_one_line_says_what_to_do(workspace: Workspace, tmp_path: 
     for remedy in ("HF_ENDPOINT", "HF_HOME", "local.encoder="):
         assert remedy in told[0]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.acceptance
+def test_the_command_of_the_readme_with_all_tasks(workspace: Workspace, tmp_path: Path) -> None:
+    with LoopbackHub() as hub:
+        populate(hub)
+        done = workspace.run(
+            "dvc", "exp", "run", "-S", "model=1b", env=hub.env(tmp_path / "cache"), timeout=1800
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    scores = json.loads((workspace.path / "metrics/mteb.json").read_text())
+    assert "mteb_avg_ndcg_at_10" in scores
+    assert {key.split(".")[0] for key in scores} == {"mteb_avg_ndcg_at_10", *FIFTEEN}
+    entry = json.loads((workspace.path / "results/1b/finetuned-seed42.json").read_text())
+    parts = [task for task in entry["tasks"] if task.startswith("CQADupstack")]
+    assert len(parts) == 12, "reported as one task, the mean of its twelve parts"
+    guide = (workspace.path / "tables/guide.md").read_text()
+    row = next(line for line in guide.splitlines() if line.startswith("| 1b | measured |"))
+    assert "not run" not in row

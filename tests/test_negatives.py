@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import faiss
 import numpy as np
 import pytest
+import torch
 
-from ettin_retrieval.negatives import choose, read_negatives, write_negatives
+from ettin_retrieval import negatives as negatives_module
+from ettin_retrieval import passage_index
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.negatives import choose, mine, read_negatives, write_negatives
 from ettin_retrieval.params import Settings, load_settings
-from ettin_retrieval.records import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.passage_index import PassageIndex
+from ettin_retrieval.records import (
+    CORPUS,
+    QRELS,
+    QUERIES,
+    TEACHER,
+    Origin,
+    RetrievalDataset,
+    frame,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 ORIGIN = Origin("test", "1", "CC0-1.0", "train")
@@ -24,16 +40,24 @@ def vectors(angles: list[float]) -> np.ndarray:
     return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
 
 
-def dataset(qrels: list[tuple[str, str, int]], corpus: list[tuple[str, str, str]] = CORPUS_ROWS):
+def dataset(
+    qrels: list[tuple[str, str, int]],
+    corpus: list[tuple[str, str, str]] = CORPUS_ROWS,
+    teacher: list[tuple[str, str, float]] | None = None,
+) -> RetrievalDataset:
     return RetrievalDataset(
-        frame(corpus, CORPUS), frame([("q", "query")], QUERIES), frame(qrels, QRELS), ORIGIN
+        frame(corpus, CORPUS),
+        frame([("q", "query")], QUERIES),
+        frame(qrels, QRELS),
+        ORIGIN,
+        None if teacher is None else frame(teacher, TEACHER),
     )
 
 
-def settings(margin: float = 0.3, **negatives: object) -> Settings:
+def settings(margin: float = 0.3, objective: str = "contrastive", **negatives: object) -> Settings:
     committed = load_settings(ROOT / "params.yaml").model_dump()
     committed["negatives"] |= {"per_query": 2, "top_k": 6, "sampling": "hard"} | negatives
-    committed["finetuning"]["margin"] = margin
+    committed["finetuning"] |= {"margin": margin, "objective": objective}
     return Settings.model_validate(committed)
 
 
@@ -132,3 +156,269 @@ def test_another_seed_draws_others() -> None:
         other = settings(sampling="random").model_copy(update={"seed": seed})
         drawn.add(tuple(choose(data, None, None, other)[0][0][2]))
     assert len(drawn) > 1
+
+
+def test_each_positive_sets_its_own_semi_hard_bounds() -> None:
+    # p (0.866) allows twin (0.857) and b (0.766); a (0.985) allows p, were it no positive, and
+    # twin and b; c (0.5) is below both floors.
+    one = settings(sampling="semi_hard", margin=0.2)
+    pairs, report = choose(dataset([("q", "p", 1), ("q", "c", 1)]), QUERY, PASSAGES, one)
+    assert [(p, n[0]) for _, p, n in pairs] == [("c", pairs[0][2][0]), ("p", "twin")]
+    # Below c (0.5) there is only d (0.017), too far below: both negatives are random.
+    assert set(pairs[0][2]) <= {"a", "b", "d", "twin"}
+    assert pairs[1][2] == ["twin", "b"]
+    assert report.filled_at_random == 2
+    assert report.skipped["positive"] == 4  # two positives, seen by two pairs
+    assert report.skipped["not below the positive (semi_hard)"] == 3 + 1
+    assert report.skipped["below the positive by the margin or more (semi_hard)"] == 1 + 1
+
+
+def test_absolute_margin_bounds_from_above() -> None:
+    # 0.866 - 0.05 = 0.816: a (0.985) and twin (0.857) are too near.
+    pairs, report = choose(
+        dataset([("q", "p", 1)]), QUERY, PASSAGES, settings(absolute_margin=0.05)
+    )
+    assert pairs == [("q", "p", ["b", "c"])]
+    assert report.skipped == {"positive": 1, "too near the positive (absolute_margin)": 2}
+    # With a floor as well: semi-hard between 0.566 and 0.816 is b alone.
+    both = settings(absolute_margin=0.05, sampling="semi_hard", per_query=1)
+    assert choose(dataset([("q", "p", 1)]), QUERY, PASSAGES, both)[0] == [("q", "p", ["b"])]
+
+
+def test_a_window_of_ranks() -> None:
+    # Ranks are a, p, twin, b, c, d: from the second to the fourth are p, twin and b.
+    window = settings(skip_first=1, top_k=4, per_query=3)
+    pairs, report = choose(dataset([("q", "p", 1)]), QUERY, PASSAGES, window)
+    assert pairs[0][2][:2] == ["twin", "b"]
+    assert report.candidates == 4
+    assert report.skipped == {"within skip_first": 1, "positive": 1}
+    assert report.filled_at_random == 1
+
+
+def test_a_text_is_a_negative_once() -> None:
+    corpus = [(n, t, "passage a" if n in {"twin", "b"} else x) for n, t, x in CORPUS_ROWS]
+    pairs, report = choose(dataset([("q", "p", 1)], corpus), QUERY, PASSAGES, settings())
+    assert pairs == [("q", "p", ["a", "c"])]
+    assert report.skipped == {"positive": 1, "same text as a nearer candidate": 2}
+    every = settings(sampling="random", per_query=3)
+    negatives = choose(dataset([("q", "p", 1)], corpus), None, None, every)[0][0][2]
+    assert len({"a" if n in {"twin", "b"} else n for n in negatives}) == 3
+
+
+ROW = [("q", "p", 1), ("q", "twin", 2), ("q", "c", 0), ("q", "b", 0), ("q", "d", 0)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "negatives"),
+    [
+        # a is the nearest of all, but not of the query's row: b, c, d.
+        ({}, ["b", "c"]),
+        ({"skip_first": 1}, ["c", "d"]),
+        ({"top_k": 2, "per_query": 1, "skip_first": 1}, ["c"]),
+        ({"sampling": "semi_hard", "margin": 0.4, "absolute_margin": 0.2}, ["c", "?"]),
+        ({"relative_margin": 0.2}, ["c", "d"]),
+        ({"sampling": "random", "per_query": 3}, ["b", "c", "d"]),
+    ],
+)
+def test_the_rows_own_unselected_passages(changes: dict[str, Any], negatives: list[str]) -> None:
+    own = settings(source="row", **changes)
+    embeddings = (None, None) if own.negatives.sampling == "random" else (QUERY, PASSAGES)
+    pairs, report = choose(dataset(ROW), *embeddings, own)
+    assert [positive for _, positive, _ in pairs] == ["p", "twin"]
+    for _, _, chosen in pairs:
+        assert len(chosen) == len(negatives)
+        # What the row leaves short (?) comes from the corpus, and is never a positive.
+        assert all(is_ == want or want == "?" for is_, want in zip(chosen, negatives, strict=True))
+        assert not {"p", "twin"} & set(chosen)
+    assert report.filled_at_random == 2 * negatives.count("?")
+
+
+def test_random_negatives_of_a_row_are_drawn_for_each_pair() -> None:
+    own = settings(source="row", sampling="random", per_query=1)
+    drawn = set()
+    for seed in range(12):
+        pairs, _ = choose(dataset(ROW), None, None, own.model_copy(update={"seed": seed}))
+        drawn.add(tuple(negatives[0] for _, _, negatives in pairs))
+    assert {name for pair in drawn for name in pair} == {"b", "c", "d"}
+    assert any(first != second for first, second in drawn)
+
+
+def test_a_row_without_unselected_passages_is_refused() -> None:
+    with pytest.raises(InputError, match=r"negatives.source: row takes passages judged 0"):
+        choose(dataset([("q", "p", 1)]), QUERY, PASSAGES, settings(source="row"))
+
+
+def test_sampled_negatives_are_a_seeded_draw_from_the_allowed() -> None:
+    # Allowed under the absolute margin are b, c and d; the nearest would be b and c.
+    data = dataset([("q", "p", 1)])
+    sampled = settings(draw="sampled", absolute_margin=0.05)
+    drawn = set()
+    for seed in range(12):
+        one = sampled.model_copy(update={"seed": seed})
+        pairs, report = choose(data, QUERY, PASSAGES, one)
+        assert pairs == choose(data, QUERY, PASSAGES, one)[0]
+        assert report.filled_at_random == 0
+        drawn.add(tuple(pairs[0][2]))
+    # In the order of nearness.
+    assert drawn == {("b", "c"), ("b", "d"), ("c", "d")}
+    nearest = sampled.negatives.model_copy(update={"draw": "nearest"})
+    pairs, _ = choose(data, QUERY, PASSAGES, sampled.model_copy(update={"negatives": nearest}))
+    assert pairs == [("q", "p", ["b", "c"])]
+
+
+TAUGHT = [("q", "p", 1.0), ("q", "a", 0.5), ("q", "c", 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "negatives"),
+    [
+        ({}, ["a", "c"]),
+        ({"per_query": 4}, ["a", "c"]),
+        ({"absolute_margin": 0.1}, ["c"]),
+        ({"sampling": "random", "per_query": 4}, ["a", "c"]),
+        ({"source": "row"}, ["c"]),
+    ],
+)
+def test_a_distilled_pair_has_negatives_that_the_teacher_scored(
+    changes: dict[str, Any], negatives: list[str]
+) -> None:
+    qrels = [("q", "p", 1), ("q", "twin", 1), ("q", "c", 0), ("q", "b", 0)]
+    distil = settings(objective="margin_mse", **changes)
+    embeddings = (None, None) if distil.negatives.sampling == "random" else (QUERY, PASSAGES)
+    pairs, report = choose(dataset(qrels, teacher=TAUGHT), *embeddings, distil)
+    # The positive twin has no score; what is short stays short, because the corpus has none.
+    assert pairs == [("q", "p", negatives)]
+    assert report.pairs_without_teacher == 1
+    assert report.filled_at_random == 0
+    assert report.shortfall == distil.negatives.per_query - len(negatives)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "told"),
+    [
+        (None, "margin_mse needs a teacher's scores, and the training data (test) has none"),
+        ([("q", "p", 1.0)], "margin_mse found no query whose positive and another passage"),
+    ],
+)
+def test_distilling_without_scores_is_refused(
+    teacher: list[tuple[str, str, float]] | None, told: str
+) -> None:
+    data = dataset([("q", "p", 1)], teacher=teacher)
+    with pytest.raises(InputError) as refused:
+        choose(data, QUERY, PASSAGES, settings(objective="margin_mse"))
+    assert told in str(refused.value)
+
+
+def test_the_report_accounts_for_every_candidate(tmp_path: Path) -> None:
+    few = settings(sampling="semi_hard", per_query=5)
+    pairs, report = choose(dataset([("q", "p", 1), ("q", "a", 1)]), QUERY, PASSAGES, few)
+    write_negatives(pairs, report, tmp_path)
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert (told["pairs"], told["wanted"], told["candidates"]) == (2, 10, 12)
+    # Of the six candidates of each pair: two positives; twin and b are allowed for both.
+    assert told["skipped"] == {
+        "positive": 4,
+        "below the positive by the margin or more (semi_hard)": 4,
+    }
+    # The corpus has but four passages that may be negatives.
+    assert told["filled_at_random"] == 4
+    assert told["shortfall"] == 10 - 2 * 4
+    scores = told["scores"]
+    assert len(scores["edges"]) == len(scores["positives"]) + 1
+    assert (scores["edges"][0], scores["edges"][-1]) == pytest.approx((0.017452, 0.984808))
+    assert (sum(scores["positives"]), sum(scores["negatives"])) == (2, 8)
+    assert scores["positives"][-1] == 1
+    assert scores["negatives"][0] == 2
+    shares = report.histogram()
+    assert sum(row["negatives"] for row in shares) == pytest.approx(1, abs=1e-4)
+    assert shares[0]["negatives"] == 2 / 8
+
+
+def test_random_negatives_have_no_scores_to_draw() -> None:
+    _, report = choose(dataset([("q", "p", 1)]), None, None, settings(sampling="random"))
+    assert report.histogram() == []
+    assert report.content()["scores"] == {"edges": [], "positives": [], "negatives": []}
+
+
+class Lookup:
+    """Stands for an encoder: the embedding of a text is a row of a table."""
+
+    def __init__(self) -> None:
+        names = [text for _, _, text in CORPUS_ROWS]
+        self.table = dict(zip(["query", *names], np.concatenate([QUERY, PASSAGES]), strict=True))
+        self.calls: list[int] = []
+
+    def encode_document(self, texts: list[str], **_: Any) -> torch.Tensor:
+        self.calls.append(len(texts))
+        return torch.from_numpy(np.stack([self.table[text] for text in texts]))
+
+    encode_query = encode_document
+
+
+def test_mining_encodes_the_corpus_shard_by_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(negatives_module, "SHARD", 4)
+    model: Any = Lookup()
+    pairs, _ = mine(dataset([("q", "p", 1)]), model, settings())
+    assert pairs == choose(dataset([("q", "p", 1)]), QUERY, PASSAGES, settings())[0]
+    assert model.calls == [4, 2, 1]
+
+
+class Noisy:
+    """Stands for a search on other hardware: the same passages in another order and last digit."""
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores, rows = self.index.search(queries, k)
+        return np.nextafter(scores[:, ::-1], 2), np.ascontiguousarray(rows[:, ::-1])
+
+
+def test_another_search_order_gives_the_same_negatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(3)
+    passages = random.normal(size=(60, 8)).astype(np.float32)
+    passages[30:] = passages[:30]  # every score is there twice
+    corpus = [(f"d{i:02}", "", f"text {i}") for i in range(60)]
+    query = random.normal(size=(1, 8)).astype(np.float32)
+    many = settings(top_k=20, per_query=15)
+    data = dataset([("q", "d07", 1)], corpus)
+    here = choose(data, query, passages, many)
+    searched = PassageIndex._searched
+    monkeypatch.setattr(PassageIndex, "_searched", lambda self, k: Noisy(searched(self, k)))
+    there = choose(data, query, passages, many)
+    assert here[0] == there[0]
+    assert here[1].content() == there[1].content()
+
+
+@pytest.mark.skipif(faiss.get_num_gpus() > 0, reason="this machine has a GPU")
+def test_without_a_gpu_the_search_is_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = PassageIndex(2, np.arange(6))
+    index.add(PASSAGES)
+    assert index._searched(6) is index._flat
+    # faiss-gpu imports there too, and its index of no GPU would crash.
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    assert passage_index.gpus() == 0
+    assert index._searched(6) is index._flat
+
+
+def test_with_a_gpu_one_sharded_copy_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = []
+
+    class Options:
+        shard = False
+
+    def copy(index: Any, co: Options) -> Any:
+        assert co.shard
+        copies.append(index)
+        return Noisy(index)
+
+    monkeypatch.setattr(passage_index, "gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "GpuMultipleClonerOptions", Options, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", copy)
+    index = PassageIndex(2, np.arange(6))
+    index.add(PASSAGES)
+    assert index.nearest(QUERY, 2)[1].tolist() == [[1, 0]]
+    assert index.nearest(QUERY, 3)[1].tolist() == [[1, 0, 5]]
+    assert len(copies) == 1
+    # FAISS finds no more than 2,048 neighbours on a GPU.
+    assert index._searched(2049) is index._flat

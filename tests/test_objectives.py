@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import ModernBertConfig, ModernBertModel
 
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.objectives import Example, loss_for, training_rows
@@ -14,7 +15,14 @@ from ettin_retrieval.params import Settings, load_settings
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class Given(torch.nn.Module):
+class Module(torch.nn.Module):
+    """A sentence encoder of one module, which losses ask for by its place."""
+
+    def __getitem__(self, place: int) -> torch.nn.Module:
+        return self
+
+
+class Given(Module):
     """Stands for the encoder: its "features" are the embeddings themselves."""
 
     def __init__(self) -> None:
@@ -23,6 +31,22 @@ class Given(torch.nn.Module):
 
     def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {"sentence_embedding": features["embedding"] * self.weight}
+
+
+class Encoder(Module):
+    """A transformer with mean pooling, as sentence-transformers calls it."""
+
+    def __init__(self, transformer: torch.nn.Module) -> None:
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        mask = features["attention_mask"]
+        tokens = self.transformer(
+            input_ids=features["input_ids"], attention_mask=mask
+        ).last_hidden_state
+        summed = (tokens * mask[..., None]).sum(1)
+        return {"sentence_embedding": summed / mask.sum(1, keepdim=True)}
 
 
 def settings(**finetuning: object) -> Settings:
@@ -76,6 +100,74 @@ def test_cosine_similarity_is_the_squared_error_to_the_label(texts) -> None:
     loss = loss_for(Given(), settings(objective="cosine_similarity"))(columns(q, p), labels)
     error = ((cosine(q, p) - labels) ** 2).mean()
     assert loss.item() == pytest.approx(error.item(), rel=1e-6)
+
+
+def test_margin_mse_is_the_squared_error_to_the_teachers_margin(texts) -> None:
+    q, p, n, _ = texts
+    margins = torch.tensor([0.75, -0.25, 0.0])
+    loss = loss_for(Given(), settings(objective="margin_mse"))(columns(q, p, n), margins)
+    error = ((cosine(q, p) - cosine(q, n) - margins) ** 2).mean()
+    assert loss.item() == pytest.approx(error.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("negatives", [0, 1, 2])
+def test_cached_contrastive_has_the_loss_and_gradients_of_the_whole_batch(negatives: int) -> None:
+    """With a real encoder in float64, in mini-batches that do not divide the batch."""
+    random = torch.Generator().manual_seed(3)
+    config = ModernBertConfig(
+        vocab_size=40, hidden_size=16, intermediate_size=16, num_hidden_layers=2,
+        num_attention_heads=2, max_position_embeddings=16, pad_token_id=0, bos_token_id=1,
+        eos_token_id=2, cls_token_id=1, sep_token_id=2,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    encoder = Encoder(ModernBertModel(config)).double().train()
+    features = []
+    for _ in range(2 + negatives):
+        tokens = torch.randint(3, 40, (7, 6), generator=random)
+        lengths = torch.randint(2, 7, (7, 1), generator=random)
+        mask = (torch.arange(6) < lengths).long()
+        features.append({"input_ids": tokens * mask, "attention_mask": mask})
+    results = []
+    for mini_batch in (None, 3):
+        encoder.zero_grad()
+        loss = loss_for(encoder, settings(temperature=0.05), mini_batch)
+        value = loss([dict(f) for f in features], None)
+        value.backward()
+        gradients = {name: p.grad.clone() for name, p in encoder.named_parameters()}
+        results.append((value.item(), gradients))
+    (plain, of_plain), (cached, of_cached) = results
+    assert cached == pytest.approx(plain, abs=1e-6)
+    for name, gradient in of_plain.items():
+        assert gradient.abs().max() > 0, name
+        torch.testing.assert_close(of_cached[name], gradient, rtol=0, atol=1e-6)
+
+
+def test_the_loss_is_cached_and_gathered_where_it_is_asked_for() -> None:
+    plain = loss_for(Given(), settings(), None, gather=True)
+    cached = loss_for(Given(), settings(temperature=0.1), 8, gather=True)
+    assert type(plain).__name__ == "MultipleNegativesRankingLoss"
+    assert type(cached).__name__ == "CachedMultipleNegativesRankingLoss"
+    assert plain.gather_across_devices and cached.gather_across_devices
+    assert not loss_for(Given(), settings()).gather_across_devices
+    assert (cached.mini_batch_size, cached.scale) == (8, pytest.approx(10))
+
+
+@pytest.mark.parametrize("objective", ["triplet", "cosine_similarity", "margin_mse"])
+def test_only_the_contrastive_loss_has_a_cached_form(objective: str) -> None:
+    with pytest.raises(ValueError, match="mini_batch is for the contrastive objective"):
+        loss_for(Given(), settings(objective=objective), 8)
+
+
+def test_a_row_of_distillation_is_a_negative_with_its_margin() -> None:
+    rows = [Example("q", "p", ["n", "m"], scores=[1.0, 0.5, -0.25]), Example("r", "s", [], [0.5])]
+    assert training_rows(rows, "margin_mse") == {
+        "query": ["q", "q"],
+        "positive": ["p", "p"],
+        "negative": ["n", "m"],
+        "label": [0.5, 1.25],
+    }
+    with pytest.raises(InputError, match="query 'q' lacks one"):
+        training_rows([Example("q", "p", ["n"])], "margin_mse")
 
 
 def test_uneven_negatives_are_refused_in_one_line() -> None:

@@ -115,7 +115,24 @@ def test_one_line_names_the_key_and_what_is_allowed(
     ("changes", "told"),
     [
         ({"finetuning.objective": "triplet", "negatives.per_query": 0}, "needs 1 or more, not 0"),
-        ({"finetuning.objective": "margin_mse"}, "needs training data with teacher scores"),
+        ({"finetuning.objective": "margin_mse", "negatives.per_query": 0}, "1 or more, not 0"),
+        (
+            {"finetuning.objective": "margin_mse", "model": "1b"},
+            "teacher scores, and data.train msmarco carries none",
+        ),
+        (
+            {"finetuning.objective": "margin_mse", "data.train": "triplets"},
+            "teacher scores, and data.train triplets carries none",
+        ),
+        ({"negatives.sampling": "random", "negatives.skip_first": 1}, "skip_first must be 0"),
+        (
+            {"negatives.sampling": "random", "negatives.absolute_margin": 0.1},
+            "absolute_margin must be 0",
+        ),
+        (
+            {"negatives.sampling": "semi_hard", "negatives.absolute_margin": 0.3},
+            "leaves no semi_hard negatives",
+        ),
     ],
 )
 def test_impossible_combinations(tmp_path: Path, changes: dict[str, Any], told: str) -> None:

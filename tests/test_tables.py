@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ettin_retrieval import tables
+from ettin_retrieval import documents, reference_notes, tables
 from ettin_retrieval.expected import read_references, record
 from ettin_retrieval.results import AVERAGE, Entry, write_entry
 from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS, split_of
@@ -109,7 +109,7 @@ def test_significance_is_paired_by_query(tmp_path: Path) -> None:
 
 def test_the_guide_s_arithmetic_is_checked_from_the_data(tmp_path: Path) -> None:
     references = read_references(COMMITTED)
-    notes = "\n".join(tables.guide_notes(references))
+    notes = "\n".join(reference_notes.guide_notes(references))
     assert "All 12 improvements that the guide prints equal the difference" in notes
     assert "150m before fine-tuning, 43.9, is what the paper reports for modernbert-base" in notes
     assert "400m before fine-tuning, 48.4, is what the paper reports for 400m after" in notes
@@ -117,7 +117,7 @@ def test_the_guide_s_arithmetic_is_checked_from_the_data(tmp_path: Path) -> None
     for name in ("guide", "paper", "published", "recorded"):
         text = (COMMITTED / f"{name}.yaml").read_text()
         (tmp_path / f"{name}.yaml").write_text(text.replace("improvement: 2.9", "improvement: 3.9"))
-    notes = "\n".join(tables.guide_notes(read_references(tmp_path)))
+    notes = "\n".join(reference_notes.guide_notes(read_references(tmp_path)))
     assert "150m NFCorpus: printed +3.9, tables give +2.9" in notes
 
 
@@ -210,16 +210,16 @@ def test_latex_has_no_command_that_the_text_did_not_mean(tmp_path: Path) -> None
 
 
 def test_latex_escapes_each_special_character() -> None:
-    assert tables.escaped(r"a_b % & # $ { } ~ ^ \ `x_y`") == (
+    assert documents.escaped(r"a_b % & # $ { } ~ ^ \ `x_y`") == (
         r"a\_b \% \& \# \$ \{ \} \textasciitilde{} \textasciicircum{} \textbackslash{} x\_y"
     )
-    assert tables.escaped("-3.2 below, all-MiniLM-L6-v2") == "$-$3.2 below, all-MiniLM-L6-v2"
+    assert documents.escaped("-3.2 below, all-MiniLM-L6-v2") == "$-$3.2 below, all-MiniLM-L6-v2"
 
 
 def test_markdown_keeps_a_bar_inside_its_cell() -> None:
-    table = tables.Table("c", ("A",), (("x|y",),))
-    document = tables.Document("n", "T", (table,), (), ())
-    assert "| x\\|y |" in tables.markdown(document)
+    table = documents.Table("c", ("A",), (("x|y",),))
+    document = documents.Document("n", "T", (table,), (), ())
+    assert "| x\\|y |" in documents.markdown(document)
 
 
 def _write(

@@ -42,13 +42,23 @@ class Curve:
 
 
 def examples(dataset: RetrievalDataset, pairs: list[Pair]) -> list[Example]:
-    """Texts of the pairs and their negatives."""
+    """Texts of the pairs and their negatives, with the teacher's scores where it has them all."""
     passages = dict(zip(dataset.corpus["id"], dataset.passage_texts(), strict=True))
     queries = dict(zip(dataset.queries["id"], dataset.queries["text"], strict=True))
-    return [
-        Example(queries[query_id], passages[positive], [passages[n] for n in negatives])
-        for query_id, positive, negatives in pairs
-    ]
+    teacher = dataset.teacher_scores()
+    rows = []
+    for query_id, positive, negatives in pairs:
+        scores = [teacher.get(query_id, {}).get(passage) for passage in (positive, *negatives)]
+        known = [score for score in scores if score is not None]
+        rows.append(
+            Example(
+                queries[query_id],
+                passages[positive],
+                [passages[n] for n in negatives],
+                scores=known if len(known) == len(scores) else None,
+            )
+        )
+    return rows
 
 
 def finetune(

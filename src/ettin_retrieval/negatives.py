@@ -1,24 +1,30 @@
 """Negatives for each pair of a training query and a positive passage: random, hard, semi-hard.
 
-The nearest passages come from an exact FAISS search (inner product). Never a negative: a passage
-judged positive for the query, and a passage whose text is that of a positive under another id.
+Candidates are the passages of the corpus that are nearest to the query, by exact search, or the
+query's own unselected passages. Never a negative: a passage judged positive for the query, a
+passage whose text is that of a positive under another id, and the same text twice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
 from ettin_retrieval.encoding import Embeddings, KeptEmbeddings, encode
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.mining_report import MiningReport
 from ettin_retrieval.params import Settings
+from ettin_retrieval.passage_index import PassageIndex, Rows
 from ettin_retrieval.records import RetrievalDataset, table, write_json
 
 if TYPE_CHECKING:
@@ -31,37 +37,17 @@ SCHEMA = pa.schema(
         ("negative_ids", pa.list_(pa.string())),
     ]
 )
-Rows = npt.NDArray[np.int64]
+
+SHARD = 16_384
+"""Passages whose texts and embeddings are in memory beside the index."""
 
 SEARCH_BATCH = 1024
 """Queries per FAISS call: bounds memory to this many score rows."""
 
-
-@dataclass
-class MiningReport:
-    """Why candidates were passed over, and what was missing.
-
-    Attributes
-    ----------
-    pairs
-        Pairs of query and positive passage.
-    skipped
-        Reason to number of candidates passed over, over all pairs.
-    filled_at_random
-        Negatives drawn at random because too few candidates were left.
-    """
-
-    pairs: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
-    filled_at_random: int = 0
-
-    def skip(self, reason: str, count: int = 1) -> None:
-        """Count candidates passed over for one reason."""
-        self.skipped[reason] = self.skipped.get(reason, 0) + count
-
-
 Pair = tuple[str, str, list[str]]
 """query id, positive id, negative ids"""
+
+Bools = npt.NDArray[np.bool_]
 
 
 def mine(
@@ -78,15 +64,30 @@ def mine(
         Encoder that says what is near; not needed (None) for random negatives.
     keep
         Where the passages' embeddings are kept for the evaluation of the same encoder.
+
+    Raises
+    ------
+    InputError
+        The training set has no passages of the kind that negatives are to be chosen from.
     """
-    if settings.negatives.per_query == 0 or settings.negatives.sampling == "random":
-        return choose(dataset, None, None, settings)
+    candidates = _Candidates(dataset, settings)
+    if not needs_encoder(settings):
+        return candidates.choose(None, None)
     if model is None:
         raise ValueError(f"{settings.negatives.sampling} negatives need an encoder")
     batch_size = settings.evaluation.batch_size
-    passages = encode(model, dataset.passage_texts(), "passage", batch_size=batch_size, keep=keep)
+    index = None
+    for texts in _shards(dataset):
+        vectors = encode(model, texts, "passage", batch_size=batch_size, keep=keep)
+        index = index or PassageIndex(vectors.shape[1], candidates.tie_order)
+        index.add(vectors)
     queries = encode(model, dataset.queries["text"].tolist(), "query", batch_size=batch_size)
-    return choose(dataset, queries, passages, settings)
+    return candidates.choose(queries, index)
+
+
+def needs_encoder(settings: Settings) -> bool:
+    """Whether negatives are chosen by similarity."""
+    return settings.negatives.sampling != "random" and settings.negatives.per_query > 0
 
 
 def choose(
@@ -100,149 +101,319 @@ def choose(
     Random negatives need no embeddings. Equal scores are ordered by passage id, so the same
     embeddings always give the same negatives.
     """
-    report = MiningReport()
-    candidates = _Candidates(dataset, settings, report)
-    search = None if passages is None else _Search(passages, settings.negatives.top_k)
-    pairs: list[Pair] = []
-    progress = tqdm(total=len(dataset.queries), desc="choosing negatives", unit="query")
-    for start in range(0, len(dataset.queries), SEARCH_BATCH):
-        rows = range(start, min(start + SEARCH_BATCH, len(dataset.queries)))
-        if search is None or queries is None:
-            for row in rows:
-                pairs.extend(candidates.at_random(row))
-        else:
-            scores, found = search(queries[rows.start : rows.stop])
-            for position, row in enumerate(rows):
-                positive_scores = candidates.positive_scores(row, queries[row], search.passages)
-                near = (scores[position], found[position])
-                pairs.extend(candidates.nearest(row, near, positive_scores))
-        progress.update(len(rows))
-    progress.close()
-    report.pairs = len(pairs)
-    return pairs, report
+    candidates = _Candidates(dataset, settings)
+    if passages is None:
+        return candidates.choose(None, None)
+    index = PassageIndex(passages.shape[1], candidates.tie_order)
+    index.add(passages)
+    return candidates.choose(queries, index)
 
 
-class _Search:
-    """Exact inner-product search over passage embeddings of shape (passages, d)."""
+@dataclass(frozen=True)
+class _Query:
+    """A training query.
 
-    def __init__(self, passages: Embeddings, top_k: int) -> None:
-        import faiss
+    Attributes
+    ----------
+    row
+        In the table of queries.
+    positives
+        Corpus rows, in the order of their ids.
+    paired
+        Those of the positives that negatives are chosen for.
+    """
 
-        self.passages = passages
-        self.top_k = min(top_k, len(passages))
-        self.index = faiss.IndexFlatIP(passages.shape[1])
-        self.index.add(passages)
+    row: int
+    id: str
+    positives: Rows
+    paired: Rows
 
-    def __call__(self, queries: Embeddings) -> tuple[Embeddings, Rows]:
-        """Scores and corpus rows, each of shape (queries, top_k)."""
-        scores, rows = self.index.search(queries, self.top_k)
-        return scores, rows
+
+@dataclass(frozen=True)
+class _Ranked:
+    """Candidates of a query as corpus rows, the nearest first.
+
+    Attributes
+    ----------
+    scores
+        Similarity of each row to the query.
+    similarity
+        The same of any corpus rows.
+    """
+
+    rows: Rows
+    scores: Embeddings
+    similarity: Callable[[Rows], Embeddings]
 
 
 class _Candidates:
     """Walks each query's candidates in order and keeps those that may be negatives."""
 
-    def __init__(self, dataset: RetrievalDataset, settings: Settings, report: MiningReport) -> None:
+    def __init__(self, dataset: RetrievalDataset, settings: Settings) -> None:
         self.settings = settings
-        self.report = report
+        self.report = MiningReport()
         self.query_ids: list[str] = dataset.queries["id"].tolist()
-        self.ids: list[str] = dataset.corpus["id"].tolist()
-        self.texts = dataset.passage_texts()
-        self.row_of = {corpus_id: row for row, corpus_id in enumerate(self.ids)}
-        self.positives = dataset.positives()
+        self.ids: npt.NDArray[np.object_] = dataset.corpus["id"].to_numpy(dtype=object)
+        self.tie_order = np.empty(len(self.ids), dtype=np.int64)
+        self.tie_order[np.argsort(self.ids, kind="stable")] = np.arange(len(self.ids))
+        self.texts = np.concatenate([_numbers(texts) for texts in _shards(dataset)])
+        row_of = pd.Index(self.ids)
+        qrels = dataset.qrels
+        self.positives = _rows_by_query(qrels[qrels["score"] > 0], row_of)
+        self.taught = _taught_rows(dataset, settings, row_of)
+        self.pools = _pools(dataset, settings, row_of, self.taught)
 
-    def at_random(self, row: int) -> list[Pair]:
-        """The pairs of one query, with negatives drawn from the whole corpus."""
-        return [(q, p, self._fill(row, [])) for q, p in self._pairs(row)]
+    def choose(
+        self, queries: Embeddings | None, index: PassageIndex | None
+    ) -> tuple[list[Pair], MiningReport]:
+        """All pairs with their negatives; without an index they are random."""
+        pairs: list[Pair] = []
+        total = len(self.query_ids)
+        with tqdm(total=total, desc="choosing negatives", unit="query") as progress:
+            for start in range(0, total, SEARCH_BATCH):
+                rows = range(start, min(start + SEARCH_BATCH, total))
+                if index is None or queries is None:
+                    for query in map(self._query, rows):
+                        pairs.extend(self._at_random(query))
+                else:
+                    for query, ranked in self._ranked(rows, queries[start : rows.stop], index):
+                        pairs.extend(self._by_similarity(query, ranked))
+                progress.update(len(rows))
+        self._count(pairs)
+        return pairs, self.report
 
-    def nearest(
-        self, row: int, near: tuple[Embeddings, Rows], positive_scores: dict[str, float]
-    ) -> list[Pair]:
-        """The pairs of one query, with negatives among its nearest passages.
+    def _query(self, row: int) -> _Query:
+        query_id = self.query_ids[row]
+        positives = self._by_id(self.positives.get(query_id, NO_ROWS))
+        paired = positives
+        if self.taught is not None:
+            paired = positives[np.isin(positives, self.taught.get(query_id, NO_ROWS))]
+            self.report.pairs_without_teacher += len(positives) - len(paired)
+        return _Query(row, query_id, positives, paired)
+
+    def _by_id(self, rows: Rows) -> Rows:
+        return rows[np.argsort(self.tie_order[rows])]
+
+    def _ranked(
+        self, rows: range, vectors: Embeddings, index: PassageIndex
+    ) -> Iterator[tuple[_Query, _Ranked]]:
+        """Each query with its `top_k` nearest candidates."""
+        top_k = self.settings.negatives.top_k
+        found = None if self.pools is not None else index.nearest(vectors, top_k)
+        for position, query in enumerate(map(self._query, rows)):
+            vector = vectors[position]
+            if found is None:
+                scores, near = index.rank(vector, self._pool(query), top_k)
+            else:
+                scores, near = found[0][position], found[1][position]
+            yield query, _Ranked(near, scores, partial(index.scores, vector))
+
+    def _pool(self, query: _Query) -> Rows:
+        """The query's own candidates, where they are not the whole corpus."""
+        return self._by_id((self.pools or {}).get(query.id, NO_ROWS))
+
+    def _by_similarity(self, query: _Query, ranked: _Ranked) -> Iterator[Pair]:
+        """The pairs of one query, with negatives among its nearest candidates.
 
         What the bounds leave short is filled at random, and reported.
         """
-        pairs = []
-        ranked = self._rank(row, near)
-        for query_id, positive in self._pairs(row):
-            chosen = self._within_bounds(ranked, positive_scores[positive])
-            chosen = chosen[: self.settings.negatives.per_query]
-            self.report.filled_at_random += self.settings.negatives.per_query - len(chosen)
-            pairs.append((query_id, positive, self._fill(row, chosen)))
-        return pairs
+        kept = self._no_positive_and_new(query, ranked.rows)
+        rows, scores = ranked.rows[kept], ranked.scores[kept].astype(np.float64)
+        positive_scores = ranked.similarity(query.paired)
+        self.report.positive_scores.extend(positive_scores.tolist())
+        for number, positive_score in enumerate(positive_scores.tolist()):
+            allowed = rows[self._within_bounds(scores, positive_score)]
+            chosen = self._filled(query, self._pick(query, number, allowed))
+            self.report.negative_scores.extend(ranked.similarity(chosen).tolist())
+            yield self._pair(query, number, chosen)
 
-    def positive_scores(
-        self, row: int, query: Embeddings, passages: Embeddings
-    ) -> dict[str, float]:
-        """Similarity of each positive of a query to it."""
-        return {p: float(passages[self.row_of[p]] @ query) for _, p in self._pairs(row)}
+    def _at_random(self, query: _Query) -> Iterator[Pair]:
+        """The pairs of one query, with negatives drawn from its own candidates or the corpus."""
+        if self.pools is None:
+            for number in range(len(query.paired)):
+                yield self._pair(query, number, self._drawn(query, NO_ROWS))
+            return
+        pool = self._pool(query)
+        allowed = pool[self._no_positive_and_new(query, pool)]
+        for number in range(len(query.paired)):
+            yield self._pair(query, number, self._filled(query, self._pick(query, number, allowed)))
 
-    def _pairs(self, row: int) -> list[tuple[str, str]]:
-        query_id = self.query_ids[row]
-        return [(query_id, p) for p in sorted(self.positives.get(query_id, {}))]
+    def _pair(self, query: _Query, number: int, chosen: Rows) -> Pair:
+        return query.id, self.ids[query.paired[number]], self.ids[chosen].tolist()
 
-    def _rank(self, row: int, near: tuple[Embeddings, Rows]) -> list[tuple[float, str]]:
-        """Candidates by falling score, ties by id, without positives and their duplicates."""
-        positives = {p for _, p in self._pairs(row)}
-        texts = {self.texts[self.row_of[p]] for p in positives}
-        scores, found = near
-        order = sorted(zip((-scores).tolist(), (self.ids[r] for r in found.tolist()), strict=True))
-        kept = []
-        for rank, (minus_score, corpus_id) in enumerate(order):
-            if corpus_id in positives:
-                self.report.skip("positive")
-            elif self.texts[self.row_of[corpus_id]] in texts:
-                self.report.skip("same text as a positive")
-            elif rank < self.settings.negatives.skip_first:
-                self.report.skip("within skip_first")
-            else:
-                kept.append((-minus_score, corpus_id))
-        return kept
+    def _no_positive_and_new(self, query: _Query, rows: Rows) -> Bools:
+        """Which candidates, the nearest first, may be negatives of the query at all."""
+        texts = self.texts[rows]
+        positive = (rows[:, None] == query.positives).any(axis=1)
+        same_text = (texts[:, None] == self.texts[query.positives]).any(axis=1)
+        repeated = np.ones(len(rows), dtype=np.bool_)
+        repeated[np.unique(texts, return_index=True)[1]] = False
+        # Rank counts from the very nearest passage, as a search engine shows it.
+        early = np.arange(len(rows)) < self.settings.negatives.skip_first
+        pairs = len(query.paired)
+        self.report.candidates += len(rows) * pairs
+        return self._passed_over(
+            {
+                "positive": positive,
+                "same text as a positive": same_text,
+                "within skip_first": early,
+                "same text as a nearer candidate": repeated,
+            },
+            len(rows),
+            pairs,
+        )
 
-    def _within_bounds(self, ranked: list[tuple[float, str]], positive_score: float) -> list[str]:
-        """Candidates within the bounds that the positive's score sets."""
+    def _within_bounds(self, scores: npt.NDArray[np.float64], positive_score: float) -> Bools:
+        """Which candidates lie within the bounds that the positive's score sets."""
         negatives = self.settings.negatives
-        ceiling = positive_score - negatives.relative_margin * abs(positive_score)
-        floor = positive_score - self.settings.finetuning.margin
-        kept = []
-        for score, corpus_id in ranked:
-            if negatives.relative_margin > 0 and score >= ceiling:
-                self.report.skip("too near the positive (relative_margin)")
-            elif negatives.sampling == "semi_hard" and score >= positive_score:
-                self.report.skip("not below the positive (semi_hard)")
-            elif negatives.sampling == "semi_hard" and score <= floor:
-                self.report.skip("below the positive by the margin or more (semi_hard)")
-            else:
-                kept.append(corpus_id)
+        reasons: dict[str, Bools] = {}
+        if negatives.relative_margin > 0:
+            ceiling = positive_score - negatives.relative_margin * abs(positive_score)
+            reasons["too near the positive (relative_margin)"] = scores >= ceiling
+        if negatives.absolute_margin > 0:
+            ceiling = positive_score - negatives.absolute_margin
+            reasons["too near the positive (absolute_margin)"] = scores >= ceiling
+        if negatives.sampling == "semi_hard":
+            floor = positive_score - self.settings.finetuning.margin
+            reasons["not below the positive (semi_hard)"] = scores >= positive_score
+            reasons["below the positive by the margin or more (semi_hard)"] = scores <= floor
+        return self._passed_over(reasons, len(scores), 1)
+
+    def _passed_over(self, reasons: dict[str, Bools], candidates: int, pairs: int) -> Bools:
+        """Which candidates no reason passes over; each is counted for its first reason."""
+        kept = np.ones(candidates, dtype=np.bool_)
+        for reason, applies in reasons.items():
+            count = int((kept & applies).sum())
+            if count and pairs:
+                self.report.skipped[reason] += count * pairs
+            kept &= ~applies
         return kept
 
-    def _fill(self, row: int, chosen: list[str]) -> list[str]:
-        """The chosen negatives, filled up with distinct random ones."""
-        positives = {p for _, p in self._pairs(row)}
-        texts = {self.texts[self.row_of[p]] for p in positives}
+    def _pick(self, query: _Query, number: int, allowed: Rows) -> Rows:
+        """The nearest of the allowed candidates, or a seeded draw from them in the same order."""
+        negatives = self.settings.negatives
+        if negatives.sampling != "random" and negatives.draw == "nearest":
+            return allowed[: negatives.per_query]
+        # A generator of the pair's own: its draws do not depend on the pairs before it.
+        random = np.random.default_rng([self.settings.seed, query.row, number + 1])
+        size = min(negatives.per_query, len(allowed))
+        return allowed[np.sort(random.choice(len(allowed), size=size, replace=False))]
+
+    def _filled(self, query: _Query, chosen: Rows) -> Rows:
+        """The chosen negatives, filled up from the whole corpus where no teacher is needed."""
+        if self.taught is not None:
+            return chosen
+        filled = self._drawn(query, chosen)
+        self.report.filled_at_random += len(filled) - len(chosen)
+        return filled
+
+    def _drawn(self, query: _Query, chosen: Rows) -> Rows:
+        """The chosen negatives, filled up with distinct random ones from the whole corpus."""
         missing = self.settings.negatives.per_query - len(chosen)
         if missing == 0:
             return chosen
         # A generator of the query's own: its draws do not depend on the queries before it.
-        random = np.random.default_rng([self.settings.seed, row])
-        draws = min(len(self.ids), 2 * (missing + len(chosen) + len(positives)) + 16)
-        others = (int(r) for r in random.choice(len(self.ids), size=draws, replace=False))
-        taken = positives | set(chosen)
-        allowed = (r for r in others if self.ids[r] not in taken and self.texts[r] not in texts)
-        return chosen + [self.ids[r] for r in islice(allowed, missing)]
+        random = np.random.default_rng([self.settings.seed, query.row])
+        corpus = len(self.ids)
+        draws = min(corpus, 2 * (missing + len(chosen) + len(query.positives)) + 16)
+        known = np.concatenate([chosen, query.positives])
+        drawn = self._new(random.choice(corpus, size=draws, replace=False), known)
+        if len(drawn) < missing and draws < corpus:
+            drawn = self._new(random.permutation(corpus), known)
+        return np.concatenate([chosen, drawn[:missing]])
+
+    def _new(self, rows: Rows, known: Rows) -> Rows:
+        """Those of the rows whose text is neither a known row's nor an earlier one's."""
+        first = np.sort(np.unique(self.texts[rows], return_index=True)[1])
+        rows = rows[first]
+        return rows[~np.isin(self.texts[rows], self.texts[known])]
+
+    def _count(self, pairs: list[Pair]) -> None:
+        """Totals of the report.
+
+        Raises
+        ------
+        InputError
+            A teacher's scores are needed, and no pair has a negative with one.
+        """
+        wanted = self.settings.negatives.per_query
+        self.report.pairs = len(pairs)
+        self.report.wanted = wanted * len(pairs)
+        chosen = sum(len(negatives) for _, _, negatives in pairs)
+        self.report.shortfall = self.report.wanted - chosen
+        if self.taught is not None and chosen == 0:
+            raise InputError(
+                "finetuning.objective: margin_mse found no query whose positive and another "
+                "passage both have a teacher's score; score more passages of each query"
+            )
+
+
+NO_ROWS: Rows = np.empty(0, dtype=np.int64)
+
+
+def _taught_rows(
+    dataset: RetrievalDataset, settings: Settings, row_of: pd.Index
+) -> dict[str, Rows] | None:
+    """The passages that the teacher has scored, by query; None where no scores are needed."""
+    if settings.finetuning.objective != "margin_mse":
+        return None
+    if dataset.teacher is None:
+        raise InputError(
+            "params.yaml: finetuning.objective: margin_mse needs a teacher's scores, and the "
+            f"training data ({dataset.origin.source}) has none; put them into teacher/train.tsv "
+            "of the directory local.train, or choose another objective"
+        )
+    return _rows_by_query(dataset.teacher, row_of)
+
+
+def _pools(
+    dataset: RetrievalDataset,
+    settings: Settings,
+    row_of: pd.Index,
+    taught: dict[str, Rows] | None,
+) -> dict[str, Rows] | None:
+    """Each query's own candidates; None where they are the whole corpus."""
+    if settings.negatives.source == "corpus":
+        return taught
+    unselected = dataset.qrels[dataset.qrels["score"] <= 0]
+    if unselected.empty:
+        raise InputError(
+            "params.yaml: negatives.source: row takes passages judged 0 for the query, and the "
+            f"training data ({dataset.origin.source}) has none; use source corpus"
+        )
+    rows = _rows_by_query(unselected, row_of)
+    if taught is None:
+        return rows
+    return {q: np.intersect1d(own, taught.get(q, NO_ROWS)) for q, own in rows.items()}
+
+
+def _rows_by_query(pairs: pd.DataFrame, row_of: pd.Index) -> dict[str, Rows]:
+    """Query id to the corpus rows that it is paired with."""
+    rows = row_of.get_indexer(pd.Index(pairs["corpus_id"])).astype(np.int64)
+    found = pairs.groupby("query_id", sort=False).indices
+    return {str(query_id): rows[places] for query_id, places in found.items()}
+
+
+def _shards(dataset: RetrievalDataset) -> Iterator[list[str]]:
+    """Passage texts, so many at a time that texts and embeddings are never all in memory."""
+    for start in range(0, len(dataset.corpus), SHARD):
+        part = dataset.corpus.iloc[start : start + SHARD]
+        yield replace(dataset, corpus=part).passage_texts()
+
+
+def _numbers(texts: list[str]) -> npt.NDArray[np.uint64]:
+    """A number for each text, equal for equal texts.
+
+    64 bits of a hash: among ten million passages two different ones share a number with a
+    probability of 3 in a million, and then one of the two is no negative beside the other.
+    """
+    return pd.util.hash_array(np.array(texts, dtype=object), categorize=False)
 
 
 def write_negatives(pairs: list[Pair], report: MiningReport, directory: Path) -> None:
     """Write `negatives.parquet` and `report.json`."""
     pq.write_table(table(pairs, SCHEMA), directory / "negatives.parquet")
-    write_json(
-        directory / "report.json",
-        {
-            "pairs": report.pairs,
-            "skipped": dict(sorted(report.skipped.items())),
-            "filled_at_random": report.filled_at_random,
-        },
-    )
+    write_json(directory / "report.json", report.content())
 
 
 def read_negatives(directory: Path) -> list[Pair]:

@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Example:
-    """A query with a positive and its negatives, as texts."""
+    """A query with a positive and its negatives, as texts.
+
+    Attributes
+    ----------
+    scores
+        The teacher's: of the positive first, then of each negative. None without a teacher.
+    """
 
     query: str
     positive: str
     negatives: list[str]
+    scores: list[float] | None = None
 
 
 def training_rows(examples: list[Example], objective: str) -> dict[str, list[Any]]:
@@ -35,12 +42,19 @@ def training_rows(examples: list[Example], objective: str) -> dict[str, list[Any
     {'query': ['q', 'q'], 'positive': ['p', 'p'], 'negative': ['n1', 'n2']}
     >>> training_rows([one], "cosine_similarity")
     {'query': ['q', 'q', 'q'], 'passage': ['p', 'n1', 'n2'], 'label': [1.0, 0.0, 0.0]}
+    >>> taught = Example("q", "p", ["n1", "n2"], scores=[1.0, 0.25, 0.5])
+    >>> training_rows([taught], "margin_mse")["label"]
+    [0.75, 0.5]
 
     Raises
     ------
     InputError
-        Rows of different numbers of negatives (a corpus smaller than what was asked for).
+        Contrastive rows of different numbers of negatives (a corpus smaller than what was asked
+        for); margin-MSE rows without a teacher's scores.
     """
+    if objective == "margin_mse":
+        margins = [row for e in examples for row in _margins(e)]
+        return _columns(["query", "positive", "negative", "label"], margins)
     if objective == "triplet":
         triplets = [(e.query, e.positive, n) for e in examples for n in e.negatives]
         return _columns(["query", "positive", "negative"], triplets)
@@ -61,26 +75,77 @@ def training_rows(examples: list[Example], objective: str) -> dict[str, list[Any
     return _columns(names, [(e.query, e.positive, *e.negatives) for e in examples])
 
 
-def loss_for(model: SentenceTransformer, settings: Settings) -> torch.nn.Module:
+def loss_for(
+    model: SentenceTransformer,
+    settings: Settings,
+    mini_batch: int | None = None,
+    gather: bool = False,
+) -> torch.nn.Module:
     """The loss of the configured objective.
 
     - contrastive: cross-entropy of softmax(cos(query, passage) / temperature) over the batch's
       positives and all mined negatives (InfoNCE; van den Oord et al., 2018).
     - triplet: max(0, cos(query, negative) - cos(query, positive) + margin).
     - cosine_similarity: (cos(query, passage) - label)^2, label 1 for positives, 0 for negatives.
+    - margin_mse: (cos(query, positive) - cos(query, negative) - label)^2, label the same
+      difference of the teacher's scores (Hofstätter et al., 2020).
+
+    Parameters
+    ----------
+    mini_batch
+        Contrastive only: how many texts of a column are in the encoder at a time. Loss and
+        gradients are those of the whole batch (gradient caching; Gao et al., 2021), for a second
+        forward pass. None encodes the whole batch at once.
+    gather
+        Contrastive only: the passages of every process are negatives, not just of this one.
+
+    Raises
+    ------
+    ValueError
+        A mini-batch for an objective whose batches can simply be made smaller.
     """
     from sentence_transformers.sentence_transformer import losses
+    from sentence_transformers.util import pairwise_cos_sim
 
     finetuning = settings.finetuning
     if finetuning.objective == "contrastive":
-        return losses.MultipleNegativesRankingLoss(model, scale=1 / finetuning.temperature)
+        scale = 1 / finetuning.temperature
+        if mini_batch is None:
+            return losses.MultipleNegativesRankingLoss(
+                model, scale=scale, gather_across_devices=gather
+            )
+        return losses.CachedMultipleNegativesRankingLoss(
+            model, scale=scale, mini_batch_size=mini_batch, gather_across_devices=gather
+        )
+    if mini_batch is not None:
+        raise ValueError(
+            f"mini_batch is for the contrastive objective; {finetuning.objective} has no in-batch "
+            "negatives, so that smaller batches with gradient accumulation are the same"
+        )
     if finetuning.objective == "triplet":
         return losses.TripletLoss(
             model,
             distance_metric=losses.TripletDistanceMetric.COSINE,
             triplet_margin=finetuning.margin,
         )
+    if finetuning.objective == "margin_mse":
+        return losses.MarginMSELoss(model, similarity_fct=pairwise_cos_sim)
     return losses.CosineSimilarityLoss(model)
+
+
+def _margins(example: Example) -> list[tuple[str, str, str, float]]:
+    """Query, positive, negative, and the teacher's margin between the two."""
+    if example.scores is None:
+        raise InputError(
+            "finetuning.objective: margin_mse needs a teacher's score of the positive and of each "
+            f"negative, and the query {example.query!r} lacks one; run `dvc repro negatives` to "
+            "choose negatives that have one"
+        )
+    best, *others = example.scores
+    return [
+        (example.query, example.positive, negative, best - score)
+        for negative, score in zip(example.negatives, others, strict=True)
+    ]
 
 
 def _columns(names: list[str], rows: list[tuple[Any, ...]]) -> dict[str, list[Any]]:

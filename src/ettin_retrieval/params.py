@@ -165,7 +165,8 @@ class Finetuning(Section):
     ----------
     objective
         `contrastive` (in-batch and mined negatives), `triplet`, `cosine_similarity` or
-        `margin_mse` (distillation, only where the training data carries scores).
+        `margin_mse` (distillation, only where the training data carries a teacher's scores: the
+        synthetic source, and a BEIR directory with teacher/train.tsv).
     temperature
         Similarities are divided by it before the softmax of the contrastive objective.
     margin
@@ -194,24 +195,36 @@ class Negatives(Section):
     Attributes
     ----------
     sampling
-        `random` (uniform over the corpus), `hard` (nearest to the query by the base encoder) or
-        `semi_hard` (nearest among those below the positive by less than `finetuning.margin`).
+        `random` (a seeded draw), `hard` (near the query by the base encoder) or `semi_hard` (near
+        it, but below the positive by less than `finetuning.margin`).
+    source
+        Where candidates come from: `corpus`, or `row` (the query's own unselected passages, those
+        judged 0; what they leave short is drawn at random from the corpus). The margin_mse
+        objective takes passages that the teacher has scored for the query, in either case.
+    draw
+        Of the candidates that may be negatives take the `nearest`, or a seeded draw (`sampled`);
+        random negatives are always drawn.
     per_query
-        Negatives per training query; 0 trains on in-batch negatives alone.
+        Negatives per pair of a training query and a positive; 0 trains on in-batch negatives
+        alone.
     top_k
-        How many nearest passages are looked at.
+        How many nearest candidates are looked at.
     skip_first
-        How many of the nearest passages are left out, as likely unjudged positives.
-    relative_margin
-        A candidate must score below (1 - relative_margin) x the positive's score; 0 keeps all
-        candidates below no bound, as in the guide.
+        How many of the nearest candidates are left out, as likely unjudged positives.
+    relative_margin, absolute_margin
+        Against unjudged positives: a candidate must score below (1 - relative_margin) x the
+        positive's score, and below the positive's score - absolute_margin. 0 sets no bound, as in
+        the guide.
     """
 
     sampling: Literal["random", "hard", "semi_hard"] = "hard"
+    source: Literal["corpus", "row"] = "corpus"
+    draw: Literal["nearest", "sampled"] = "nearest"
     per_query: NotNegative = 7
     top_k: Positive = 100
     skip_first: NotNegative = 0
     relative_margin: Share = 0.0
+    absolute_margin: Annotated[float, Field(ge=0, strict=False)] = 0.0
 
     @model_validator(mode="after")
     def _enough_candidates(self) -> Negatives:
@@ -220,6 +233,16 @@ class Negatives(Section):
                 f"top_k {self.top_k} is smaller than skip_first {self.skip_first} "
                 f"+ per_query {self.per_query}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _random_negatives_have_no_ranks_and_scores(self) -> Negatives:
+        for name in ("skip_first", "relative_margin", "absolute_margin"):
+            value = getattr(self, name)
+            if self.sampling == "random" and value > 0:
+                raise ValueError(
+                    f"random negatives have no ranks and scores: {name} is 0, not {value}"
+                )
         return self
 
 
@@ -306,21 +329,29 @@ class Settings(Section):
         names = [name.removeprefix(ENCODER_PREFIX) for name in self.encoders]
         if ENCODER_PREFIX + self.model not in self.encoders:
             raise ValueError(f"model: unknown model {self.model!r}; allowed: {', '.join(names)}")
-        objective = self.finetuning.objective
-        if objective == "triplet" and self.negatives.per_query == 0:
-            raise ValueError("negatives.per_query: the triplet objective needs 1 or more, not 0")
-        if objective == "cosine_similarity" and self.negatives.per_query == 0:
+        self._objective_has_what_it_needs()
+        margin, bound = self.finetuning.margin, self.negatives.absolute_margin
+        if self.negatives.sampling == "semi_hard" and bound >= margin:
             raise ValueError(
-                "negatives.per_query: the cosine_similarity objective needs 1 or more, not 0, "
-                "or every pair would be a positive"
+                f"negatives.absolute_margin: {bound} leaves no semi_hard negatives, which lie "
+                f"below the positive by less than finetuning.margin {margin}"
             )
-        if objective == "margin_mse":
+        return self
+
+    def _objective_has_what_it_needs(self) -> None:
+        objective = self.finetuning.objective
+        if objective != "contrastive" and self.negatives.per_query == 0:
+            every_positive = ", or every pair would be a positive"
+            raise ValueError(
+                f"negatives.per_query: the {objective} objective needs 1 or more, not 0"
+                + every_positive * (objective == "cosine_similarity")
+            )
+        if objective == "margin_mse" and self.train_source in {"msmarco", "triplets"}:
             raise ValueError(
                 f"finetuning.objective: margin_mse needs training data with teacher scores, and "
                 f"data.train {self.train_source} carries none; allowed here: contrastive, "
                 "triplet, cosine_similarity"
             )
-        return self
 
 
 def load_settings(path: str | Path) -> Settings:

@@ -1,10 +1,11 @@
 """RetrievalDataset: corpus, queries and relevance judgments, in memory and on disk.
 
-A directory of four files, which every source writes and every later stage reads:
+A directory of files, which every source writes and every later stage reads:
 
 - `corpus.parquet`: id, title, text (strings)
 - `queries.parquet`: id, text (strings)
 - `qrels.parquet`: query_id, corpus_id (strings), score (int; 0 is a judged negative)
+- `teacher.parquet`, only where a source has it: query_id, corpus_id, score (float from -1 to 1)
 - `manifest.json`: source, revision, licence, title policy, counts, sha256 per file
 """
 
@@ -28,7 +29,11 @@ from ettin_retrieval.errors import InputError
 CORPUS = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.string())])
 QUERIES = pa.schema([("id", pa.string()), ("text", pa.string())])
 QRELS = pa.schema([("query_id", pa.string()), ("corpus_id", pa.string()), ("score", pa.int64())])
-SCHEMAS = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS}
+TEACHER = pa.schema(
+    [("query_id", pa.string()), ("corpus_id", pa.string()), ("score", pa.float64())]
+)
+SCHEMAS = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS, "teacher": TEACHER}
+OPTIONAL = {"teacher"}
 
 Locate = Callable[[int], str]
 """Names the place a row came from, such as `corpus.jsonl:17`, for messages."""
@@ -71,12 +76,16 @@ class RetrievalDataset:
         Columns id, text.
     qrels
         Columns query_id, corpus_id, score. Only queries with a judgment matter for scores.
+    teacher
+        Columns query_id, corpus_id, score: how similar another model finds query and passage, as
+        a cosine from -1 to 1, for as many passages as it has scored. None without a teacher.
     """
 
     corpus: pd.DataFrame
     queries: pd.DataFrame
     qrels: pd.DataFrame
     origin: Origin
+    teacher: pd.DataFrame | None = None
 
     def passage_texts(self) -> list[str]:
         """What an encoder reads of each passage: title and text, as mteb joins them."""
@@ -87,31 +96,27 @@ class RetrievalDataset:
 
     def positives(self) -> dict[str, dict[str, int]]:
         """Relevant passages: query id to {passage id: score}, scores above 0 only."""
-        relevant: dict[str, dict[str, int]] = {}
-        for query_id, corpus_id, score in self._judgments():
-            if score > 0:
-                relevant.setdefault(query_id, {})[corpus_id] = score
-        return relevant
+        return _by_query(self.qrels[self.qrels["score"] > 0])
 
     def judgments(self) -> dict[str, dict[str, int]]:
         """All judgments: query id to {passage id: score}."""
-        judged: dict[str, dict[str, int]] = {}
-        for query_id, corpus_id, score in self._judgments():
-            judged.setdefault(query_id, {})[corpus_id] = score
-        return judged
+        return _by_query(self.qrels)
 
-    def _judgments(self) -> Iterator[tuple[str, str, int]]:
-        return zip(
-            self.qrels["query_id"], self.qrels["corpus_id"], self.qrels["score"], strict=True
-        )
+    def teacher_scores(self) -> dict[str, dict[str, float]]:
+        """Scores of the teacher: query id to {passage id: score}; empty without a teacher."""
+        return {} if self.teacher is None else _by_query(self.teacher)
 
     def with_queries(self, query_ids: list[str], **notes: Any) -> RetrievalDataset:
-        """The same corpus with only these queries and their judgments."""
+        """The same corpus with only these queries, their judgments and their teacher's scores."""
         kept = set(query_ids)
+        teacher = self.teacher
+        if teacher is not None:
+            teacher = teacher[teacher["query_id"].isin(kept)].reset_index(drop=True)
         return replace(
             self,
             queries=self.queries[self.queries["id"].isin(kept)].reset_index(drop=True),
             qrels=self.qrels[self.qrels["query_id"].isin(kept)].reset_index(drop=True),
+            teacher=teacher,
             origin=replace(self.origin, notes={**self.origin.notes, **notes}),
         )
 
@@ -120,14 +125,16 @@ class RetrievalDataset:
         corpus_row: Locate = lambda row: f"corpus row {row + 1}",
         queries_row: Locate = lambda row: f"queries row {row + 1}",
         qrels_row: Locate = lambda row: f"qrels row {row + 1}",
+        teacher_row: Locate = lambda row: f"teacher row {row + 1}",
     ) -> RetrievalDataset:
-        """Check ids, texts and judgments; return the dataset itself.
+        """Check ids, texts, judgments and the teacher's scores; return the dataset itself.
 
         Raises
         ------
         InputError
-            An empty corpus, a duplicate id, an empty text, a judgment of an unknown query or
-            passage, a judgment given twice, or no positive judgment at all.
+            An empty corpus, a duplicate id, an empty text, a judgment or teacher's score of an
+            unknown query or passage, one given twice, a teacher's score that is no cosine, or
+            no positive judgment at all.
         """
         if self.corpus.empty:
             raise InputError(f"{corpus_row(0)}: the corpus is empty; it needs at least one passage")
@@ -139,24 +146,37 @@ class RetrievalDataset:
         _none_of(empty, corpus_row, lambda r: f"passage {self.corpus['id'][r]!r} has no text")
         empty = self.queries["text"].str.strip().eq("")
         _none_of(empty, queries_row, lambda r: f"query {self.queries['id'][r]!r} has no text")
+        self._check_pairs(self.qrels, qrels_row, "judged")
+        if not (self.qrels["score"] > 0).any():
+            raise InputError(f"{qrels_row(0)}: no judgment has a score above 0")
+        if self.teacher is not None:
+            scored = self.teacher
+            self._check_pairs(scored, teacher_row, "scored")
+            _none_of(
+                ~scored["score"].between(-1, 1),
+                teacher_row,
+                lambda r: f"score {scored['score'][r]} is not between -1 and 1, as a cosine is",
+            )
+        return self
+
+    def _check_pairs(self, pairs: pd.DataFrame, row_name: Locate, done: str) -> None:
+        """Query and passage of each row are known, and no two rows are of the same pair."""
         for column, ids, name in (
             ("query_id", self.queries["id"], "queries"),
             ("corpus_id", self.corpus["id"], "corpus"),
         ):
-            unknown = ~self.qrels[column].isin(ids)
+            unknown = ~pairs[column].isin(ids)
             if unknown.any():
                 row = int(unknown.to_numpy().argmax())
-                value = self.qrels[column].iloc[row]
-                raise InputError(f"{qrels_row(row)}: {column} {value!r} is not in the {name}")
-        twice = self.qrels.duplicated(["query_id", "corpus_id"])
-        _none_of(twice, qrels_row, lambda r: f"{tuple(self.qrels.iloc[r, :2])} is judged twice")
-        if not (self.qrels["score"] > 0).any():
-            raise InputError(f"{qrels_row(0)}: no judgment has a score above 0")
-        return self
+                value = pairs[column].iloc[row]
+                raise InputError(f"{row_name(row)}: {column} {value!r} is not in the {name}")
+        twice = pairs.duplicated(["query_id", "corpus_id"])
+        _none_of(twice, row_name, lambda r: f"{tuple(pairs.iloc[r, :2])} is {done} twice")
 
     def manifest(self) -> dict[str, Any]:
         """Origin and counts, as written to manifest.json (less the files' hashes)."""
         judged = self.qrels[self.qrels["score"] > 0]["query_id"].nunique()
+        teacher = {} if self.teacher is None else {"teacher": len(self.teacher)}
         return {
             "source": self.origin.source,
             "revision": self.origin.revision,
@@ -169,17 +189,20 @@ class RetrievalDataset:
                 "queries_with_positive": int(judged),
                 "qrels": len(self.qrels),
                 "positives": int((self.qrels["score"] > 0).sum()),
-            },
+            }
+            | teacher,
             "notes": self.origin.notes,
         }
 
 
 def write_dataset(dataset: RetrievalDataset, directory: Path) -> None:
-    """Write the four files of a dataset; the same dataset gives the same bytes."""
+    """Write the files of a dataset; the same dataset gives the same bytes."""
     directory.mkdir(parents=True, exist_ok=True)
     hashes = {}
     for name, schema in SCHEMAS.items():
-        frame: pd.DataFrame = getattr(dataset, name)
+        frame: pd.DataFrame | None = getattr(dataset, name)
+        if frame is None:
+            continue
         written = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
         # Without the pandas metadata, which would tie the bytes to the version of pandas.
         pq.write_table(written.replace_schema_metadata(None), directory / f"{name}.parquet")
@@ -202,6 +225,8 @@ def read_dataset(directory: Path) -> RetrievalDataset:
     frames = {}
     for name, schema in SCHEMAS.items():
         path = directory / f"{name}.parquet"
+        if name in OPTIONAL and path.name not in manifest["sha256"]:
+            continue
         if not path.is_file() or sha256_file(path) != manifest["sha256"][path.name]:
             raise InputError(
                 f"{path}: missing or not the file that manifest.json describes; "
@@ -263,6 +288,15 @@ def replacing(path: Path) -> Iterator[Path]:
     if path.exists():
         shutil.rmtree(path)
     partial.rename(path)
+
+
+def _by_query(pairs: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Query id to {passage id: score}, both in the order of the rows."""
+    scores: dict[str, dict[str, Any]] = {}
+    columns = (pairs[name].tolist() for name in ("query_id", "corpus_id", "score"))
+    for query_id, corpus_id, score in zip(*columns, strict=True):
+        scores.setdefault(query_id, {})[corpus_id] = score
+    return scores
 
 
 def _no_duplicates(ids: pd.Series, row_name: Locate) -> None:

@@ -14,16 +14,22 @@ Five documents, each as Markdown, LaTeX (booktabs), CSV and JSON:
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
-import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ettin_retrieval.documents import (
+    FORMATS,
+    Document,
+    Record,
+    Table,
+    improved,
+    p_text,
+    points,
+    signed,
+)
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.expected import (
     EMBEDDED,
@@ -36,109 +42,23 @@ from ettin_retrieval.expected import (
     scored_tasks,
 )
 from ettin_retrieval.records import replacing
+from ettin_retrieval.reference_notes import (
+    GUIDE_COLUMNS,
+    METRIC_NAMES,
+    NOT_RUN,
+    PAPER_COLUMNS,
+    SIZES,
+    V1,
+    V2,
+    guide_notes,
+)
 from ettin_retrieval.results import Entry, read_ledger, read_queries
 
 if TYPE_CHECKING:
     from ettin_retrieval.significance import TaskComparison
 
-SIZES = ("tiny", "17m", "32m", "68m", "150m", "400m", "1b")
-"""Models in order of size; any other follows, by name."""
-
-V1, V2 = "MTEB(eng, v1)", "MTEB(eng, v2)"
-
-GUIDE_COLUMNS: tuple[tuple[str, str, str | None, str], ...] = (
-    ("MTEB Avg nDCG@10", V1, None, "ndcg_at_10"),
-    ("MSMARCO MRR@10", "MSMARCO", "dev", "mrr_at_10"),
-    ("NFCorpus nDCG@10", "NFCorpus", "test", "ndcg_at_10"),
-    ("SciFact nDCG@10", "SciFact", "test", "ndcg_at_10"),
-)
-PAPER_COLUMNS: tuple[tuple[str, str, str | None, str], ...] = (
-    ("Paper: MTEB v2 Avg nDCG@10", V2, None, "ndcg_at_10"),
-    ("Paper: MSMARCO nDCG@10", "MSMARCO", "dev", "ndcg_at_10"),
-)
-
-METRIC_NAMES = {
-    "ndcg_at_10": "nDCG@10",
-    "mrr_at_10": "MRR@10",
-    "recall_at_100": "Recall@100",
-    "map_at_100": "MAP@100",
-}
-
-NOT_RUN = "not run"
 NONE = "--"
 """A cell that stands for nothing: no expected value, no interval."""
-
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells as text, ready to be laid out."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    labels: int = 1
-    """How many leading columns are words; the others are numbers, set to the right."""
-
-
-@dataclass(frozen=True)
-class Document:
-    """Tables under one title, the facts to read them by, and their numbers at full precision.
-
-    Attributes
-    ----------
-    records
-        One flat mapping per number, all with the same keys: the CSV's rows. Scores are fractions.
-    """
-
-    name: str
-    title: str
-    tables: tuple[Table, ...]
-    records: tuple[Record, ...]
-    fields: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-
-# ---------------------------------------------------------------------------------------------
-# Numbers as text
-
-
-def points(score: float) -> str:
-    """A fraction in points, one decimal.
-
-    >>> points(0.5134)
-    '51.3'
-    """
-    return f"{score * 100:.1f}"
-
-
-def signed(difference: float) -> str:
-    """A difference of fractions in points, with its sign; never a negative zero.
-
-    >>> signed(0.0744), signed(-0.032), signed(-0.0001)
-    ('+7.4', '-3.2', '+0.0')
-    """
-    text = f"{difference * 100:+.1f}"
-    return "+0.0" if text == "-0.0" else text
-
-
-def improved(score: float, base: float | None) -> str:
-    """A score and, where the base score is known, the improvement over it, as the guide prints it.
-
-    >>> improved(0.513, 0.439)
-    '51.3 (+7.4)'
-    """
-    return points(score) if base is None else f"{points(score)} ({signed(score - base)})"
-
-
-def p_text(value: float) -> str:
-    """A p-value; below what 10,000 draws can tell apart it is given as a bound.
-
-    >>> p_text(0.0321), p_text(0.00002)
-    ('0.0321', '<0.0001')
-    """
-    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def not_run(measured: Measured) -> str:
@@ -301,136 +221,6 @@ def _guide_table(caption: str, cells: dict[str, list[Cell]]) -> Table:
             rows.append(("", "verdict", *(cell.verdict_text for cell in row)))
     columns = next(iter(cells.values()), [])
     return Table(caption, ("Model", "", *(cell.column for cell in columns)), tuple(rows), labels=2)
-
-
-# ---------------------------------------------------------------------------------------------
-# Facts under the guide's tables
-
-
-def guide_notes(references: References) -> tuple[str, ...]:
-    """What to know when comparing: where references disagree with each other or with evidence."""
-    return (
-        "Scores are in points (x100). A verdict is two-sided: reproduced means that the measured "
-        "score is within the expected value's tolerance (guide.csv gives it), above and below "
-        f"that it is not, {NOT_RUN} that the ledger has no such score. An average needs every one "
-        "of its tasks.",
-        _average_note(references),
-        "MSMARCO is scored on `dev`, as MTEB does. The guide's code asks for `test`, which "
-        "has 43 queries; a score on it is not compared.",
-        _arithmetic_note(references),
-        *_coincidence_notes(references),
-        _bm25_note(references),
-        *_ceiling_notes(references),
-        "Encoders trained by masked language modelling alone are poor retrievers: mean-pooled, "
-        "they score about 5 to 15 nDCG@10 before any contrastive training. Public example: "
-        "ettin-encoder-68m scores about 10 on NanoBEIR (13 tasks) before contrastive training, by "
-        "the model card of capemox/ettin-encoder-68m-contrastive-2.5m.",
-        "Neither the guide nor the paper gives a tolerance; those here are this repository's "
-        "choice. The paper's MSMARCO scores are read off a plot (about 0.3 either way).",
-    )
-
-
-def _average_note(references: References) -> str:
-    sizes = {name: len(references.benchmarks[name]) for name in (V1, V2)}
-    shared = sorted(set(references.benchmarks[V1]) & set(references.benchmarks[V2]))
-    guide, paper = _by_key(references.guide), _by_key(references.paper)
-    pairs = [
-        f"{model} {points(g.value)} and {points(p.value)}"
-        for model in SIZES
-        if (g := guide.get((model, "finetuned", V1, "ndcg_at_10")))
-        and (p := paper.get((model, "finetuned", V2, "ndcg_at_10")))
-    ]
-    return (
-        f"The guide's average is over the {sizes[V1]} retrieval tasks of {V1} (BEIR), the paper's "
-        f"over the {sizes[V2]} of {V2}; {len(shared)} are in both ({', '.join(shared)}). The two "
-        "are different quantities and are not compared. After fine-tuning, guide and paper: "
-        f"{'; '.join(pairs)}."
-    )
-
-
-def _arithmetic_note(references: References) -> str:
-    """Whether the improvements that the guide prints follow from its own two tables."""
-    guide = _by_key(references.guide)
-    printed = [value for value in references.guide if value.improvement is not None]
-    wrong = []
-    for after in printed:
-        before = guide.get((after.model, "base", after.task, after.metric))
-        if before is None or signed(after.value - before.value) != signed(after.improvement or 0):
-            difference = signed(after.value - before.value) if before else "no base value"
-            wrong.append(
-                f"{after.model} {after.task}: printed {signed(after.improvement or 0)}, "
-                f"tables give {difference}"
-            )
-    if wrong:
-        return f"Improvements that the guide prints and its tables contradict: {'; '.join(wrong)}."
-    return (
-        f"All {len(printed)} improvements that the guide prints equal the difference of its two "
-        "tables."
-    )
-
-
-def _coincidence_notes(references: References) -> list[str]:
-    """Base averages of the guide that are the paper's averages after MS MARCO training."""
-    notes = []
-    for base in references.guide:
-        if (base.checkpoint, base.task) != ("base", V1):
-            continue
-        same = [p.model for p in references.paper if p.task == V2 and p.value == base.value]
-        if same:
-            notes.append(
-                f"The guide's average for {base.model} before fine-tuning, {points(base.value)}, "
-                f"is what the paper reports for {' and '.join(same)} after MS MARCO training, on "
-                f"{V2}."
-            )
-    return notes
-
-
-def _bm25_note(references: References) -> str:
-    """Base scores of the guide that are above BM25's."""
-    found = []
-    for bm25 in references.published:
-        if "bm25" not in bm25.model:
-            continue
-        above = [
-            f"{v.model} {points(v.value)}"
-            for v in references.guide
-            if (v.checkpoint, v.task, v.metric) == ("base", bm25.task, bm25.metric)
-            and v.value > bm25.value
-        ]
-        if above:
-            name = f"{bm25.task} {METRIC_NAMES[bm25.metric]}"
-            found.append(f"{name} {bm25.value * 100:.2f} (above it: {', '.join(above)})")
-    return (
-        "BM25's published scores, and the guide's figures before fine-tuning that are above them: "
-        f"{'; '.join(found) or 'none'}."
-    )
-
-
-def _ceiling_notes(references: References) -> list[str]:
-    """Fine-tuned scores of the guide that are above every published row here."""
-    notes = []
-    for _, task, _, metric in GUIDE_COLUMNS[2:]:
-        rows = [v for v in references.published if (v.task, v.metric) == (task, metric)]
-        if not rows:
-            continue
-        best = max(rows, key=lambda v: v.value)
-        above = [
-            f"{v.model} {points(v.value)}"
-            for v in references.guide
-            if (v.checkpoint, v.task, v.metric) == ("finetuned", task, metric)
-            and v.value > best.value
-        ]
-        if above:
-            notes.append(
-                f"The best {task} {METRIC_NAMES[metric]} among the published rows is "
-                f"{points(best.value)} ({best.model}); the guide's figures after "
-                f"fine-tuning that are above it: {', '.join(above)}."
-            )
-    return notes
-
-
-def _by_key(values: Iterable[Expected]) -> dict[tuple[str, str, str, str], Expected]:
-    return {(v.model, v.checkpoint, v.task, v.metric): v for v in values}
 
 
 # ---------------------------------------------------------------------------------------------
@@ -747,102 +537,6 @@ def published_document(ledger: Ledger) -> Document:
         ),
     )
 
-
-# ---------------------------------------------------------------------------------------------
-# Formats
-
-
-def markdown(document: Document) -> str:
-    """GitHub's Markdown."""
-    parts = [f"# {document.title}"]
-    for table in document.tables:
-        align = [":--" if i < table.labels else "--:" for i in range(len(table.columns))]
-        rows = [table.columns, tuple(align), *table.rows]
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-        parts += [f"## {table.caption}", "\n".join(lines)]
-    if not document.tables:
-        parts.append("The ledger holds nothing for this table yet.")
-    if document.notes:
-        parts += ["## Notes", "\n".join(f"- {note}" for note in document.notes)]
-    return "\n\n".join([*parts, f"<!-- {_SIGNATURE} -->"]) + "\n"
-
-
-def latex(document: Document) -> str:
-    """LaTeX tables with booktabs, to be input by a document."""
-    parts = [f"% {_SIGNATURE} Needs the packages booktabs and graphicx."]
-    for table in document.tables:
-        columns = "l" * table.labels + "r" * (len(table.columns) - table.labels)
-        lines = [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{escaped(document.title)}. {escaped(table.caption)}.}}",
-            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            _latex_row(table.columns),
-            r"\midrule",
-            *map(_latex_row, table.rows),
-            r"\bottomrule",
-            r"\end{tabular}}",
-            r"\end{table}",
-        ]
-        parts.append("\n".join(lines))
-    if document.notes:
-        items = [rf"\item {escaped(note)}" for note in document.notes]
-        parts.append("\n".join([r"\begin{itemize}", *items, r"\end{itemize}"]))
-    return "\n\n".join(parts) + "\n"
-
-
-def escaped(text: str) -> str:
-    r"""Text with what LaTeX would take for commands made harmless.
-
-    >>> print(escaped("95% of ndcg_at_10 & p < 0.05"))
-    95\% of ndcg\_at\_10 \& p \textless{} 0.05
-    """
-    special = {
-        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "`": r"\textquotesingle{}",
-    } | {c: "\\" + c for c in "&%$#_{}"}  # fmt: skip
-    # Code spans are Markdown's; here they are upright.
-    text = re.sub(r"`([^`]*)`", r"\1", text)
-    text = "".join(special.get(character, character) for character in text)
-    # A minus sign, where a hyphen stands before a number.
-    return re.sub(r"(?<![\w.\]])-(?=\d)", "$-$", text)
-
-
-def _latex_row(cells: tuple[str, ...]) -> str:
-    # A leading [ would be taken for the optional argument of the row break before it.
-    texts = [escaped(cell) for cell in cells]
-    return " & ".join(f"{{{text}}}" if text.startswith("[") else text for text in texts) + r" \\"
-
-
-def csv_text(document: Document) -> str:
-    """One line a number, at full precision."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, document.fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(document.records)
-    return out.getvalue()
-
-
-def json_text(document: Document) -> str:
-    """Title, notes and one mapping a number, at full precision."""
-    content = {
-        "title": document.title,
-        "rows": [{name: record[name] for name in document.fields} for record in document.records],
-        "notes": list(document.notes),
-    }
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-_SIGNATURE = "Made from results/ and expected/ by `dvc repro tables`; edit those instead."
-
-FORMATS: dict[str, Callable[[Document], str]] = {
-    "md": markdown,
-    "tex": latex,
-    "csv": csv_text,
-    "json": json_text,
-}
 
 DOCUMENTS: tuple[Callable[[Ledger], Document], ...] = (
     guide_document,

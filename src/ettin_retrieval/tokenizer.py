@@ -25,12 +25,15 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
         What to count words in; their order does not matter.
     vocabulary
         At most this many entries: special tokens, characters (alone and inside a word, so that
-        an unseen word is spelt rather than unknown), then words by falling count.
+        an unseen word is spelt rather than unknown), words by falling count, then pieces of
+        words (two to four characters) by falling count.
 
     Examples
     --------
     >>> tokenizer = train_tokenizer(["Cheap sofas", "sofas last"], vocabulary=64)
     >>> tokenizer.tokenize("Sofas chea")
+    ['sofas', 'chea']
+    >>> train_tokenizer(["Cheap sofas", "sofas last"], vocabulary=26).tokenize("Sofas chea")
     ['sofas', 'c', '##h', '##e', '##a']
     >>> tokenizer.decode(tokenizer("cheap sofas")["input_ids"])
     '[CLS] cheap sofas [SEP]'
@@ -69,13 +72,27 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def _entries(counts: Counter[str], vocabulary: int) -> list[str]:
-    """The vocabulary in order; of equally frequent words the alphabetically first."""
+    """The vocabulary in order; of equally frequent entries the alphabetically first."""
     letters = sorted({letter for word in counts for letter in word})
-    pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
-    if len(pieces) > vocabulary:
+    entries = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    if len(entries) > vocabulary:
         raise ValueError(
             f"vocabulary {vocabulary} is too small: "
-            f"special tokens and characters take {len(pieces)}"
+            f"special tokens and characters take {len(entries)}"
         )
-    words = sorted((w for w in counts if len(w) > 1), key=lambda word: (-counts[word], word))
-    return pieces + words[: vocabulary - len(pieces)]
+    words = Counter({word: count for word, count in counts.items() if len(word) > 1})
+    for further in (words, _pieces(words)):
+        known = set(entries)
+        new = (entry for entry in further if entry not in known)
+        entries += sorted(new, key=lambda entry: (-further[entry], entry))
+    return entries[:vocabulary]
+
+
+def _pieces(words: Counter[str]) -> Counter[str]:
+    """Beginnings (`ch`) and further parts (`##eap`) of words, two to four characters long."""
+    pieces: Counter[str] = Counter()
+    for word, count in words.items():
+        for start in range(len(word)):
+            for end in range(start + 2, min(start + 4, len(word)) + 1):
+                pieces[("##" if start else "") + word[start:end]] += count
+    return pieces

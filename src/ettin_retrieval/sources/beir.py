@@ -1,10 +1,13 @@
-"""A directory in BEIR layout: corpus.jsonl, queries.jsonl, qrels/{train,dev,test}.tsv."""
+"""A directory in BEIR layout: corpus.jsonl, queries.jsonl, qrels/{train,dev,test}.tsv.
+
+And where a teacher has scored passages, teacher/SPLIT.tsv in the form of the judgments.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from ettin_retrieval.records import (
     CORPUS,
     QRELS,
     QUERIES,
+    TEACHER,
     Origin,
     RetrievalDataset,
     frame,
@@ -56,13 +60,15 @@ def load(directory: Path, split: str) -> RetrievalDataset:
     corpus = _passages(directory / "corpus.jsonl")
     queries = _queries(directory / "queries.jsonl")
     qrels = _qrels(directory / "qrels" / f"{split}.tsv", directory)
+    teacher = _teacher(directory / "teacher" / f"{split}.tsv")
     origin = Origin("beir", _revision(directory, split), "unknown", split)
     dataset = RetrievalDataset(
         corpus=frame(corpus.rows, CORPUS),
         queries=frame(queries.rows, QUERIES),
         qrels=frame(qrels.rows, QRELS),
         origin=origin,
-    ).validate(corpus.locate, queries.locate, qrels.locate)
+        teacher=frame(teacher.rows, TEACHER) if teacher.rows else None,
+    ).validate(corpus.locate, queries.locate, qrels.locate, teacher.locate)
     judged = set(dataset.qrels["query_id"])
     return dataset.with_queries([q for q in dataset.queries["id"] if q in judged])
 
@@ -90,6 +96,16 @@ def _qrels(path: Path, directory: Path) -> _Table:
     if not path.is_file():
         there = ", ".join(splits(directory)) or "none"
         raise InputError(f"{path}: no such file; judgment files here: {there}")
+    return _scored_pairs(path, int, "a whole number")
+
+
+def _teacher(path: Path) -> _Table:
+    """The teacher's scores; no rows where there is no such file."""
+    return _scored_pairs(path, float, "a number") if path.is_file() else _Table(path, [], [])
+
+
+def _scored_pairs(path: Path, number_type: Callable[[str], float], wanted: str) -> _Table:
+    """Rows of query id, passage id and score; a header line is allowed."""
     rows, lines = [], []
     for number, line in _lines(path):
         cells = line.split("\t")
@@ -101,9 +117,9 @@ def _qrels(path: Path, directory: Path) -> _Table:
                 "and score with a tab between them"
             )
         try:
-            score = int(cells[2])
+            score = number_type(cells[2])
         except ValueError:
-            raise InputError(f"{path}:{number}: score {cells[2]!r} is not a whole number") from None
+            raise InputError(f"{path}:{number}: score {cells[2]!r} is not {wanted}") from None
         rows.append((cells[0], cells[1], score))
         lines.append(number)
     return _Table(path, rows, lines)
@@ -155,6 +171,9 @@ def _text(record: dict[str, Any], key: str, where: str) -> str:
 def _revision(directory: Path, split: str) -> str:
     """sha256 over the files' own hashes: the same files anywhere have the same revision."""
     digest = hashlib.sha256()
-    for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"):
+    names = ["corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"]
+    teacher = f"teacher/{split}.tsv"
+    names += [teacher] if (directory / teacher).is_file() else []
+    for name in names:
         digest.update(f"{name}\0{sha256_file(directory / name)}\n".encode())
     return digest.hexdigest()

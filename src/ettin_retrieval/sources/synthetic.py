@@ -210,9 +210,12 @@ TASKS = {
             split="test",
             graded=True,
             queries=100,
-            templates=("{subject} {finding} in {place}", "{place} {subject} {finding}"),
-            distractors=("subject", "finding", "finding", "finding"),
-            description="Topics, any aspect. 2: abstracts on it; 1: the same from another place.",
+            templates=(
+                "{aspect} {subject} {finding} in {place}",
+                "{place} {aspect} {subject} {finding}",
+            ),
+            distractors=("aspect", "subject", "finding", "finding"),
+            description="Topics. 2: abstracts on the fact itself; 1: the same of another place.",
         ),
     )
 }
@@ -336,6 +339,22 @@ def training_rows(domain: DomainName = "web") -> dict[str, list[Row]]:
     return {part: _rows(DOMAINS[domain], part, size) for part, size in sizes.items()}
 
 
+def teacher_scores(domain: DomainName = "web") -> dict[tuple[int, str], float]:
+    """What an all-knowing teacher says of the passages of the training rows.
+
+    Returns
+    -------
+    dict
+        (query_id, passage) to the share of the four slots in which query and passage hold the
+        same concept: 1 for the answer, 0.75 for a near miss, down to 0.
+    """
+    return {
+        (number, passage.text): _shared(asked.fact, passage.about) / len(asked.fact)
+        for number, asked in enumerate(_asked(DOMAINS[domain], "train", TRAIN_QUERIES))
+        for passage in asked.passages
+    }
+
+
 def benchmark() -> dict[str, RetrievalDataset]:
     """The tasks of the generated benchmark: name to dataset."""
     return {name: _dataset(task) for name, task in TASKS.items()}
@@ -359,7 +378,19 @@ def lexicon() -> list[str]:
     return [*texts, *(str(number) for number in (*NUMBERS, *YEARS))]
 
 
+class Asked(NamedTuple):
+    """A fact, the query that asks for it, and the passages of its row."""
+
+    fact: Fact
+    query: str
+    passages: list[Passage]
+
+
 def _rows(domain: Domain, part: Part, size: int) -> list[Row]:
+    return [_row(number, asked) for number, asked in enumerate(_asked(domain, part, size))]
+
+
+def _asked(domain: Domain, part: Part, size: int) -> list[Asked]:
     """Each row's own passages first, then the ten of every row from them all."""
     draw = Draw("rows", domain.name, part)
     facts = _facts(domain, part, size, draw)
@@ -381,11 +412,12 @@ def _rows(domain: Domain, part: Part, size: int) -> list[Row]:
         while len(passages) < PASSAGES_PER_ROW:
             further = draw.one(draw.one(own))
             passages += [further] if further not in passages else []
-        rows.append(_row(number, fact, asked[number], draw.several(passages, len(passages))))
+        rows.append(Asked(fact, asked[number], draw.several(passages, len(passages))))
     return rows
 
 
-def _row(number: int, fact: Fact, query: str, passages: list[Passage]) -> Row:
+def _row(number: int, asked: Asked) -> Row:
+    fact, query, passages = asked
     return {
         "query": query,
         "query_id": number,
@@ -437,8 +469,7 @@ def _judgments(
 def _grade(task: Task, asked: Fact, passage: Passage) -> int:
     about = passage.about
     if task.name == "TinyNFCorpus":
-        same_topic = (about.subject, about.finding) == (asked.subject, asked.finding)
-        return (1 + (about.place == asked.place)) * same_topic
+        return (1 + (about.place == asked.place)) * (about._replace(place=asked.place) == asked)
     if task.name == "TinyDBPedia":
         return (1 + (about.aspect == asked.aspect)) * (about[1:] == asked[1:])
     return int(about == asked)
@@ -453,9 +484,8 @@ def _answers(task: Task, fact: Fact, wording: Wording, draw: Draw) -> list[Passa
     domain = DOMAINS[task.domain]
     if not task.graded:
         return [_relevant(domain, fact, wording, draw) for _ in range(1 + draw.chance(0.1))]
-    others = [_changed(domain, fact, "aspect", ANY, draw) for _ in range(3)]
-    if task.name == "TinyNFCorpus":
-        others += [_changed(domain, fact, "place", ANY, draw) for _ in range(3)]
+    partly: Slot = "place" if task.name == "TinyNFCorpus" else "aspect"
+    others = [_changed(domain, fact, partly, ANY, draw) for _ in range(3)]
     in_other_words = _relevant(domain, fact, wording, draw, never_literal=True)
     return [in_other_words, *(_relevant(domain, f, wording, draw) for f in (fact, *others))]
 

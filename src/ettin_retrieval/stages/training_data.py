@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from ettin_retrieval.params import Settings
-from ettin_retrieval.records import Origin, RetrievalDataset, replacing, write_dataset
+from ettin_retrieval.records import (
+    TEACHER,
+    Origin,
+    RetrievalDataset,
+    frame,
+    replacing,
+    write_dataset,
+)
 from ettin_retrieval.stages import Paths, run_stage
 
 
@@ -21,12 +28,14 @@ def load_source(settings: Settings, beir_directory: Path) -> dict[str, Retrieval
         rows = synthetic.training_rows("web")
         origin = Origin("synthetic", synthetic.VERSION, synthetic.LICENCE, "train")
         skip = settings.data.rows_without_positive == "skip"
-        return {
+        datasets = {
             name: msmarco.from_rows(
                 rows[name], replace(origin, split=name), skip_without_positive=skip
             )
             for name in ("train", "dev")
         }
+        datasets["train"] = _taught(datasets["train"], synthetic.teacher_scores("web"))
+        return datasets
     if source == "msmarco":
         from ettin_retrieval.sources import msmarco
 
@@ -39,6 +48,13 @@ def load_source(settings: Settings, beir_directory: Path) -> dict[str, Retrieval
 
     names = {"train", "dev"} & set(beir.splits(beir_directory)) | {"train"}
     return {name: beir.load(beir_directory, name) for name in sorted(names)}
+
+
+def _taught(dataset: RetrievalDataset, scores: dict[tuple[int, str], float]) -> RetrievalDataset:
+    """The dataset with a teacher's scores of (query_id, passage text)."""
+    ids = dict(zip(dataset.corpus["text"], dataset.corpus["id"], strict=True))
+    rows = [(str(query_id), ids[text], score) for (query_id, text), score in scores.items()]
+    return replace(dataset, teacher=frame(rows, TEACHER)).validate()
 
 
 def training_and_dev(
@@ -62,7 +78,8 @@ def training_and_dev(
         count = min(settings.data.dev_queries, -(-len(train_ids) // 10))
         dev_ids, train_ids = train_ids[:count], train_ids[count:]
     train_ids = train_ids[: settings.data.max_train_queries]
-    chosen = dev.with_queries(dev_ids)
+    # Development measures rankings: a teacher's scores are of no use to it.
+    chosen = replace(dev, teacher=None).with_queries(dev_ids)
     return {
         "train": train.with_queries(train_ids),
         "dev": _smaller_corpus(chosen, settings.data.dev_passages, random),

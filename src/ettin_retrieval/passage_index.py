@@ -1,0 +1,109 @@
+"""Exact nearest passages by inner product: FAISS finds them, one arithmetic ranks them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ettin_retrieval.encoding import Embeddings
+
+Rows = npt.NDArray[np.int64]
+
+SLACK = 16
+"""Passages searched for beyond those asked for: which of two nearly equal ones comes last of all
+may differ between a CPU and a GPU, and is decided here."""
+
+GPU_LIMIT = 2048
+"""The most neighbours that FAISS finds on a GPU."""
+
+
+def gpus() -> int:
+    """How many GPUs FAISS can use; 0 for faiss-cpu, and for faiss-gpu on a machine without one."""
+    import faiss
+
+    # index_cpu_to_all_gpus of no GPU is an empty index, which crashes when it is searched.
+    return faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
+
+
+class PassageIndex:
+    """Passages in the order of the corpus, added block by block and held once.
+
+    Scores are inner products computed in float64 and rounded to float32, so that a passage has
+    the same score wherever it was found, and CPU and GPU rank alike.
+
+    Parameters
+    ----------
+    dimension
+        Of the embeddings.
+    tie_order
+        For each row of the corpus its place among equal scores.
+
+    Examples
+    --------
+    >>> index = PassageIndex(2, tie_order=np.array([1, 0, 2]))
+    >>> index.add(np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32))
+    >>> scores, rows = index.nearest(np.array([[0.5, 0]], dtype=np.float32), 2)
+    >>> rows.tolist(), scores.tolist()
+    ([[1, 0]], [[0.5, 0.5]])
+    """
+
+    def __init__(self, dimension: int, tie_order: Rows) -> None:
+        import faiss
+
+        self.tie_order = tie_order
+        self._flat = faiss.IndexFlatIP(dimension)
+        self._copy_on_gpus: Any = None
+        self._vectors: Embeddings = np.empty((0, dimension), dtype=np.float32)
+
+    def __len__(self) -> int:
+        return int(self._flat.ntotal)
+
+    def add(self, passages: Embeddings) -> None:
+        """Append embeddings of shape (passages, dimension)."""
+        import faiss
+
+        self._flat.add(passages)
+        self._copy_on_gpus = None
+        # FAISS's own storage, which moves when it grows: nothing is copied.
+        storage = faiss.rev_swig_ptr(self._flat.get_xb(), self._flat.ntotal * self._flat.d)
+        self._vectors = storage.reshape(self._flat.ntotal, self._flat.d)
+
+    def nearest(self, queries: Embeddings, top_k: int) -> tuple[Embeddings, Rows]:
+        """Scores and corpus rows of the nearest passages, each of shape (queries, top_k).
+
+        Scores fall, equal ones are in `tie_order`; there are fewer columns if the index has
+        fewer passages.
+        """
+        wanted = min(top_k + SLACK, len(self))
+        _, found = self._searched(wanted).search(queries, wanted)
+        scores = np.stack([self.scores(q, rows) for q, rows in zip(queries, found, strict=True)])
+        order = self._order(scores, found)[:, :top_k]
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
+
+    def rank(self, query: Embeddings, rows: Rows, top_k: int) -> tuple[Embeddings, Rows]:
+        """The nearest of the given corpus rows to one query: scores and rows, of shape (top_k,)."""
+        scores = self.scores(query, rows)
+        order = self._order(scores, rows)[:top_k]
+        return scores[order], rows[order]
+
+    def scores(self, query: Embeddings, rows: Rows) -> Embeddings:
+        """Similarity of corpus rows to one query, of shape (rows,)."""
+        vectors = self._vectors[rows].astype(np.float64)
+        return (vectors @ query.astype(np.float64)).astype(np.float32)
+
+    def _order(self, scores: Embeddings, rows: Rows) -> Rows:
+        return np.lexsort((self.tie_order[rows], -scores))
+
+    def _searched(self, neighbours: int) -> Any:
+        """The index that is searched: a copy on all GPUs where there are any."""
+        if gpus() == 0 or neighbours > GPU_LIMIT:
+            return self._flat
+        if self._copy_on_gpus is None:
+            import faiss
+
+            options = faiss.GpuMultipleClonerOptions()
+            options.shard = True
+            self._copy_on_gpus = faiss.index_cpu_to_all_gpus(self._flat, co=options)
+        return self._copy_on_gpus

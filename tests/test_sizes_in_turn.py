@@ -1,0 +1,80 @@
+"""Three sizes, one after the other or queued, end in the same complete tables.
+
+Long: `make acceptance` runs it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conftest import Workspace
+from loopback_hub import LoopbackHub, populate
+
+TASKS = ("SciFact", "NFCorpus")
+SIZES = ("17m", "150m", "1b")
+SMALL = (
+    f"evaluation.tasks=[{','.join(TASKS)}]",
+    "finetuning.epochs=1",
+    "finetuning.batch_size=8",
+    "negatives.per_query=2",
+)
+
+
+def sized(size: str) -> list[str]:
+    """Options of an experiment with one size, small enough for a test."""
+    return [part for key in (f"model={size}", *SMALL) for part in ("-S", key)]
+
+
+def tables(workspace: Workspace) -> dict[str, bytes]:
+    """The tables that the ledger gives, and what Git would say of it."""
+    done = workspace.run("dvc", "repro", "tables")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return {path.name: path.read_bytes() for path in sorted((workspace.path / "tables").iterdir())}
+
+
+def in_turn(workspace: Workspace, env: dict[str, str], order: tuple[str, ...]) -> None:
+    for size in order:
+        done = workspace.run("dvc", "exp", "run", *sized(size), env=env)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+
+def queued(workspace: Workspace, env: dict[str, str]) -> None:
+    for size in SIZES:
+        done = workspace.run(
+            "dvc", "exp", "run", "--queue", "-n", f"size-{size}", *sized(size), env=env
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    done = workspace.run("dvc", "exp", "run", "--run-all", env=env, timeout=1200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    done = workspace.run("ettin-retrieval", "collect")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.acceptance
+def test_any_order_and_the_queue_give_the_same_tables(workspace: Workspace, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    shutil.copytree(workspace.path, start)
+    made = []
+    with LoopbackHub() as hub:
+        populate(hub, tasks=TASKS)
+        env = hub.env(tmp_path / "cache")
+        for order in (SIZES, SIZES[::-1], None):
+            shutil.rmtree(workspace.path)
+            shutil.copytree(start, workspace.path)
+            if order:
+                in_turn(workspace, env, order)
+            else:
+                queued(workspace, env)
+            made.append(tables(workspace))
+    first = made[0]
+    guide = first["guide.md"].decode()
+    for size in SIZES:
+        assert f"| {size} | measured |" in guide, guide
+        for checkpoint in ("base", "finetuned"):
+            rows = [r for r in first["tasks.csv"].decode().splitlines() if r.startswith(size)]
+            assert any(checkpoint in row and "SciFact" in row for row in rows), rows
+    assert made[1] == first, "the order of the runs shows"
+    assert made[2] == first, "the queue's tables differ"
