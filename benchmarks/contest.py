@@ -116,8 +116,8 @@ def _environment() -> dict[str, str]:
     return os.environ | {
         "PYTHONPATH": source.rstrip(os.pathsep),
         "OMP_NUM_THREADS": str(os.cpu_count()),
-        # Idle workers must not spin on the cores of the one that runs.
-        "OMP_WAIT_POLICY": "PASSIVE",
+        # As in the stages: threads that wait spin briefly, and idle workers not at all.
+        "GOMP_SPINCOUNT": "1000",
         "HF_HUB_OFFLINE": "1",
         "TQDM_DISABLE": "1",
         "TOKENIZERS_PARALLELISM": "true",
