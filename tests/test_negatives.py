@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ettin_retrieval.records import (
     Origin,
     RetrievalDataset,
     frame,
+    write_dataset,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -422,3 +424,15 @@ def test_with_a_gpu_one_sharded_copy_is_searched(monkeypatch: pytest.MonkeyPatch
     assert len(copies) == 1
     # FAISS finds no more than 2,048 neighbours on a GPU.
     assert index._searched(2049) is index._flat
+
+
+def test_the_memory_benchmark_mines(tmp_path: Path) -> None:
+    path = ROOT / "benchmarks" / "mining_memory.py"
+    spec = importlib.util.spec_from_file_location("mining_memory", path)
+    assert spec is not None and spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    write_dataset(benchmark.collection(passages=120, queries=5), tmp_path / "collection")
+    told = benchmark.measure(tmp_path / "collection", 8, ROOT / "params.yaml")
+    assert (told["passages"], told["queries"], told["pairs"]) == (120, 5, 5)
+    assert told["above_index_gib"] == pytest.approx(told["peak_gib"] - told["index_gib"], abs=2e-3)

@@ -38,6 +38,8 @@ def stages_of_changed_params(workspace: Workspace) -> set[str]:
         ("  temperature: 0.05", "  temperature: 0.1", {"finetuning"}),
         ("checkpoint: finetuned", "checkpoint: base", {"scores"}),
         ("  top_k: 100", "  top_k: 50", {"negatives"}),
+        # Distillation takes passages that the teacher has scored.
+        ("  objective: contrastive", "  objective: margin_mse", {"negatives", "finetuning"}),
         # Another size's settings concern no stage of this one.
         ("max_passage_length: 512", "max_passage_length: 256", set()),
         ("msmarco_config: v1.1", "msmarco_config: v2.1", {"training_data"}),

@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="ettin-retrieval", description="Compare, check, collect and export results."
+        prog="ettin-retrieval", description="Compare, check, collect and export results; sweep."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_leaderboard(
         add("export-leaderboard", _leaderboard, "Write results as MTEB's results repository does.")
     )
+    _add_sweep(add("sweep", _sweep, "Pick a learning rate on the development split."))
     _add_trec(add("export-trec", _trec, "Write retrieved passages as TREC run files."))
     _add_plan(add("plan", _plan, "Say what a run will cost, before it is started."))
     return parser
@@ -115,6 +116,20 @@ def _add_leaderboard(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", metavar="ORG/MODEL", help="(default: made from the checkpoint's identity)"
     )
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rates", required=True, metavar="R1,R2,...", help="such as 1e-5,2e-5")
+    parser.add_argument(
+        "--queries", type=int, metavar="N", help="train on this many (default: all)"
+    )
+    for name, there in (
+        ("training", "data/training"),
+        ("negatives", "data/negatives"),
+        ("encoder", "models/base"),
+        ("output", "studies/sweeps"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, default=Path(there), metavar="DIR")
 
 
 def _add_trec(parser: argparse.ArgumentParser) -> None:
@@ -287,6 +302,30 @@ def _leaderboard(given: argparse.Namespace) -> int:
     from ettin_retrieval.evaluation.exports import export_leaderboard
 
     print(export_leaderboard(given.scores, given.checkpoint, given.out, given.name))
+    return 0
+
+
+def _sweep(given: argparse.Namespace) -> int:
+    from ettin_retrieval.params import load_settings
+    from ettin_retrieval.sweep import rates_from, sweep, told
+
+    logging.getLogger("ettin_retrieval").setLevel(logging.INFO)
+    settings = load_settings("params.yaml")
+    rates = rates_from(given.rates)
+    if given.queries is not None and given.queries < 1:
+        raise InputError(f"--queries: {given.queries} is not a number above 0")
+    choice = sweep(
+        settings,
+        rates,
+        given.queries,
+        given.training,
+        given.negatives,
+        given.encoder,
+        given.output,
+    )
+    name = f"encoders.ettin_{settings.model}.{settings.recipe}.learning_rate"
+    print(told(choice))
+    print(f"To use it, set {name} in params.yaml to {choice.learning_rate:g}.")
     return 0
 
 

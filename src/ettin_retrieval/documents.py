@@ -34,6 +34,8 @@ class Document:
     ----------
     records
         One flat mapping per number, all with the same keys: the CSV's rows. Scores are fractions.
+    signature
+        What makes the document, for those who would edit it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Document:
     records: tuple[Record, ...]
     fields: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    signature: str = _SIGNATURE
 
 
 def points(score: float) -> str:
@@ -93,12 +96,12 @@ def markdown(document: Document) -> str:
         parts.append("The ledger holds nothing for this table yet.")
     if document.notes:
         parts += ["## Notes", "\n".join(f"- {note}" for note in document.notes)]
-    return "\n\n".join([*parts, f"<!-- {_SIGNATURE} -->"]) + "\n"
+    return "\n\n".join([*parts, f"<!-- {document.signature} -->"]) + "\n"
 
 
 def latex(document: Document) -> str:
     """LaTeX tables with booktabs, to be input by a document."""
-    parts = [f"% {_SIGNATURE} Needs the packages booktabs and graphicx."]
+    parts = [f"% {document.signature} Needs the packages booktabs and graphicx."]
     for table in document.tables:
         columns = "l" * table.labels + "r" * (len(table.columns) - table.labels)
         lines = [

@@ -41,8 +41,8 @@ SCHEMA = pa.schema(
 SHARD = 16_384
 """Passages whose texts and embeddings are in memory beside the index."""
 
-SEARCH_BATCH = 1024
-"""Queries per FAISS call: bounds memory to this many score rows."""
+SEARCH_BATCH = 256
+"""Queries per FAISS call: bounds the memory of their candidates, and how often progress is told."""
 
 Pair = tuple[str, str, list[str]]
 """query id, positive id, negative ids"""
@@ -76,10 +76,11 @@ def mine(
     if model is None:
         raise ValueError(f"{settings.negatives.sampling} negatives need an encoder")
     batch_size = settings.evaluation.batch_size
-    index = None
+    index: PassageIndex | None = None
     for texts in _shards(dataset):
         vectors = encode(model, texts, "passage", batch_size=batch_size, keep=keep)
-        index = index or PassageIndex(vectors.shape[1], candidates.tie_order)
+        if index is None:
+            index = PassageIndex(vectors.shape[1], candidates.tie_order)
         index.add(vectors)
     queries = encode(model, dataset.queries["text"].tolist(), "query", batch_size=batch_size)
     return candidates.choose(queries, index)
@@ -150,6 +151,7 @@ class _Candidates:
     """Walks each query's candidates in order and keeps those that may be negatives."""
 
     def __init__(self, dataset: RetrievalDataset, settings: Settings) -> None:
+        check_candidates(dataset, settings)
         self.settings = settings
         self.report = MiningReport()
         self.query_ids: list[str] = dataset.queries["id"].tolist()
@@ -160,7 +162,9 @@ class _Candidates:
         row_of = pd.Index(self.ids)
         qrels = dataset.qrels
         self.positives = _rows_by_query(qrels[qrels["score"] > 0], row_of)
-        self.taught = _taught_rows(dataset, settings, row_of)
+        self.taught: dict[str, Rows] | None = None
+        if settings.finetuning.objective == "margin_mse" and dataset.teacher is not None:
+            self.taught = _rows_by_query(dataset.teacher, row_of)
         self.pools = _pools(dataset, settings, row_of, self.taught)
 
     def choose(
@@ -351,19 +355,27 @@ class _Candidates:
 NO_ROWS: Rows = np.empty(0, dtype=np.int64)
 
 
-def _taught_rows(
-    dataset: RetrievalDataset, settings: Settings, row_of: pd.Index
-) -> dict[str, Rows] | None:
-    """The passages that the teacher has scored, by query; None where no scores are needed."""
-    if settings.finetuning.objective != "margin_mse":
-        return None
-    if dataset.teacher is None:
+def check_candidates(dataset: RetrievalDataset, settings: Settings) -> None:
+    """Refuse a training set without passages of the kind that negatives are to be chosen from.
+
+    Raises
+    ------
+    InputError
+        No teacher's scores for the margin_mse objective, or no unselected passage for the
+        source row.
+    """
+    source = dataset.origin.source
+    if settings.finetuning.objective == "margin_mse" and dataset.teacher is None:
         raise InputError(
             "params.yaml: finetuning.objective: margin_mse needs a teacher's scores, and the "
-            f"training data ({dataset.origin.source}) has none; put them into teacher/train.tsv "
-            "of the directory local.train, or choose another objective"
+            f"training data ({source}) has none; put them into teacher/train.tsv of the "
+            "directory local.train, or choose another objective"
         )
-    return _rows_by_query(dataset.teacher, row_of)
+    if settings.negatives.source == "row" and not (dataset.qrels["score"] <= 0).any():
+        raise InputError(
+            "params.yaml: negatives.source: row takes passages judged 0 for the query, and the "
+            f"training data ({source}) has none; use source corpus"
+        )
 
 
 def _pools(
@@ -375,13 +387,7 @@ def _pools(
     """Each query's own candidates; None where they are the whole corpus."""
     if settings.negatives.source == "corpus":
         return taught
-    unselected = dataset.qrels[dataset.qrels["score"] <= 0]
-    if unselected.empty:
-        raise InputError(
-            "params.yaml: negatives.source: row takes passages judged 0 for the query, and the "
-            f"training data ({dataset.origin.source}) has none; use source corpus"
-        )
-    rows = _rows_by_query(unselected, row_of)
+    rows = _rows_by_query(dataset.qrels[dataset.qrels["score"] <= 0], row_of)
     if taught is None:
         return rows
     return {q: np.intersect1d(own, taught.get(q, NO_ROWS)) for q, own in rows.items()}

@@ -20,15 +20,17 @@ ENCODER_PREFIX = "ettin_"
 """`model: 1b` selects `encoders.ettin_1b`: DVC's `-S` cannot parse keys that start with a digit."""
 
 Track = Literal["embedded", "paper", "local"]
+RecipeName = Literal["guide", "paper"]
 TrainSource = Literal["synthetic", "msmarco", "triplets", "beir"]
 BenchmarkSource = Literal["synthetic", "mteb", "beir"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Objective = Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"]
 
 TRAIN_OF_TRACK: dict[str, TrainSource] = {
     "embedded": "synthetic",
-    "paper": "msmarco",
     "local": "beir",
 }
+"""What the paper track trains on is for the recipe to say."""
 BENCHMARK_OF_TRACK: dict[str, BenchmarkSource] = {
     "embedded": "synthetic",
     "paper": "mteb",
@@ -65,6 +67,23 @@ class Shape(Section):
         return self
 
 
+class Tuning(Section):
+    """What `finetuning` means by `auto` for one encoder in one recipe.
+
+    Attributes
+    ----------
+    learning_rate
+        At its peak. Of the recipe `paper`: what `ettin-retrieval sweep` picked, where a file of
+        studies/sweeps says so; otherwise a starting value that nobody has tuned.
+    batch_size
+        Queries per training step.
+    """
+
+    learning_rate: Rate
+    batch_size: Positive
+    epochs: Positive
+
+
 class Encoder(Section):
     """One entry of `encoders`: where the encoder comes from and how it is used and tuned.
 
@@ -84,8 +103,8 @@ class Encoder(Section):
     pooling, normalize, max_query_length, max_passage_length
         Lengths in tokens. `auto` keeps what a sentence-transformers directory says of itself,
         and stands for mean, true, 64 and 512 where there is no such word.
-    learning_rate, batch_size, epochs
-        What `finetuning` means by `auto`. `batch_size` counts queries.
+    guide, paper
+        Learning rate, batch size and epochs in each recipe.
     """
 
     source: str
@@ -95,9 +114,8 @@ class Encoder(Section):
     normalize: bool | Literal["auto"]
     max_query_length: Positive | Literal["auto"]
     max_passage_length: Positive | Literal["auto"]
-    learning_rate: Rate
-    batch_size: Positive
-    epochs: Positive
+    guide: Tuning
+    paper: Tuning
     shape: Shape | None
 
     @model_validator(mode="after")
@@ -133,7 +151,7 @@ class Data(Section):
     Attributes
     ----------
     train, benchmark
-        `auto` follows the track of the selected encoder.
+        `auto` follows the track of the selected encoder, and on the paper track the recipe.
     msmarco_config
         Configuration of microsoft/ms_marco: v1.1 (82 thousand queries) or v2.1 (809 thousand).
     rows_without_positive
@@ -144,9 +162,13 @@ class Data(Section):
         Take this many training queries (the first ones of a seeded shuffle); null takes all.
     dev_queries
         How many queries the development set has; held out of the training queries where the
-        source has no development split of its own (a tenth of them, if that is fewer).
+        source has no development split of its own (a tenth of them, if that is fewer). `auto`
+        is the recipe's.
     dev_passages
         How many passages the development corpus has; all that are judged, the rest at random.
+    remove_overlap
+        Leave out training and development queries that the evaluation asks too, or that share a
+        relevant passage with it; false keeps them. They are reported either way.
     """
 
     train: Literal["auto"] | TrainSource = "auto"
@@ -156,6 +178,7 @@ class Data(Section):
     max_train_queries: Positive | None = None
     dev_queries: Positive = 500
     dev_passages: Positive = 500
+    remove_overlap: bool = True
 
 
 class Finetuning(Section):
@@ -174,10 +197,11 @@ class Finetuning(Section):
     learning_rate, batch_size, epochs
         `auto` takes the selected encoder's own value; a value here wins over it.
     warmup_ratio
-        Share of all steps over which the learning rate rises from zero.
+        Share of all steps over which the learning rate rises from zero. `auto`, here and for
+        `weight_decay`, takes the recipe's value.
     """
 
-    objective: Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"] = "contrastive"
+    objective: Objective = "contrastive"
     temperature: Rate = 0.05
     margin: Rate = 0.3
     learning_rate: Rate | Literal["auto"] = "auto"
@@ -190,7 +214,7 @@ class Finetuning(Section):
 
 
 class Negatives(Section):
-    """How negatives are chosen.
+    """How negatives are chosen; `auto` in `sampling`, `source` and `per_query` is the recipe's.
 
     Attributes
     ----------
@@ -241,7 +265,7 @@ class Negatives(Section):
             value = getattr(self, name)
             if self.sampling == "random" and value > 0:
                 raise ValueError(
-                    f"random negatives have no ranks and scores: {name} is 0, not {value}"
+                    f"random negatives have no ranks and scores: {name} must be 0, not {value}"
                 )
         return self
 
@@ -268,26 +292,147 @@ class Evaluation(Section):
     keep_embeddings: bool = False
 
 
+class RecipeData(Section):
+    """A recipe's part of `data`."""
+
+    dev_queries: Positive
+
+
+class RecipeNegatives(Section):
+    """A recipe's part of `negatives`."""
+
+    source: Literal["corpus", "row"]
+    sampling: Literal["random", "hard", "semi_hard"]
+    per_query: NotNegative
+
+
+class RecipeFinetuning(Section):
+    """A recipe's part of `finetuning`."""
+
+    warmup_ratio: Share
+    weight_decay: Annotated[float, Field(ge=0, strict=False)]
+
+
+class Recipe(Section):
+    """What `auto` means in `data`, `negatives` and `finetuning`, whatever the encoder.
+
+    A recipe holds only what the two differ in; learning rate, batch size and epochs depend on
+    the encoder too, and are with it.
+
+    Attributes
+    ----------
+    train
+        What `data.train: auto` means on the paper track; the other tracks have one source each.
+    """
+
+    train: TrainSource
+    data: RecipeData
+    negatives: RecipeNegatives
+    finetuning: RecipeFinetuning
+
+
+class Recipes(Section):
+    """The two recipes: the guide's fine-tuning, and that of the Ettin paper."""
+
+    guide: Recipe
+    paper: Recipe
+
+
+RECIPE_SECTIONS: dict[str, type[Section]] = {
+    "data": RecipeData,
+    "negatives": RecipeNegatives,
+    "finetuning": RecipeFinetuning,
+}
+"""The sections of params.yaml that have `auto` values for a recipe to fill in."""
+
+
+class FewShot(Section):
+    """Study few_shot: how many training queries, and which seeds draw and train on them."""
+
+    examples: list[NotNegative]
+    seeds: list[NotNegative]
+
+
+class MultiStage(Section):
+    """Study multi_stage: learning rate (a share of the first stage's) and epochs of the second."""
+
+    rate: Rate
+    epochs: Positive
+
+
+class Grid(Section):
+    """Study ablations: the values that each factor takes while the others stay as they are."""
+
+    pooling: list[Literal["mean", "cls", "max"]]
+    objective: list[Objective]
+    sampling: list[Literal["hard", "random", "semi_hard"]]
+    per_query: list[NotNegative]
+
+
+class Ablations(Section):
+    """Study ablations.
+
+    Attributes
+    ----------
+    queries
+        Train on this many queries; null takes all.
+    """
+
+    queries: Positive | None
+    grid: Grid
+
+
+class Studies(Section):
+    """What the studies below `studies/` read besides the pipeline's settings."""
+
+    few_shot: FewShot
+    multi_stage: MultiStage
+    ablations: Ablations
+
+
 class Settings(Section):
     """All of params.yaml.
 
     Attributes
     ----------
+    recipe
+        Whose values `auto` stands for. They are put in before anything is validated: in a
+        `Settings` no section says `auto` where the recipe has a value.
     strict
         Pin threads and instruction set, so that a CPU run gives the same bytes on any x86-64
         machine; false uses the whole machine.
     """
 
     model: str
+    recipe: RecipeName
     checkpoint: Literal["base", "finetuned"]
     seed: NotNegative
     strict: bool
     local: Local
+    recipes: Recipes
     data: Data
     encoders: dict[str, Encoder]
     finetuning: Finetuning
     negatives: Negatives
     evaluation: Evaluation
+    studies: Studies
+
+    def with_changes(self, changes: dict[str, Any]) -> Settings:
+        """The settings with dotted keys set, validated as a whole again.
+
+        Raises
+        ------
+        ValidationError
+            The changes do not fit together.
+        """
+        content = self.model_dump()
+        for key, value in changes.items():
+            *parents, last = key.split(".")
+            section = content
+            for parent in parents:
+                section = section[parent]
+            section[last] = value
+        return Settings.model_validate(content)
 
     @property
     def encoder(self) -> Encoder:
@@ -295,10 +440,16 @@ class Settings(Section):
         return self.encoders[ENCODER_PREFIX + self.model]
 
     @property
+    def tuning(self) -> Tuning:
+        """The selected encoder's values in the selected recipe."""
+        return self.encoder.guide if self.recipe == "guide" else self.encoder.paper
+
+    @property
     def train_source(self) -> TrainSource:
-        """`data.train` with `auto` resolved by the encoder's track."""
+        """`data.train` with `auto` resolved by the encoder's track and the recipe."""
+        recipe = self.recipes.guide if self.recipe == "guide" else self.recipes.paper
         source = self.data.train
-        return TRAIN_OF_TRACK[self.encoder.track] if source == "auto" else source
+        return TRAIN_OF_TRACK.get(self.encoder.track, recipe.train) if source == "auto" else source
 
     @property
     def benchmark_source(self) -> BenchmarkSource:
@@ -310,19 +461,37 @@ class Settings(Section):
     def learning_rate(self) -> float:
         """Peak learning rate of fine-tuning."""
         rate = self.finetuning.learning_rate
-        return self.encoder.learning_rate if rate == "auto" else rate
+        return self.tuning.learning_rate if rate == "auto" else rate
 
     @property
     def batch_size(self) -> int:
         """Queries per training step."""
         size = self.finetuning.batch_size
-        return self.encoder.batch_size if size == "auto" else size
+        return self.tuning.batch_size if size == "auto" else size
 
     @property
     def epochs(self) -> int:
         """Passes over the training queries."""
         epochs = self.finetuning.epochs
-        return self.encoder.epochs if epochs == "auto" else epochs
+        return self.tuning.epochs if epochs == "auto" else epochs
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_for_auto(cls, content: Any) -> Any:
+        """Put the selected recipe's values in the place of `auto`."""
+        if not isinstance(content, dict):
+            return content
+        recipes = content.get("recipes")
+        recipe = recipes.get(content.get("recipe")) if isinstance(recipes, dict) else None
+        if not isinstance(recipe, dict):
+            return content  # the fields' own validation says what is wrong
+        filled = dict(content)
+        for name in RECIPE_SECTIONS:
+            values, section = recipe.get(name), content.get(name)
+            if isinstance(values, dict) and isinstance(section, dict):
+                auto = {k: v for k, v in values.items() if section.get(k, "auto") == "auto"}
+                filled[name] = {**section, **auto}
+        return filled
 
     @model_validator(mode="after")
     def _combinations(self) -> Settings:
@@ -410,7 +579,15 @@ def _one_line(error: ValidationError) -> str:
     depth = len(key.split("."))
     same_key = [d for d in details if d["loc"][:depth] == first["loc"][:depth]]
     wanted = " or ".join(dict.fromkeys(_expectation(d) for d in same_key))
+    if len(location) > 1 and location[1] in _recipe_keys(location[0]):
+        wanted += " or auto"
     return f"{key}: {first['input']!r} is not allowed; it must be {wanted}{more}"
+
+
+def _recipe_keys(section: str) -> set[str]:
+    """The keys of a section that a recipe has values for."""
+    model = RECIPE_SECTIONS.get(section)
+    return set() if model is None else set(model.model_fields)
 
 
 def _expectation(detail: Any) -> str:

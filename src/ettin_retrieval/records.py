@@ -89,10 +89,8 @@ class RetrievalDataset:
 
     def passage_texts(self) -> list[str]:
         """What an encoder reads of each passage: title and text, as mteb joins them."""
-        return [
-            f"{title} {text}".strip() if title else text.strip()
-            for title, text in zip(self.corpus["title"], self.corpus["text"], strict=True)
-        ]
+        texts = zip(self.corpus["title"], self.corpus["text"], strict=True)
+        return [passage_text(title, text) for title, text in texts]
 
     def positives(self) -> dict[str, dict[str, int]]:
         """Relevant passages: query id to {passage id: score}, scores above 0 only."""
@@ -193,6 +191,15 @@ class RetrievalDataset:
             | teacher,
             "notes": self.origin.notes,
         }
+
+
+def passage_text(title: str, text: str) -> str:
+    """Title and text as mteb joins them.
+
+    >>> passage_text("Oslo", "A city. "), passage_text("", " A city.")
+    ('Oslo A city.', 'A city.')
+    """
+    return f"{title} {text}".strip() if title else text.strip()
 
 
 def write_dataset(dataset: RetrievalDataset, directory: Path) -> None:

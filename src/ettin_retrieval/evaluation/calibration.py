@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ettin_retrieval.errors import InputError
-from ettin_retrieval.params import Encoder, Evaluation, Section
+from ettin_retrieval.params import Encoder, Evaluation, Section, Tuning
 from ettin_retrieval.records import RetrievalDataset
 
 if TYPE_CHECKING:
@@ -241,6 +241,7 @@ def render(verdicts: list[Verdict], dataset: RetrievalDataset) -> str:
 def _entry(model: str) -> Encoder:
     """Settings that leave a published encoder as its authors saved it."""
     local = Path(model).is_dir()
+    not_trained = Tuning(learning_rate=1e-5, batch_size=1, epochs=1)
     return Encoder(
         source="local" if local else model,
         revision=None if local else "main",
@@ -249,9 +250,8 @@ def _entry(model: str) -> Encoder:
         normalize="auto",
         max_query_length="auto",
         max_passage_length="auto",
-        learning_rate=1e-5,  # training settings are required, and not read here
-        batch_size=1,
-        epochs=1,
+        guide=not_trained,
+        paper=not_trained,
         shape=None,
     )
 

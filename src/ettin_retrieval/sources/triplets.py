@@ -35,17 +35,30 @@ def load() -> dict[str, RetrievalDataset]:
     origin = Origin(f"{REPOSITORY} {CONFIG}", commit, LICENCE, "train")
     train = parts["train"].select(range(min(TRAIN_ROWS, len(parts["train"]))))
     return {
-        "train": from_rows(train, origin),
+        # A triplet is a training example, however often its query occurs: the published rows
+        # repeat each query with one mined negative after the other.
+        "train": from_rows(train, origin, merge_queries=False),
         "dev": from_rows(parts["test"], replace(origin, split="train (held out)")),
     }
 
 
-def from_rows(rows: Iterable[Mapping[str, str]], origin: Origin) -> RetrievalDataset:
-    """Rows of query, positive, negative; equal queries and equal passages become one each.
+def from_rows(
+    rows: Iterable[Mapping[str, str]], origin: Origin, *, merge_queries: bool = True
+) -> RetrievalDataset:
+    """Rows of query, positive, negative; equal passages become one.
 
-    >>> rows = [{"query": "q", "positive": "p", "negative": "n"}]
-    >>> from_rows(rows, Origin("example", "1", "CC0-1.0", "train")).judgments()
-    {'q0': {'p0': 1, 'p1': 0}}
+    Parameters
+    ----------
+    merge_queries
+        Whether rows of the same query become one query with all their judgments; otherwise
+        each row is a query of its own, with one passage of score 1 and one of score 0.
+
+    >>> rows = [{"query": "q", "positive": "p", "negative": n} for n in ("n", "m")]
+    >>> origin = Origin("example", "1", "CC0-1.0", "train")
+    >>> from_rows(rows, origin).judgments()
+    {'q0': {'p0': 1, 'p1': 0, 'p2': 0}}
+    >>> from_rows(rows, origin, merge_queries=False).judgments()
+    {'q0': {'p0': 1, 'p1': 0}, 'q1': {'p0': 1, 'p2': 0}}
 
     Raises
     ------
@@ -53,7 +66,8 @@ def from_rows(rows: Iterable[Mapping[str, str]], origin: Origin) -> RetrievalDat
         A row lacks one of the three columns.
     """
     where = f"{origin.source} {origin.split}"
-    queries: dict[str, str] = {}
+    queries: list[tuple[str, str]] = []
+    query_ids: dict[str, str] = {}
     passages: dict[str, str] = {}
     qrels: dict[tuple[str, str], int] = {}
     for number, row in enumerate(rows, start=1):
@@ -63,13 +77,16 @@ def from_rows(rows: Iterable[Mapping[str, str]], origin: Origin) -> RetrievalDat
             raise InputError(
                 f"{where} row {number}: no column {error}; triplets have query, positive, negative"
             ) from None
-        query_id = queries.setdefault(query, f"q{len(queries)}")
+        query_id = query_ids.get(query) if merge_queries else None
+        if query_id is None:
+            query_id = query_ids[query] = f"q{len(queries)}"
+            queries.append((query_id, query))
         for text, score in ((positive, 1), (negative, 0)):
             key = (query_id, passages.setdefault(text, f"p{len(passages)}"))
             qrels[key] = max(qrels.get(key, 0), score)
     return RetrievalDataset(
         corpus=frame([(i, "", text) for text, i in passages.items()], CORPUS),
-        queries=frame([(i, text) for text, i in queries.items()], QUERIES),
+        queries=frame(queries, QUERIES),
         qrels=frame([(*key, score) for key, score in qrels.items()], QRELS),
         origin=origin,
     ).validate()

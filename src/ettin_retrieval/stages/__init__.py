@@ -26,7 +26,9 @@ Paths = dict[str, Path]
 Body = Callable[[Settings, Paths], str | None]
 
 
-def run_stage(name: str, body: Body, *, reads: list[str], writes: list[str]) -> None:
+def run_stage(
+    name: str, body: Body, *, reads: list[str], writes: list[str], package: str = "stages"
+) -> None:
     """Parse paths, validate params.yaml, pin arithmetic, run the body, log one line.
 
     Parameters
@@ -35,8 +37,10 @@ def run_stage(name: str, body: Body, *, reads: list[str], writes: list[str]) -> 
         Takes the settings and the paths by option name; what it returns ends the log line.
     reads, writes
         Names of the path options. What is read must exist.
+    package
+        Where the stage's module is: `stages`, or `studies`.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m ettin_retrieval.stages.{name}")
+    parser = argparse.ArgumentParser(prog=f"python -m ettin_retrieval.{package}.{name}")
     for option in [*reads, *writes]:
         parser.add_argument(f"--{option}", type=Path, required=True, metavar="PATH")
     arguments = vars(parser.parse_args())

@@ -24,7 +24,7 @@ def body(settings: Settings, paths: Paths) -> str:
             checkpoint=checkpoint,
             seed=settings.seed,
             scores=_json(paths["metrics"] / f"{checkpoint}.json"),
-            tasks={name: _task(manifest) for name, manifest in tasks.items()},
+            tasks={name: task_record(manifest) for name, manifest in tasks.items()},
             provenance=provenance(
                 _json(paths["models"] / checkpoint / "checkpoint.json"),
                 _json(paths["training"] / "train" / "manifest.json"),
@@ -43,7 +43,8 @@ def body(settings: Settings, paths: Paths) -> str:
     return ", ".join(told)
 
 
-def _task(manifest: dict[str, Any]) -> dict[str, Any]:
+def task_record(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What an entry says of a task, from the manifest of its data."""
     return {
         "split": manifest["split"],
         "queries": manifest["counts"]["queries_with_positive"],

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ettin_retrieval.params import Settings
 from ettin_retrieval.records import write_json
 from ettin_retrieval.stages import Paths, run_stage
 
 
-def body(settings: Settings, paths: Paths) -> None:
-    """Write the settings in force as JSON."""
-    content = settings.model_dump(exclude={"encoders"})
-    content["encoder"] = settings.encoder.model_dump()
+def in_force(settings: Settings) -> dict[str, Any]:
+    """Settings with every `auto` resolved, and of the encoders only the selected one."""
+    content = settings.model_dump(exclude={"encoders", "recipes", "studies"})
+    content["encoder"] = settings.encoder.model_dump(exclude={"guide", "paper"})
     content["data"] |= {"train": settings.train_source, "benchmark": settings.benchmark_source}
     content["finetuning"] |= {
         "learning_rate": settings.learning_rate,
         "batch_size": settings.batch_size,
         "epochs": settings.epochs,
     }
-    write_json(paths["settings"], content)
+    return content
+
+
+def body(settings: Settings, paths: Paths) -> None:
+    """Write the settings in force as JSON."""
+    write_json(paths["settings"], in_force(settings))
 
 
 if __name__ == "__main__":

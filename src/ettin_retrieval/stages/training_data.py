@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ettin_retrieval import overlap
 from ettin_retrieval.params import Settings
 from ettin_retrieval.records import (
     TEACHER,
@@ -15,27 +17,19 @@ from ettin_retrieval.records import (
     frame,
     replacing,
     write_dataset,
+    write_json,
 )
 from ettin_retrieval.stages import Paths, run_stage
+
+if TYPE_CHECKING:
+    from ettin_retrieval.sources.synthetic import DomainName
 
 
 def load_source(settings: Settings, beir_directory: Path) -> dict[str, RetrievalDataset]:
     """Training set, and development set where the source has one."""
     source = settings.train_source
     if source == "synthetic":
-        from ettin_retrieval.sources import msmarco, synthetic
-
-        rows = synthetic.training_rows("web")
-        origin = Origin("synthetic", synthetic.VERSION, synthetic.LICENCE, "train")
-        skip = settings.data.rows_without_positive == "skip"
-        datasets = {
-            name: msmarco.from_rows(
-                rows[name], replace(origin, split=name), skip_without_positive=skip
-            )
-            for name in ("train", "dev")
-        }
-        datasets["train"] = _taught(datasets["train"], synthetic.teacher_scores("web"))
-        return datasets
+        return load_synthetic("web", settings)
     if source == "msmarco":
         from ettin_retrieval.sources import msmarco
 
@@ -48,6 +42,21 @@ def load_source(settings: Settings, beir_directory: Path) -> dict[str, Retrieval
 
     names = {"train", "dev"} & set(beir.splits(beir_directory)) | {"train"}
     return {name: beir.load(beir_directory, name) for name in sorted(names)}
+
+
+def load_synthetic(domain: DomainName, settings: Settings) -> dict[str, RetrievalDataset]:
+    """Generated rows of a domain, with the scores of a teacher that knows what they mean."""
+    from ettin_retrieval.sources import msmarco, synthetic
+
+    rows = synthetic.training_rows(domain)
+    origin = Origin("synthetic", synthetic.VERSION, synthetic.LICENCE, "train")
+    skip = settings.data.rows_without_positive == "skip"
+    datasets = {
+        name: msmarco.from_rows(rows[name], replace(origin, split=name), skip_without_positive=skip)
+        for name in ("train", "dev")
+    }
+    datasets["train"] = _taught(datasets["train"], synthetic.teacher_scores(domain))
+    return datasets
 
 
 def _taught(dataset: RetrievalDataset, scores: dict[tuple[int, str], float]) -> RetrievalDataset:
@@ -108,16 +117,21 @@ def _shuffled(dataset: RetrievalDataset, random: np.random.Generator) -> list[st
 
 
 def body(settings: Settings, paths: Paths) -> str:
-    """Write `train/` and `dev/` below the output directory."""
-    chosen = training_and_dev(load_source(settings, paths["local"]), settings)
+    """Write `train/`, `dev/` and `overlap.json` below the output directory."""
+    datasets = load_source(settings, paths["local"])
+    found = overlap.find(datasets, paths["benchmark"])
+    removed = settings.data.remove_overlap
+    chosen = training_and_dev(overlap.without(datasets, found) if removed else datasets, settings)
     with replacing(paths["training"]) as directory:
         for name, dataset in chosen.items():
             write_dataset(dataset, directory / name)
-    return ", ".join(
+        write_json(directory / "overlap.json", overlap.report(found, removed))
+    told = [
         f"{name}: {len(d.queries):,} queries over {len(d.corpus):,} passages"
         for name, d in chosen.items()
-    )
+    ]
+    return ", ".join([*told, *filter(None, [overlap.told(found, removed)])])
 
 
 if __name__ == "__main__":
-    run_stage("training_data", body, reads=["local"], writes=["training"])
+    run_stage("training_data", body, reads=["local", "benchmark"], writes=["training"])

@@ -1,0 +1,147 @@
+"""The scientific domain: training data and negatives beside the pipeline's, which are the web's.
+
+On the embedded track the generated collection has scientific rows; on the paper track the train
+judgments of SciFact and NFCorpus are taken together, each with its own passages.
+
+    python -m ettin_retrieval.studies.domains --benchmark data/benchmark --encoder models/base
+        --training data/scientific/training --negatives data/scientific/negatives
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ettin_retrieval import hub, overlap
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.params import Settings
+from ettin_retrieval.records import (
+    CORPUS,
+    QRELS,
+    QUERIES,
+    Origin,
+    RetrievalDataset,
+    frame,
+    read_dataset,
+    replacing,
+    write_dataset,
+    write_json,
+)
+from ettin_retrieval.sources import synthetic
+from ettin_retrieval.stages import Paths, run_stage
+from ettin_retrieval.stages.training_data import load_synthetic, training_and_dev
+
+WEB, SCIENTIFIC, OTHER = "web", "scientific", "other"
+
+TRAIN_TASKS = ("SciFact", "NFCorpus")
+"""mteb's tasks whose train judgments are the scientific domain of the paper track."""
+
+
+def domain_of(task: str) -> str:
+    """The domain of a task; a task that neither domain's training data belongs to is `other`.
+
+    >>> [domain_of(name) for name in ("TinySciFact", "MSMARCO", "NFCorpus", "Quora")]
+    ['scientific', 'web', 'scientific', 'other']
+    """
+    if task in synthetic.TASKS:
+        return synthetic.TASKS[task].domain
+    return WEB if task == "MSMARCO" else SCIENTIFIC if task in TRAIN_TASKS else OTHER
+
+
+def scientific(settings: Settings) -> dict[str, RetrievalDataset]:
+    """Training set, and development set where there is one.
+
+    Raises
+    ------
+    InputError
+        A track without a second domain, or the hub cannot be reached.
+    """
+    if settings.encoder.track == "embedded":
+        return load_synthetic("scientific", settings)
+    if settings.encoder.track == "paper":
+        return {"train": together([_train_judgments(name) for name in TRAIN_TASKS])}
+    raise InputError(
+        f"params.yaml: model: {settings.model} is of the track {settings.encoder.track}, which "
+        "has no second domain; the studies of domains run on the tracks embedded and paper"
+    )
+
+
+def _train_judgments(task: str) -> RetrievalDataset:
+    """Train judgments of one of mteb's retrieval tasks, at the revision that mteb pins."""
+    import mteb
+
+    metadata = mteb.get_task(task).metadata
+    repository, revision = metadata.dataset["path"], metadata.dataset["revision"]
+    commit = hub.resolve_commit(repository, revision, "dataset")
+
+    def rows(config: str, split: str) -> pd.DataFrame:
+        loaded: pd.DataFrame = hub.load_split(repository, config, split, commit).to_pandas()
+        return loaded
+
+    qrels = rows("default", "train").sort_values(["query-id", "corpus-id"])
+    queries = rows("queries", "queries").set_index("_id")["text"]
+    corpus = rows("corpus", "corpus")
+    judged = list(dict.fromkeys(qrels["query-id"]))
+    passages = zip(corpus["_id"], corpus["title"], corpus["text"], strict=True)
+    pairs = zip(qrels["query-id"], qrels["corpus-id"], qrels["score"], strict=True)
+    return RetrievalDataset(
+        corpus=frame(list(passages), CORPUS),
+        queries=frame([(i, queries[i]) for i in judged], QUERIES),
+        qrels=frame([(q, d, int(score)) for q, d, score in pairs], QRELS),
+        origin=Origin(repository, commit, metadata.license or "unknown", "train", {"task": task}),
+    ).validate()
+
+
+def together(datasets: list[RetrievalDataset]) -> RetrievalDataset:
+    """Several collections as one; ids are prefixed, so that none clashes."""
+
+    def prefixed(number: int, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+        return table.assign(**{name: f"{number}-" + table[name] for name in columns})
+
+    numbered = list(enumerate(datasets))
+    origins = [dataset.origin for dataset in datasets]
+    return RetrievalDataset(
+        corpus=pd.concat([prefixed(n, d.corpus, ["id"]) for n, d in numbered], ignore_index=True),
+        queries=pd.concat([prefixed(n, d.queries, ["id"]) for n, d in numbered], ignore_index=True),
+        qrels=pd.concat(
+            [prefixed(n, d.qrels, ["query_id", "corpus_id"]) for n, d in numbered],
+            ignore_index=True,
+        ),
+        origin=Origin(
+            " + ".join(origin.source for origin in origins),
+            " + ".join(origin.revision for origin in origins),
+            " + ".join(dict.fromkeys(origin.licence for origin in origins)),
+            origins[0].split,
+        ),
+    ).validate()
+
+
+def body(settings: Settings, paths: Paths) -> str:
+    """Write the domain's training data and negatives, as the pipeline's stages do the web's."""
+    datasets = scientific(settings)
+    found = overlap.find(datasets, paths["benchmark"])
+    removed = settings.data.remove_overlap
+    chosen = training_and_dev(overlap.without(datasets, found) if removed else datasets, settings)
+    with replacing(paths["training"]) as directory:
+        for name, dataset in chosen.items():
+            write_dataset(dataset, directory / name)
+        write_json(directory / "overlap.json", overlap.report(found, removed))
+    train = read_dataset(paths["training"] / "train")
+
+    from ettin_retrieval.encoders import load_checkpoint
+    from ettin_retrieval.negatives import mine, needs_encoder, write_negatives
+
+    model = load_checkpoint(paths["encoder"]) if needs_encoder(settings) else None
+    pairs, report = mine(train, model, settings)
+    with replacing(paths["negatives"]) as directory:
+        write_negatives(pairs, report, directory)
+    return f"{len(train.queries):,} training queries, {report.pairs:,} pairs"
+
+
+if __name__ == "__main__":
+    run_stage(
+        "domains",
+        body,
+        reads=["benchmark", "encoder"],
+        writes=["training", "negatives"],
+        package="studies",
+    )

@@ -1,0 +1,180 @@
+"""Study few_shot: how scores grow with the number of training queries, from none on.
+
+A seed draws the queries and trains on them; the base encoder is the same for all. The queries of
+a seed are nested: its hundred are among its thousand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ettin_retrieval.documents import Table, improved
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.params import Settings
+from ettin_retrieval.results import AVERAGE
+from ettin_retrieval.stages import Paths, run_stage
+from ettin_retrieval.studies import report
+from ettin_retrieval.studies.training import (
+    Material,
+    Scores,
+    Trainer,
+    only,
+    read_material,
+    read_scores,
+    varied,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Scored = dict[int, dict[int, Scores]]
+"""Number of training queries to seed to scores."""
+
+GUIDE_TASKS = (("MSMARCO", "mrr_at_10"), ("NFCorpus", "ndcg_at_10"), ("SciFact", "ndcg_at_10"))
+"""What the guide's zero-shot and few-shot evaluation looks at, with its metrics."""
+
+COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73")
+"""Of Okabe and Ito's palette."""
+
+
+def body(settings: Settings, paths: Paths) -> str:
+    """Train with every number of queries and every seed; write tables and curve."""
+    study = settings.studies.few_shot
+    material = read_material(paths["training"], paths["negatives"])
+    there = len(material.train.positives())
+    most = max(study.examples)
+    if most > there:
+        raise InputError(
+            f"params.yaml: studies.few_shot.examples: {most:,} is more than the {there:,} queries "
+            f"of {paths['training']}"
+        )
+    base = read_scores(paths["base-scores"])
+    scored: Scored = {}
+    trainer = Trainer("few_shot", paths["benchmark"], paths["results"])
+    for count in sorted(study.examples):
+        for seed in study.seeds:
+            if count == 0:
+                scored.setdefault(0, {})[seed] = base
+                continue
+            arm = varied(settings, {"seed": seed}, "few_shot")
+            chosen = drawn(material, seed)[:count]
+            entry = trainer.run(f"shots{count}", paths["encoder"], only(material, chosen), arm)
+            scored.setdefault(count, {})[seed] = entry.scores
+    trainer.close()
+    numbers = {
+        (f"shots{count}" if count else "base", seed): scores
+        for count, seeds in scored.items()
+        for seed, scores in seeds.items()
+    }
+    with report.styled():
+        report.write(
+            paths["output"],
+            "few_shot",
+            "Zero-shot against few-shot",
+            [growth(scored), guide_table(scored)],
+            report.records(settings.model, numbers),
+            [
+                "Scores are in points (x100): mean and standard deviation over the seeds "
+                f"{', '.join(map(str, study.seeds))}, which draw the training queries and train. "
+                "The base encoder is the same for every seed.",
+                f"Every number of queries is trained for {settings.epochs} epoch"
+                f"{'s' if settings.epochs > 1 else ''} in batches of {settings.batch_size}: ten "
+                f"queries are {settings.epochs * -(-10 // settings.batch_size)} steps.",
+            ],
+            {"few_shot.png": curve(scored, settings.model)},
+        )
+    means = [(count, list(map(_average, seeds.values()))) for count, seeds in scored.items()]
+    return "mean nDCG@10 " + ", ".join(f"{c}: {sum(m) / len(m):.4f}" for c, m in means)
+
+
+def drawn(material: Material, seed: int) -> list[str]:
+    """The training queries in the order in which a seed draws them."""
+    ids = sorted(material.train.positives())
+    return [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))]
+
+
+def _average(scores: Scores) -> float:
+    return report.domain_mean(scores, "average")
+
+
+def growth(scored: Scored) -> Table:
+    """nDCG@10 by number of training queries, for the mean and for every task."""
+    tasks = report.tasks_of(next(iter(next(iter(scored.values())).values())))
+    rows = []
+    for count, seeds in scored.items():
+        # Without training there is nothing that a seed could change.
+        runs = list(seeds.values())[: None if count else 1]
+        cells = [report.spread([_average(s) for s in runs])]
+        cells += [report.spread([report.ndcg(s, task) for s in runs]) for task in tasks]
+        rows.append((str(count), *cells))
+    return Table("nDCG@10 by number of training queries", ("Queries", "Mean", *tasks), tuple(rows))
+
+
+def guide_table(scored: Scored) -> Table:
+    """The guide's columns for no and for the most training queries, with the improvement."""
+    least, most = min(scored), max(scored)
+    first = next(iter(scored[least].values()))
+    columns = [("Avg nDCG@10", AVERAGE)] if AVERAGE in first else []
+    for task, metric in GUIDE_TASKS:
+        for name in (task, f"Tiny{task}"):
+            if f"{name}.{metric}" in first:
+                heading = "MRR@10" if metric == "mrr_at_10" else "nDCG@10"
+                columns.append((f"{name} {heading}", f"{name}.{metric}"))
+
+    def mean(count: int, key: str) -> float:
+        values = [scores[key] for scores in scored[count].values()]
+        return sum(values) / len(values)
+
+    rows = []
+    for count in (least, most):
+        before = {key: None if count == least else mean(least, key) for _, key in columns}
+        rows.append((str(count), *(improved(mean(count, k), before[k]) for _, k in columns)))
+    caption = f"The guide's columns: {least} against {most:,} training queries"
+    return Table(caption, ("Queries", *(name for name, _ in columns)), tuple(rows))
+
+
+def curve(scored: Scored, model: str) -> Figure:
+    """Mean over seeds, with a band from the least to the greatest, for the guide's tasks."""
+    from matplotlib import pyplot as plt
+
+    from ettin_retrieval.plots import WIDTH
+
+    first = next(iter(next(iter(scored.values())).values()))
+    guide = {name for task, _ in GUIDE_TASKS for name in (task, f"Tiny{task}")}
+    lines = ["mean of all tasks", *(t for t in report.tasks_of(first) if t in guide)]
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    counts = sorted(scored)
+    for name, colour in zip(lines, COLOURS, strict=False):
+        whole = name == lines[0]
+        values = [
+            [100 * (_average(s) if whole else report.ndcg(s, name)) for s in scored[c].values()]
+            for c in counts
+        ]
+        places = range(len(counts))
+        least, most = [min(v) for v in values], [max(v) for v in values]
+        axes.fill_between(places, least, most, color=colour, alpha=0.2, lw=0)
+        width = 2.0 if whole else 1.2
+        means = [sum(v) / len(v) for v in values]
+        axes.plot(places, means, color=colour, lw=width, marker="o", markersize=3.5, label=name)
+    # Evenly spaced: the numbers grow tenfold, and zero has no logarithm.
+    axes.set_xticks(range(len(counts)), [f"{count:,}" for count in counts])
+    axes.set_xlabel("training queries")
+    axes.set_ylabel("nDCG@10 (points)")
+    axes.set_ylim(0, 100)
+    axes.grid(axis="y")
+    seeds = len(next(iter(scored.values())))
+    axes.set_title(f"Model {model}: mean of {seeds} seeds, band from least to greatest", loc="left")
+    axes.legend(frameon=False, loc="upper left")
+    return figure
+
+
+if __name__ == "__main__":
+    run_stage(
+        "few_shot",
+        body,
+        reads=["benchmark", "encoder", "training", "negatives", "base-scores"],
+        writes=["output", "results"],
+        package="studies",
+    )

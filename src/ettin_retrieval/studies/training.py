@@ -1,0 +1,174 @@
+"""What every study does: train an encoder, score it, keep the scores as a ledger entry."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from ettin_retrieval.determinism import seed_everything
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.params import Settings
+from ettin_retrieval.provenance import provenance
+from ettin_retrieval.records import RetrievalDataset, read_dataset
+from ettin_retrieval.results import Entry, read_ledger, write_entry, write_index
+from ettin_retrieval.stages.results import task_record
+from ettin_retrieval.stages.settings import in_force
+
+if TYPE_CHECKING:
+    from ettin_retrieval.negatives import Pair
+
+logger = logging.getLogger("ettin_retrieval")
+
+Scores = dict[str, float]
+"""Flat metrics, such as `SciFact.ndcg_at_10`; fractions."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """A domain's training set, development set and mined negatives."""
+
+    train: RetrievalDataset
+    dev: RetrievalDataset
+    pairs: list[Pair]
+
+
+def read_material(training: Path, negatives: Path) -> Material:
+    """What the stages training_data and negatives wrote."""
+    from ettin_retrieval.negatives import read_negatives
+
+    return Material(
+        read_dataset(training / "train"), read_dataset(training / "dev"), read_negatives(negatives)
+    )
+
+
+def read_scores(path: Path) -> Scores:
+    """Flat metrics as a stage `evaluation` wrote them."""
+    scores: Scores = json.loads(path.read_text(encoding="utf-8"))
+    return scores
+
+
+def varied(settings: Settings, changes: dict[str, Any], study: str) -> Settings:
+    """The settings of one arm of a study.
+
+    Raises
+    ------
+    InputError
+        What the study asks for does not fit together.
+    """
+    try:
+        return settings.with_changes(changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        told = first.get("ctx", {}).get("error", first["msg"])
+        wanted = ", ".join(f"{key}={value}" for key, value in changes.items())
+        raise InputError(f"params.yaml: studies.{study}: {wanted}: {told}") from None
+
+
+class Trainer:
+    """Trains and scores the encoders of one study.
+
+    Parameters
+    ----------
+    study
+        Name of the study.
+    benchmark
+        Directory of the tasks to score on.
+    results
+        The study's ledger.
+    """
+
+    def __init__(self, study: str, benchmark: Path, results: Path) -> None:
+        self.study = study
+        self.benchmark = benchmark
+        self.results = results
+        self._scratch = tempfile.TemporaryDirectory()
+        self._written: list[Entry] = []
+
+    def run(
+        self,
+        name: str,
+        start: Path,
+        material: Material,
+        settings: Settings,
+        pooling: str | None = None,
+    ) -> Entry:
+        """Train from a checkpoint, score, and write the entry `MODEL/NAME-seedSEED`.
+
+        Parameters
+        ----------
+        start
+            Checkpoint to train from.
+        pooling
+            Pool this way instead of the checkpoint's own.
+        """
+        from ettin_retrieval.encoders import load_checkpoint, read_checkpoint, save_checkpoint
+        from ettin_retrieval.finetuning import examples, finetune
+
+        directory = Path(self._scratch.name) / f"{name}-seed{settings.seed}"
+        seed_everything(settings.seed, settings.strict)
+        model = load_checkpoint(start)
+        if pooling is not None:
+            pooling_module: Any = model[1]
+            pooling_module.pooling_mode = pooling
+        train = examples(material.train, material.pairs)
+        finetune(model, train, material.dev, settings, directory / "work")
+        origin = {"source": "finetuned", "revision": read_checkpoint(start)["identity"]}
+        save_checkpoint(model, directory / "checkpoint", origin)
+        return self._scored(name, directory / "checkpoint", material, settings)
+
+    def _scored(self, name: str, checkpoint: Path, material: Material, settings: Settings) -> Entry:
+        from ettin_retrieval.encoders import read_checkpoint
+        from ettin_retrieval.evaluation.benchmark import flat_metrics, score_checkpoint
+
+        served = f"ettin-retrieval/{settings.model}-{self.study}-{name}"
+        tasks = score_checkpoint(checkpoint, self.benchmark, settings, served)
+        manifests = sorted(self.benchmark.glob("*/manifest.json"))
+        entry = Entry(
+            model=settings.model,
+            checkpoint=name,
+            seed=settings.seed,
+            scores=flat_metrics(tasks, settings.evaluation.tasks == "auto"),
+            tasks={
+                path.parent.name: task_record(json.loads(path.read_text(encoding="utf-8")))
+                for path in manifests
+            },
+            provenance=provenance(
+                read_checkpoint(checkpoint), material.train.manifest(), in_force(settings)
+            ),
+        )
+        queries = pd.concat(
+            [task.per_query.assign(task=task.name) for task in tasks], ignore_index=True
+        )
+        write_entry(self.results, entry, queries)
+        self._written.append(entry)
+        scored = ", ".join(f"{t.name} {t.scores['ndcg_at_10']:.3f}" for t in tasks)
+        logger.info("%s: %s seed %d: %s", self.study, name, settings.seed, scored)
+        return entry
+
+    def close(self) -> None:
+        """Drop the model's entries that the study no longer asks for; write the ledger's index."""
+        written = {entry.name for entry in self._written}
+        models = {entry.model for entry in self._written}
+        for entry in read_ledger(self.results):
+            if entry.model in models and entry.name not in written:
+                (self.results / f"{entry.name}.json").unlink()
+                (self.results / f"{entry.name}.queries.parquet").unlink()
+        write_index(self.results)
+        self._scratch.cleanup()
+
+
+def only(material: Material, query_ids: list[str]) -> Material:
+    """The material of some of the training queries; development set and passages stay."""
+    chosen = set(query_ids)
+    return Material(
+        material.train.with_queries(query_ids),
+        material.dev,
+        [pair for pair in material.pairs if pair[0] in chosen],
+    )

@@ -1,0 +1,239 @@
+"""A learning rate picked on the development split, with every run on record.
+
+    ettin-retrieval sweep --rates 1e-3,2e-3,4e-3
+
+trains the selected model once for each rate on what the pipeline prepared (base encoder, training
+data, negatives) and writes studies/sweeps/MODEL-RECIPE.json and .md. No evaluation task is read.
+A best rate at the edge of the bounds is no optimum: the record and the last line say so.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ettin_retrieval.determinism import pin_arithmetic, seed_everything
+from ettin_retrieval.documents import Document, Table, markdown, points
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.params import Settings
+from ettin_retrieval.records import write_json
+from ettin_retrieval.stages.settings import in_force
+
+logger = logging.getLogger("ettin_retrieval")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes
+    ----------
+    dev_ndcg_at_10
+        The best on the development split, a fraction; null where training broke down.
+    step
+        When it was reached; 0 is the encoder before training.
+    failure
+        Why training broke down.
+    """
+
+    learning_rate: float
+    dev_ndcg_at_10: float | None
+    step: int | None
+    curve: list[tuple[int, float]]
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The rate that a sweep ends with.
+
+    Attributes
+    ----------
+    at_edge
+        Whether it is the least or the greatest that was tried: a better one may lie beyond.
+    """
+
+    learning_rate: float
+    dev_ndcg_at_10: float
+    at_edge: bool
+
+
+def rates_from(text: str) -> list[float]:
+    """Learning rates in rising order.
+
+    >>> rates_from("2e-3, 1e-3")
+    [0.001, 0.002]
+
+    Raises
+    ------
+    InputError
+        Something that is no positive number, a rate given twice, or fewer than two.
+    """
+    try:
+        rates = sorted(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--rates: {text!r} is no list of numbers such as 1e-5,2e-5") from None
+    if len(set(rates)) < max(2, len(rates)) or not 0 < rates[0] <= rates[-1] < float("inf"):
+        raise InputError(f"--rates: {text!r}: give two or more different numbers above 0")
+    return rates
+
+
+def pick(runs: list[Run]) -> Choice:
+    """The rate with the best development score; of equal ones the lowest.
+
+    >>> run = lambda rate, score: Run(rate, score, 1, [])
+    >>> pick([run(1e-3, 0.5), run(2e-3, 0.7), run(4e-3, 0.6)])
+    Choice(learning_rate=0.002, dev_ndcg_at_10=0.7, at_edge=False)
+
+    Raises
+    ------
+    InputError
+        Training broke down at every rate.
+    """
+    done = [run for run in runs if run.dev_ndcg_at_10 is not None]
+    if not done:
+        raise InputError("sweep: training broke down at every rate; try lower ones")
+    best = min(done, key=lambda run: (-(run.dev_ndcg_at_10 or 0.0), run.learning_rate))
+    tried = [run.learning_rate for run in runs]
+    at_edge = best.learning_rate in (min(tried), max(tried))
+    return Choice(best.learning_rate, best.dev_ndcg_at_10 or 0.0, at_edge)
+
+
+def sweep(
+    settings: Settings,
+    rates: list[float],
+    queries: int | None,
+    training: Path,
+    negatives: Path,
+    encoder: Path,
+    output: Path,
+) -> Choice:
+    """Train at every rate and write the record; what it holds is there after every run.
+
+    Parameters
+    ----------
+    queries
+        Train on this many queries, drawn by the seed; None takes all.
+    training, negatives, encoder
+        What the stages of these names wrote.
+    output
+        Directory of the records.
+
+    Raises
+    ------
+    InputError
+        The prepared encoder is not the one that params.yaml selects, or no run came to its end.
+    """
+    pin_arithmetic(settings.strict)
+    from ettin_retrieval.encoders import read_checkpoint
+    from ettin_retrieval.studies.few_shot import drawn
+    from ettin_retrieval.studies.training import only, read_material
+
+    base = read_checkpoint(encoder)
+    if base["source"] != settings.encoder.source:
+        raise InputError(
+            f"{encoder} is of {base['source']}, and params.yaml selects model {settings.model} "
+            f"({settings.encoder.source}); run `dvc repro negatives` first"
+        )
+    material = read_material(training, negatives)
+    material = only(material, drawn(material, settings.seed)[:queries])
+    facts = {
+        "model": settings.model,
+        "recipe": settings.recipe,
+        "encoder": base["identity"],
+        "training_data": material.train.manifest(),
+        "development_queries": len(material.dev.queries),
+        "bounds": [rates[0], rates[-1]],
+        "settings": in_force(settings),
+    }
+    runs: list[Run] = []
+    for rate in rates:
+        runs.append(_train(rate, settings, material, encoder))
+        _write(output, facts, runs, None)
+        scored = runs[-1].dev_ndcg_at_10
+        told = runs[-1].failure or f"dev nDCG@10 {scored:.4f} at step {runs[-1].step}"
+        logger.info("sweep: learning rate %g: %s", rate, told)
+    choice = pick(runs)
+    _write(output, facts, runs, choice)
+    return choice
+
+
+def _train(rate: float, settings: Settings, material: Any, encoder: Path) -> Run:
+    from ettin_retrieval.encoders import load_checkpoint
+    from ettin_retrieval.finetuning import examples, finetune
+
+    try:
+        changed = settings.with_changes({"finetuning.learning_rate": rate})
+    except ValidationError as error:
+        raise InputError(f"--rates: {rate:g}: {error.errors()[0]['msg']}") from None
+    seed_everything(settings.seed, settings.strict)
+    model = load_checkpoint(encoder)
+    train = examples(material.train, material.pairs)
+    with tempfile.TemporaryDirectory() as work:
+        try:
+            curve = finetune(model, train, material.dev, changed, Path(work))
+        except InputError as error:  # too high a rate: that is a finding, not a mistake
+            return Run(rate, None, None, [], str(error))
+    best = max(score for _, score in curve.dev)
+    step = next(step for step, score in curve.dev if score == best)
+    return Run(rate, best, step, curve.dev)
+
+
+def _write(output: Path, facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> None:
+    content = {**facts, "runs": [asdict(run) for run in runs]}
+    content["chosen"] = None if choice is None else asdict(choice)
+    name = f"{facts['model']}-{facts['recipe']}"
+    write_json(output / f"{name}.json", content)
+    (output / f"{name}.md").write_text(page(facts, runs, choice), encoding="utf-8")
+
+
+def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
+    """The record as Markdown."""
+    rows = [
+        (
+            f"{run.learning_rate:g}",
+            "broke down" if run.dev_ndcg_at_10 is None else points(run.dev_ndcg_at_10),
+            "--" if run.step is None else str(run.step),
+            "chosen" if choice and run.learning_rate == choice.learning_rate else "",
+        )
+        for run in runs
+    ]
+    counts = facts["training_data"]["counts"]
+    caption = (
+        f"Model {facts['model']}, recipe {facts['recipe']}: {counts['queries']:,} training and "
+        f"{facts['development_queries']:,} development queries"
+    )
+    notes = [
+        "nDCG@10 in points (x100) is the best on the development split while training; no "
+        "evaluation task was read.",
+        f"Bounds: {facts['bounds'][0]:g} to {facts['bounds'][1]:g}.",
+        "The sweep was broken off." if choice is None else told(choice),
+    ]
+    columns = ("Learning rate", "Development nDCG@10", "At step", "")
+    table = Table(caption, columns, tuple(rows))
+    return markdown(
+        Document(
+            name="sweep",
+            title="Sweep of the learning rate",
+            tables=(table,),
+            records=(),
+            fields=(),
+            notes=tuple(notes),
+            signature="Made by `ettin-retrieval sweep`; do not edit.",
+        )
+    )
+
+
+def told(choice: Choice) -> str:
+    """The outcome in one line.
+
+    >>> told(Choice(0.004, 0.8, True))
+    'Chosen: 0.004. It is at the edge of the bounds: a better rate may lie beyond, widen them.'
+    """
+    edge = " It is at the edge of the bounds: a better rate may lie beyond, widen them."
+    return f"Chosen: {choice.learning_rate:g}." + (edge if choice.at_edge else "")
