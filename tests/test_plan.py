@@ -123,6 +123,7 @@ def test_the_command_tells_every_stage(
     ):
         assert word in told
     assert "assumed, not measured" in told
+    assert "finetuning needs more memory than A100 SXM 80 GB has" in told
     assert main(["plan", "--params", params, "--model", "1b", "--tasks", "SciFact,NFCorpus"]) == 0
     assert "2 tasks, 8,816 passages" in capsys.readouterr().out
     assert main(["plan", "--params", params]) == 0

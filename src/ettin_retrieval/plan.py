@@ -632,7 +632,9 @@ def _assumptions(made: Plan) -> list[str]:
     used = sorted(made.here.forward)
     shares = ", ".join(f"{GPU_SHARE[p]:.0%} of its peak in {p}" for p in used)
     peaks = ", ".join(f"{gpu.fp32 if p == 'fp32' else gpu.bf16:g} TFLOP/s in {p}" for p in used)
+    large = [stage.name for stage in made.stages if stage.memory > gpu.memory * 1e9]
     return [
+        *(f"{name} needs more memory than {gpu.name} has" for name in large),
         f"here: GFLOP/s measured now on {PROBE_LAYERS} layers of this width: {measured}",
         f"{gpu.name}: {peaks} (dense; {gpu.source}), assumed, not measured: {shares}; "
         f"{gpu.memory} GB of memory",
