@@ -68,7 +68,7 @@ def figure_row(figure: Figure) -> str:
     """One figure as a row of a Markdown table.
 
     >>> figure_row(Figure("start", 0.25, "s", at_most=0.5))
-    '| start | 0.25 s | at most 0.5 s | met |'
+    '| start | 0.250 s | at most 0.5 s | met |'
     """
     measured = f"{_number(figure.value)} {figure.unit}"
     if figure.at_most is None:
