@@ -56,7 +56,8 @@ def body(settings: Settings, paths: Paths) -> str:
     if material.train.teacher is None:
         arms = [arm for arm in arms if arm.value != "margin_mse"]
     pooling = own_pooling(paths["encoder"])
-    reference = trainer.run("reference", paths["encoder"], material, settings)
+    own = varied(settings, {}, "ablations")
+    reference = trainer.run("reference", paths["encoder"], material, own)
     scored: dict[str, Scores] = {"reference": reference.scores}
     for arm in arms:
         if is_reference(arm, settings, pooling):

@@ -26,6 +26,7 @@ def body(settings: Settings, paths: Paths) -> str:
     """Train on the scientific domain, score, and write matrix and heat map."""
     trainer = Trainer("cross_domain", paths["benchmark"], paths["results"])
     material = read_material(paths["training"], paths["negatives"])
+    # Exactly the settings that the web's encoder was trained with.
     entry = trainer.run(SCIENTIFIC, paths["encoder"], material, settings)
     trainer.close()
     scored = {
@@ -42,7 +43,7 @@ def body(settings: Settings, paths: Paths) -> str:
             "Cross-domain: trained on one domain, scored on both",
             [matrix(scored, caption), transfer(scored)],
             report.records(settings.model, numbers),
-            notes(scored),
+            notes(scored, len(material.train.queries)),
             {"cross_domain.png": heat_map(scored, caption)},
         )
     return transfer_told(scored)
@@ -92,9 +93,12 @@ def transfer_told(scored: dict[str, Scores]) -> str:
     return ", ".join(f"{row[0]}: {row[3]} against {row[2]}" for row in transfer(scored).rows)
 
 
-def notes(scored: dict[str, Scores]) -> list[str]:
+def notes(scored: dict[str, Scores], queries: int) -> list[str]:
     """Facts to read the matrix by."""
-    told = ["Scores are in points (x100). A star marks in-domain scores, the others are out of it."]
+    told = [
+        "Scores are in points (x100). A star marks in-domain scores, the others are out of it.",
+        f"The scientific training data has {queries:,} queries; the web's is the pipeline's own.",
+    ]
     if OTHER in report.domains_of(scored["nothing"]):
         told.append("Tasks of the domain `other` belong to neither domain's training data.")
     return told

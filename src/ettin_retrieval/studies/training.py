@@ -55,15 +55,16 @@ def read_scores(path: Path) -> Scores:
 
 
 def varied(settings: Settings, changes: dict[str, Any], study: str) -> Settings:
-    """The settings of one arm of a study.
+    """The settings of one arm of a study; the development set is looked at as studies do.
 
     Raises
     ------
     InputError
         What the study asks for does not fit together.
     """
+    every = settings.studies.evaluations_per_epoch
     try:
-        return settings.with_changes(changes)
+        return settings.with_changes({"finetuning.evaluations_per_epoch": every} | changes)
     except ValidationError as error:
         first = error.errors()[0]
         told = first.get("ctx", {}).get("error", first["msg"])
@@ -134,7 +135,10 @@ class Trainer:
             model=settings.model,
             checkpoint=name,
             seed=settings.seed,
-            scores=flat_metrics(tasks, settings.evaluation.tasks == "auto"),
+            scores=flat_metrics(
+                {task.name: task.scores for task in tasks},
+                whole=isinstance(settings.evaluation.tasks, str),
+            ),
             tasks={
                 path.parent.name: task_record(json.loads(path.read_text(encoding="utf-8")))
                 for path in manifests
