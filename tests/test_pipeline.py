@@ -42,6 +42,7 @@ def stages_of_changed_params(workspace: Workspace) -> set[str]:
         ("  objective: contrastive", "  objective: margin_mse", {"negatives", "finetuning"}),
         # Another size's settings concern no stage of this one.
         ("max_passage_length: 512", "max_passage_length: 256", set()),
+        ("max_corpus_size: null", "max_corpus_size: 1000", {"benchmark_data"}),
         ("msmarco_config: v1.1", "msmarco_config: v2.1", {"training_data"}),
     ],
 )

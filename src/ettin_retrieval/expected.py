@@ -28,7 +28,8 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Section
-from ettin_retrieval.results import AVERAGE, Entry, read_ledger
+from ettin_retrieval.results import AVERAGE, AVERAGE_ENG_V2, Entry, read_ledger
+from ettin_retrieval.sources.subsampling import MARK
 
 Metric = Literal["ndcg_at_10", "mrr_at_10"]
 Verdict = Literal["reproduced", "above", "below", "not run"]
@@ -37,6 +38,9 @@ REFERENCES = ("guide", "paper", "published", "recorded")
 
 EMBEDDED = "embedded"
 """Name of the benchmark that the embedded default is evaluated on."""
+
+AVERAGES = {"MTEB(eng, v2)": AVERAGE_ENG_V2}
+"""Flat keys of averages that are over a benchmark's tasks whatever else was scored."""
 
 CQADUPSTACK_PARTS = 12
 """CQADupstackRetrieval is the mean over this many subtasks, which the ledger lists one by one."""
@@ -323,22 +327,26 @@ def _average_of(entry: Entry, expected: Expected, tasks: dict[str, str]) -> Meas
     """The average over a benchmark, from an entry that scored all of it and nothing else."""
     scored = scored_tasks(entry)
     agreeing = [task for task, split in tasks.items() if scored.get(task) == split]
+    if any(name.startswith(f"{task}{MARK}") for name in entry.tasks for task in tasks):
+        return Measured(None, reason="subsampled")
     if not agreeing:
         return Measured(None)
     if len(agreeing) < len(tasks):
         return Measured(None, reason=f"{len(agreeing)} of {len(tasks)} tasks")
-    if set(scored) != set(tasks) or AVERAGE not in entry.scores:
+    key = AVERAGES.get(expected.task, AVERAGE)
+    if (key == AVERAGE and set(scored) != set(tasks)) or key not in entry.scores:
         return Measured(None, reason=f"no average over these {len(tasks)} tasks alone")
     if expected.metric != "ndcg_at_10":
         return Measured(None, reason="the ledger averages nDCG@10 alone")
-    return Measured(entry.scores[AVERAGE], seeds=1)
+    return Measured(entry.scores[key], seeds=1)
 
 
 def _score_of(entry: Entry, task: str, split: str, metric: str) -> Measured:
     """One task's score, if it was measured on all of the task and on the split asked for."""
     value = entry.scores.get(f"{task}.{metric}")
     if value is None:
-        return Measured(None)
+        smaller = any(name.startswith(f"{task}{MARK}") for name in entry.tasks)
+        return Measured(None, reason="subsampled" if smaller else "")
     measured_on = scored_tasks(entry).get(task)
     if measured_on is None:
         return Measured(None, reason="parts of the task are missing")
@@ -414,10 +422,11 @@ def record(results: Path, expected: Path, models: tuple[str, ...] = ("tiny",)) -
 def _figures(entry: Entry, benchmarks: dict[str, dict[str, str]]) -> list[Figure]:
     """What is recorded of an entry: nDCG@10 and MRR@10 of every task, and the average."""
     tasks = scored_tasks(entry)
+    keys = {name: AVERAGES.get(name, AVERAGE) for name in benchmarks}
     found: list[tuple[str, str | None, str, float]] = [
-        (name, None, "ndcg_at_10", entry.scores[AVERAGE])
+        (name, None, "ndcg_at_10", entry.scores[keys[name]])
         for name, splits in benchmarks.items()
-        if set(splits) == set(tasks) and AVERAGE in entry.scores
+        if set(splits) == set(tasks) and keys[name] in entry.scores
     ]
     for task, split in tasks.items():
         for metric in ("ndcg_at_10", "mrr_at_10"):

@@ -23,6 +23,7 @@ Track = Literal["embedded", "paper", "local"]
 RecipeName = Literal["guide", "paper"]
 TrainSource = Literal["synthetic", "msmarco", "triplets", "beir"]
 BenchmarkSource = Literal["synthetic", "mteb", "beir"]
+Tier = Literal["auto", "smoke", "guide", "eng-v2"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Objective = Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"]
 
@@ -35,6 +36,11 @@ BENCHMARK_OF_TRACK: dict[str, BenchmarkSource] = {
     "embedded": "synthetic",
     "paper": "mteb",
     "local": "beir",
+}
+SOURCE_OF_TIER: dict[str, BenchmarkSource] = {
+    "smoke": "synthetic",
+    "guide": "mteb",
+    "eng-v2": "mteb",
 }
 
 Positive = Annotated[int, Field(gt=0)]
@@ -151,7 +157,11 @@ class Data(Section):
     Attributes
     ----------
     train, benchmark
-        `auto` follows the track of the selected encoder, and on the paper track the recipe.
+        `auto` follows the track of the selected encoder, and on the paper track the recipe; a
+        tier in `evaluation.tasks` names its own benchmark.
+    max_corpus_size
+        Cut each benchmark corpus to this many passages: all judged ones, the rest at random. For
+        a first look; scores are kept apart from those on whole corpora. null cuts nothing.
     msmarco_config
         Configuration of microsoft/ms_marco: v1.1 (82 thousand queries) or v2.1 (809 thousand).
     rows_without_positive
@@ -178,6 +188,7 @@ class Data(Section):
     max_train_queries: Positive | None = None
     dev_queries: Positive = 500
     dev_passages: Positive = 500
+    max_corpus_size: Positive | None = None
     remove_overlap: bool = True
 
 
@@ -276,9 +287,12 @@ class Evaluation(Section):
     Attributes
     ----------
     tasks
-        `auto` (every task of the benchmark source; the guide's 15 for `mteb`) or a list of names.
+        `auto` (every task of the benchmark source; the guide's 15 for `mteb`), a list of names,
+        or a tier: `smoke` (the embedded tasks), `guide` (its 15) or `eng-v2` (the ten retrieval
+        tasks of MTEB(eng, v2), over which the paper averages).
     batch_size
-        Texts per forward pass.
+        Texts of full length per forward pass; shorter texts share a pass in greater number, so
+        that it has about `batch_size` times the length of tokens, padding included.
     precision
         Of the encoder's forward pass; scores are always computed in fp32.
     keep_embeddings
@@ -286,7 +300,7 @@ class Evaluation(Section):
         reads the same passages again: 4 bytes x dimension x passages on disk.
     """
 
-    tasks: list[str] | Literal["auto"] = "auto"
+    tasks: list[str] | Tier = "auto"
     batch_size: Positive = 32
     precision: Precision = "fp32"
     keep_embeddings: bool = False
@@ -460,9 +474,13 @@ class Settings(Section):
 
     @property
     def benchmark_source(self) -> BenchmarkSource:
-        """`data.benchmark` with `auto` resolved by the encoder's track."""
+        """`data.benchmark` with `auto` resolved by the tier, or else by the encoder's track."""
         source = self.data.benchmark
-        return BENCHMARK_OF_TRACK[self.encoder.track] if source == "auto" else source
+        if source != "auto":
+            return source
+        tasks = self.evaluation.tasks
+        tier = SOURCE_OF_TIER.get(tasks) if isinstance(tasks, str) else None
+        return tier or BENCHMARK_OF_TRACK[self.encoder.track]
 
     @property
     def learning_rate(self) -> float:
@@ -505,6 +523,7 @@ class Settings(Section):
         names = [name.removeprefix(ENCODER_PREFIX) for name in self.encoders]
         if ENCODER_PREFIX + self.model not in self.encoders:
             raise ValueError(f"model: unknown model {self.model!r}; allowed: {', '.join(names)}")
+        self._tier_and_benchmark_agree()
         self._objective_has_what_it_needs()
         margin, bound = self.finetuning.margin, self.negatives.absolute_margin
         if self.negatives.sampling == "semi_hard" and bound >= margin:
@@ -513,6 +532,15 @@ class Settings(Section):
                 f"below the positive by less than finetuning.margin {margin}"
             )
         return self
+
+    def _tier_and_benchmark_agree(self) -> None:
+        tasks = self.evaluation.tasks
+        needed = SOURCE_OF_TIER.get(tasks) if isinstance(tasks, str) else None
+        if needed and self.data.benchmark not in ("auto", needed):
+            raise ValueError(
+                f"evaluation.tasks: {tasks} is of data.benchmark {needed}, not "
+                f"{self.data.benchmark}; write auto for one of the two"
+            )
 
     def _objective_has_what_it_needs(self) -> None:
         objective = self.finetuning.objective

@@ -35,6 +35,9 @@ TEACHER = pa.schema(
 SCHEMAS = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS, "teacher": TEACHER}
 OPTIONAL = {"teacher"}
 
+ROW_GROUP = 16_384
+"""Rows per row group of the Parquet files: what a reader that streams holds at least."""
+
 Locate = Callable[[int], str]
 """Names the place a row came from, such as `corpus.jsonl:17`, for messages."""
 
@@ -212,9 +215,32 @@ def write_dataset(dataset: RetrievalDataset, directory: Path) -> None:
             continue
         written = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
         # Without the pandas metadata, which would tie the bytes to the version of pandas.
-        pq.write_table(written.replace_schema_metadata(None), directory / f"{name}.parquet")
+        plain = written.replace_schema_metadata(None)
+        pq.write_table(plain, directory / f"{name}.parquet", row_group_size=ROW_GROUP)
         hashes[f"{name}.parquet"] = sha256_file(directory / f"{name}.parquet")
     write_json(directory / "manifest.json", {**dataset.manifest(), "sha256": hashes})
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """A dataset whose corpus stays on disk: memory holds queries and judgments alone.
+
+    Attributes
+    ----------
+    corpus
+        The Parquet file of the corpus.
+    queries, qrels, origin
+        As in `RetrievalDataset`.
+    """
+
+    corpus: Path
+    queries: pd.DataFrame
+    qrels: pd.DataFrame
+    origin: Origin
+
+    def judgments(self) -> dict[str, dict[str, int]]:
+        """All judgments: query id to {passage id: score}."""
+        return _by_query(self.qrels)
 
 
 def read_dataset(directory: Path) -> RetrievalDataset:
@@ -225,21 +251,37 @@ def read_dataset(directory: Path) -> RetrievalDataset:
     InputError
         A file is missing, or is not the one that the manifest describes.
     """
+    origin, files = _checked(directory)
+    return RetrievalDataset(**{name: _frame_of(directory, name) for name in files}, origin=origin)
+
+
+def open_dataset(directory: Path) -> StoredDataset:
+    """Read what `write_dataset` wrote, all but the corpus.
+
+    Raises
+    ------
+    InputError
+        A file is missing, or is not the one that the manifest describes.
+    """
+    origin, _ = _checked(directory)
+    queries, qrels = (_frame_of(directory, name) for name in ("queries", "qrels"))
+    return StoredDataset(directory / "corpus.parquet", queries, qrels, origin)
+
+
+def _checked(directory: Path) -> tuple[Origin, list[str]]:
+    """Where a dataset comes from and what it has, once its files are those of its manifest."""
     manifest_path = directory / "manifest.json"
     if not manifest_path.is_file():
         raise InputError(f"{manifest_path}: no such file; run `dvc repro` to make {directory}")
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-    frames = {}
-    for name, schema in SCHEMAS.items():
+    files = [n for n in SCHEMAS if n not in OPTIONAL or f"{n}.parquet" in manifest["sha256"]]
+    for name in files:
         path = directory / f"{name}.parquet"
-        if name in OPTIONAL and path.name not in manifest["sha256"]:
-            continue
         if not path.is_file() or sha256_file(path) != manifest["sha256"][path.name]:
             raise InputError(
                 f"{path}: missing or not the file that manifest.json describes; "
                 "run `dvc checkout`, or `dvc repro` to make it again"
             )
-        frames[name] = pq.read_table(path, schema=schema).to_pandas()
     origin = Origin(
         source=manifest["source"],
         revision=manifest["revision"],
@@ -247,7 +289,11 @@ def read_dataset(directory: Path) -> RetrievalDataset:
         split=manifest["split"],
         notes=manifest["notes"],
     )
-    return RetrievalDataset(**frames, origin=origin)
+    return origin, files
+
+
+def _frame_of(directory: Path, name: str) -> pd.DataFrame:
+    return pq.read_table(directory / f"{name}.parquet", schema=SCHEMAS[name]).to_pandas()
 
 
 def frame(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pd.DataFrame:

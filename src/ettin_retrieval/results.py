@@ -24,6 +24,10 @@ from ettin_retrieval.records import sha256_file, write_json
 AVERAGE = "mteb_avg_ndcg_at_10"
 """Flat key of the mean nDCG@10; there only when every task of the benchmark was scored."""
 
+AVERAGE_ENG_V2 = "mteb_eng_v2_avg_ndcg_at_10"
+"""Flat key of the mean nDCG@10 over the retrieval tasks of MTEB(eng, v2), which the Ettin paper
+reports; there only when all ten were scored."""
+
 QUERIES = pa.schema(
     [
         ("task", pa.string()),
@@ -43,7 +47,8 @@ class Entry:
     model, checkpoint, seed
         The key: `150m`, `base` or `finetuned`, 42.
     scores
-        Flat metrics: `SciFact.ndcg_at_10`, ..., and `AVERAGE` where no task is missing.
+        Flat metrics: `SciFact.ndcg_at_10`, ..., and `AVERAGE` or
+        `AVERAGE_ENG_V2` where no task is missing.
     tasks
         Task name to its split, number of queries, data source and revision.
     provenance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,15 @@ from ettin_retrieval.errors import InputError
 from ettin_retrieval.evaluation.search import ExactSearch
 from ettin_retrieval.evaluation.tasks import METRICS, task_for
 from ettin_retrieval.params import Settings
-from ettin_retrieval.records import RetrievalDataset, read_dataset
-from ettin_retrieval.results import AVERAGE
+from ettin_retrieval.records import RetrievalDataset, StoredDataset, open_dataset
+from ettin_retrieval.results import AVERAGE, AVERAGE_ENG_V2
+from ettin_retrieval.sources.mteb_tasks import (
+    CQADUPSTACK,
+    CQADUPSTACK_PARTS,
+    ENG_V2_TASKS,
+    GUIDE_TASKS,
+)
+from ettin_retrieval.sources.subsampling import full_name
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,9 @@ class TaskScores:
     result: Any
 
 
-def score_task(search: ExactSearch, name: str, dataset: RetrievalDataset) -> TaskScores:
+def score_task(
+    search: ExactSearch, name: str, dataset: RetrievalDataset | StoredDataset
+) -> TaskScores:
     """mteb's evaluation of one task, without any cache between checkpoints."""
     task = task_for(name, dataset)
     done = mteb.evaluate(
@@ -54,10 +64,31 @@ def score_task(search: ExactSearch, name: str, dataset: RetrievalDataset) -> Tas
     return TaskScores(
         name=name,
         split=split,
-        scores={metric: float(task.per_query[metric].mean()) for metric in METRICS},
+        scores=means(task.per_query),
         per_query=task.per_query,
         run=task.run,
         result=result,
+    )
+
+
+def task_directories(benchmark: Path) -> list[Path]:
+    """The datasets of a benchmark, in order of task.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    found = sorted(path.parent for path in benchmark.glob("*/manifest.json"))
+    if not found:
+        raise InputError(f"{benchmark}: no task in it; run `dvc repro benchmark_data`")
+    return found
+
+
+def load_search(checkpoint: Path, settings: Settings, name: str) -> ExactSearch:
+    """A checkpoint as a search that mteb can evaluate."""
+    return ExactSearch(
+        load_checkpoint(checkpoint), read_checkpoint(checkpoint), name, settings.evaluation
     )
 
 
@@ -65,40 +96,53 @@ def score_checkpoint(
     checkpoint: Path, benchmark: Path, settings: Settings, name: str
 ) -> list[TaskScores]:
     """Scores of a checkpoint on each task, in order of name."""
-    tasks = sorted(path.parent.name for path in benchmark.glob("*/manifest.json"))
-    if not tasks:
-        raise InputError(f"{benchmark}: no task in it; run `dvc repro benchmark_data`")
-    search = ExactSearch(
-        load_checkpoint(checkpoint), read_checkpoint(checkpoint), name, settings.evaluation
-    )
-    return [score_task(search, task, read_dataset(benchmark / task)) for task in tasks]
+    directories = task_directories(benchmark)
+    search = load_search(checkpoint, settings, name)
+    return [score_task(search, path.name, open_dataset(path)) for path in directories]
 
 
-def flat_metrics(tasks: list[TaskScores], complete: bool) -> dict[str, float]:
-    """Flat keys such as `SciFact.ndcg_at_10`, and the average over tasks.
+def means(per_query: pd.DataFrame) -> dict[str, float]:
+    """The mean of each of `METRICS` over the queries."""
+    return {metric: float(per_query[metric].mean()) for metric in METRICS}
+
+
+def flat_metrics(scores: Mapping[str, Mapping[str, float]], whole: bool) -> dict[str, float]:
+    """Flat keys such as `SciFact.ndcg_at_10`, and the averages over benchmarks.
+
+    The twelve parts of CQADupstackRetrieval are reported as their mean, if all twelve are there;
+    fewer, and those that MTEB(eng, v2) lists where all its tasks are there, have their own names.
 
     Parameters
     ----------
-    complete
-        Whether these are all tasks of the benchmark: the average of some is no average, and is
-        left out. CQADupstackRetrieval is the mean of its twelve parts, and only of all twelve.
+    scores
+        Task to metric to mean.
+    whole
+        Whether these are all tasks of the benchmark that was asked for. `AVERAGE` is over them,
+        or else over the guide's tasks where all of those are there: the average of some is no
+        average, and is left out, as it is where a corpus is subsampled.
     """
-    by_task: dict[str, list[dict[str, float]]] = {}
-    for task in tasks:
-        by_task.setdefault(_reported_name(task.name), []).append(task.scores)
-    flat = {
-        f"{name}.{metric}": sum(s[metric] for s in scores) / len(scores)
-        for name, scores in sorted(by_task.items())
-        for metric in METRICS
-    }
-    main = [value for key, value in flat.items() if key.endswith(".ndcg_at_10")]
-    return ({AVERAGE: sum(main) / len(main)} if complete else {}) | flat
+    parts, v2 = CQADUPSTACK_PARTS, set(ENG_V2_TASKS)
+    folded = parts <= set(scores)
+    own = {n for n in scores if not folded or n not in parts or (n in v2 and v2 <= set(scores))}
+    reported: dict[str, Mapping[str, float]] = {name: scores[name] for name in own}
+    if folded:
+        reported[CQADUPSTACK] = {
+            m: _mean(scores[name][m] for name in sorted(parts)) for m in METRICS
+        }
+    flat = {f"{name}.{m}": reported[name][m] for name in sorted(reported) for m in METRICS}
+    averages: dict[str, set[str]] = {}
+    if set(GUIDE_TASKS) <= set(reported):
+        averages[AVERAGE] = set(GUIDE_TASKS)
+    elif whole and not v2 <= set(scores) and all(full_name(name) == name for name in reported):
+        averages[AVERAGE] = set(reported)
+    if v2 <= set(scores):
+        averages[AVERAGE_ENG_V2] = v2
+    return {
+        key: _mean(reported[name]["ndcg_at_10"] for name in sorted(names))
+        for key, names in averages.items()
+    } | flat
 
 
-def _reported_name(task: str) -> str:
-    """The name that a task's scores are reported under.
-
-    >>> _reported_name("CQADupstackAndroidRetrieval"), _reported_name("SciFact")
-    ('CQADupstackRetrieval', 'SciFact')
-    """
-    return "CQADupstackRetrieval" if task.startswith("CQADupstack") else task
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from ettin_retrieval.encoders import read_checkpoint
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.records import read_dataset, replacing, write_json
+from ettin_retrieval.sources.subsampling import full_name
 
 ORGANISATION = "ettin-retrieval"
 
@@ -214,6 +215,11 @@ def _read_result(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, KeyError) as error:
         raise InputError(f"{path}: not a result of mteb's ({error})") from None
+    if full_name(name) != name:
+        raise InputError(
+            f"{path}: scored on a part of the corpus (data.max_corpus_size), which is no result "
+            "to publish"
+        )
     if name != path.stem:
         raise InputError(f"{path}: holds the task {name}; a file is named after its task")
     return content

@@ -5,27 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from tqdm.auto import tqdm
 
-from ettin_retrieval.encoding import Embeddings, KeptEmbeddings, encode
+from ettin_retrieval.encoding import SHARD, Embeddings, KeptEmbeddings, Role, encode
+from ettin_retrieval.evaluation.corpus import Corpus, Rows, corpus_of, passage_texts
+from ettin_retrieval.evaluation.ranks import gathered, rank_and_ranks
 from ettin_retrieval.params import Evaluation
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
 
-SHARD = 50_000
-"""Passages encoded and searched at a time: bounds memory whatever the corpus."""
+QUERIES_AT_ONCE = 512
+"""Queries per matrix product: bounds the scores in memory to this many times a shard."""
 
 
 class ExactSearch:
     """Encodes a corpus shard by shard and keeps each query's best passages.
 
     mteb calls `index` and `search`; the metadata that it keys results on carries the
-    checkpoint's identity as revision, so two checkpoints never share a result.
+    checkpoint's identity as revision, so two checkpoints never share a result. Under `torchrun`
+    each process takes its share of the shards, and all end with the same result.
     """
 
     def __init__(
@@ -40,35 +42,36 @@ class ExactSearch:
         self.keep = KeptEmbeddings(checkpoint["identity"]) if keep else None
         self.evaluation = evaluation
         self.mteb_model_meta = model_meta(checkpoint, name, evaluation)
-        self.corpus: Dataset | None = None
+        self.corpus: Corpus | None = None
 
-    def index(self, corpus: Dataset, **_: Any) -> None:
+    def index(self, corpus: Corpus | Dataset, **_: Any) -> None:
         """Remember the corpus; it is encoded while searching, shard by shard."""
-        self.corpus = corpus
+        self.corpus = corpus_of(corpus)
 
     def search(self, queries: Dataset, *, top_k: int, **_: Any) -> dict[str, dict[str, float]]:
-        """The `top_k` passages of highest inner product of each query."""
+        """The `top_k` passages of highest inner product of each query; of equals, the earlier."""
         if self.corpus is None:
             raise RuntimeError("search is called before index")
         vectors = self._encode(list(queries["text"]), "query")
-        best = TopK(len(vectors), top_k)
-        ids: list[str] = list(self.corpus["id"])
-        for start in tqdm(range(0, len(ids), SHARD), desc="corpus shards", unit="shard"):
-            shard = self.corpus[start : start + SHARD]
-            texts = [
-                f"{title} {text}".strip() if title else text.strip()
-                for title, text in zip(shard["title"], shard["text"], strict=True)
-            ]
-            best.add(vectors, self._encode(texts, "passage"), start)
+        best = TopK(len(vectors), top_k, getattr(self.model, "device", "cpu"))
+        progress = tqdm(total=len(self.corpus), desc="corpus", unit="passage")
+        for first_row, shard in self.corpus.shards(SHARD, *rank_and_ranks()):
+            best.add(vectors, self._encode(passage_texts(shard), "passage"), first_row)
+            progress.update(len(shard))
+        progress.close()
+        parts = gathered(best.ranked())
+        scores, rows = parts[0] if len(parts) == 1 else merged(parts, top_k)
+        found = np.unique(rows[rows >= 0])
+        ids = np.array(self.corpus.ids(found), dtype=object)
         self.corpus = None
-        return {
-            query_id: {ids[r]: s for s, r in zip(scores, rows, strict=True) if r >= 0}
-            for query_id, scores, rows in zip(
-                list(queries["id"]), best.scores.tolist(), best.rows.tolist(), strict=True
-            )
-        }
+        results = {}
+        for number, query_id in enumerate(queries["id"]):
+            there = rows[number] >= 0
+            names = ids[np.searchsorted(found, rows[number][there])]
+            results[query_id] = dict(zip(names, scores[number][there].tolist(), strict=True))
+        return results
 
-    def _encode(self, texts: list[str], role: Any) -> Embeddings:
+    def _encode(self, texts: list[str], role: Role) -> Embeddings:
         return encode(
             self.model,
             texts,
@@ -80,31 +83,64 @@ class ExactSearch:
 
 
 class TopK:
-    """The k highest scores of each query over all shards seen so far.
+    """The k highest scores of each query over all shards seen so far, and their corpus rows.
 
-    Attributes
-    ----------
-    scores
-        Shape (queries, k), falling; -inf where there are fewer than k passages.
-    rows
-        Corpus rows of the scores, same shape; -1 where there is none.
+    Of equal scores the lower rows are kept, whatever the shards.
     """
 
-    def __init__(self, queries: int, k: int) -> None:
+    def __init__(self, queries: int, k: int, device: torch.device | str = "cpu") -> None:
         self.k = k
-        self.scores: Embeddings = np.full((queries, 0), -np.inf, dtype=np.float32)
-        self.rows: npt.NDArray[np.int64] = np.full((queries, 0), -1, dtype=np.int64)
+        # Each query's hits in order of their row, so that a lower column is a lower row.
+        self._scores = torch.full((queries, k), -torch.inf, device=device)
+        self._rows = torch.full((queries, k), -1, dtype=torch.int64, device=device)
 
     def add(self, queries: Embeddings, passages: Embeddings, first_row: int) -> None:
-        """Merge one shard: embeddings of shape (queries, d) and (passages, d)."""
-        scores = torch.from_numpy(queries) @ torch.from_numpy(passages).T
-        best, rows = torch.topk(scores, min(self.k, scores.shape[1]), dim=1)
-        merged = np.concatenate([self.scores, best.numpy()], axis=1)
-        candidates = np.concatenate([self.rows, rows.numpy() + first_row], axis=1)
-        # Stable: of two equal scores the earlier row stays in front.
-        order = np.argsort(-merged, axis=1, kind="stable")[:, : self.k]
-        self.scores = np.take_along_axis(merged, order, axis=1)
-        self.rows = np.take_along_axis(candidates, order, axis=1)
+        """Merge one shard: embeddings of shape (queries, d) and (passages, d).
+
+        Shards come in order of their rows.
+        """
+        device = self._scores.device
+        shard = torch.from_numpy(passages).to(device).T
+        for start in range(0, len(queries), QUERIES_AT_ONCE):
+            part = slice(start, start + QUERIES_AT_ONCE)
+            new = torch.from_numpy(queries[part]).to(device) @ shard
+            scores = torch.cat([self._scores[part], new], dim=1)
+            columns = best_columns(scores, self.k)
+            old = self._rows[part].gather(1, columns.clamp(max=self.k - 1))
+            self._rows[part] = torch.where(columns < self.k, old, columns - self.k + first_row)
+            self._scores[part] = scores.gather(1, columns)
+
+    def ranked(self) -> tuple[Embeddings, Rows]:
+        """Scores, falling, and rows, rising where scores are equal, each of shape (queries, k).
+
+        Where there are fewer than k passages, the scores end with -inf and the rows with -1.
+        """
+        scores, order = self._scores.sort(dim=1, stable=True, descending=True)
+        return scores.cpu().numpy(), self._rows.gather(1, order).cpu().numpy()
+
+
+def best_columns(scores: torch.Tensor, k: int) -> torch.Tensor:
+    """The columns of each row's k highest scores, rising; of equal scores the lower columns.
+
+    >>> best_columns(torch.tensor([[2.0, 1.0, 2.0, 3.0]]), 2).tolist()
+    [[0, 3]]
+    """
+    values, columns = torch.topk(scores, k, dim=1, sorted=False)
+    lowest = values.amin(dim=1, keepdim=True)
+    # topk takes any of the scores that equal the lowest one: where there are more, take the first.
+    left_out = (scores == lowest).sum(dim=1) > (values == lowest).sum(dim=1)
+    for row in (left_out & (lowest[:, 0] > -torch.inf)).nonzero()[:, 0].tolist():
+        above = columns[row][values[row] > lowest[row]]
+        equal = (scores[row] == lowest[row]).nonzero()[:, 0]
+        columns[row] = torch.cat([above, equal[: k - len(above)]])
+    return columns.sort(dim=1).values
+
+
+def merged(parts: list[tuple[Embeddings, Rows]], k: int) -> tuple[Embeddings, Rows]:
+    """The k best of several searches over different shards, as `TopK.ranked` gives them."""
+    scores, rows = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+    order = np.lexsort((rows, -scores), axis=1)[:, :k]
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
 def model_meta(checkpoint: dict[str, Any], name: str, evaluation: Evaluation) -> ModelMeta:

@@ -16,7 +16,9 @@ from mteb._evaluators.retrieval_metrics import mrr
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 
-from ettin_retrieval.records import RetrievalDataset
+from ettin_retrieval.evaluation.corpus import StoredCorpus
+from ettin_retrieval.records import RetrievalDataset, StoredDataset
+from ettin_retrieval.sources.subsampling import full_name
 
 logger = logging.getLogger(__name__)
 
@@ -24,20 +26,29 @@ METRICS = ("ndcg_at_10", "mrr_at_10", "recall_at_100", "map_at_100")
 """The metrics that are kept per query; the names are mteb's."""
 
 
-def task_for(name: str, dataset: RetrievalDataset) -> Any:
+def task_for(name: str, dataset: RetrievalDataset | StoredDataset) -> Any:
     """A loaded mteb task that scores the split its dataset holds.
+
+    The corpus of a stored dataset stays on disk, and only `ExactSearch` can search it.
 
     The task has an attribute `per_query`, a data frame of query_id and `METRICS`, and an
     attribute `run`, {query id: {passage id: score}}, once it was evaluated.
     """
     cls = _official_class(name) or _class_of_own(name, dataset)
-    task = type(cls.__name__, (_KeepsPerQuery, cls), {"__module__": cls.__module__})()
+    metadata = cls.metadata.model_copy(update={"name": name})
+    namespace = {"__module__": cls.__module__, "metadata": metadata}
+    task = type(cls.__name__, (_KeepsPerQuery, cls), namespace)()
     split = dataset.origin.split
+    corpus: Any = (
+        StoredCorpus(dataset.corpus)
+        if isinstance(dataset, StoredDataset)
+        else Dataset.from_pandas(dataset.corpus, preserve_index=False)
+    )
     task.filter_eval_splits([split])
     task.dataset = {
         "default": {
             split: {
-                "corpus": Dataset.from_pandas(dataset.corpus, preserve_index=False),
+                "corpus": corpus,
                 "queries": Dataset.from_pandas(dataset.queries, preserve_index=False),
                 "relevant_docs": dataset.judgments(),
                 "top_ranked": None,
@@ -82,13 +93,13 @@ class _KeepsPerQuery(AbsTaskRetrieval):
 
 def _official_class(name: str) -> type[AbsTaskRetrieval] | None:
     try:
-        cls = type(mteb.get_task(name))
+        cls = type(mteb.get_task(full_name(name)))
     except KeyError:
         return None
     return cls if issubclass(cls, AbsTaskRetrieval) else None
 
 
-def _class_of_own(name: str, dataset: RetrievalDataset) -> type[AbsTaskRetrieval]:
+def _class_of_own(name: str, dataset: RetrievalDataset | StoredDataset) -> type[AbsTaskRetrieval]:
     """A task class for a collection that mteb does not know."""
     metadata = TaskMetadata(
         name=name,

@@ -19,6 +19,26 @@ GUIDE_TASKS = (
 )  # fmt: skip
 """The guide's 15 tasks: the retrieval tasks of MTEB(eng, v1), which are BEIR's."""
 
+ENG_V2_TASKS = (
+    "ArguAna", "ClimateFEVERHardNegatives", "CQADupstackGamingRetrieval",
+    "CQADupstackUnixRetrieval", "FEVERHardNegatives", "FiQA2018", "HotpotQAHardNegatives",
+    "SCIDOCS", "Touche2020Retrieval.v3", "TRECCOVID",
+)  # fmt: skip
+"""The ten retrieval tasks of MTEB(eng, v2), as mteb lists them."""
+
+CQADUPSTACK = "CQADupstackRetrieval"
+CQADUPSTACK_PARTS = frozenset(
+    f"CQADupstack{forum}Retrieval"
+    for forum in (
+        "Android", "English", "Gaming", "Gis", "Mathematica", "Physics", "Programmers", "Stats",
+        "Tex", "Unix", "Webmasters", "Wordpress",
+    )
+)  # fmt: skip
+"""Its score is the mean over these twelve tasks."""
+
+TIERS = {"guide": GUIDE_TASKS, "eng-v2": ENG_V2_TASKS}
+"""Names that `evaluation.tasks` may have in place of a list."""
+
 
 def split_of(name: str) -> str:
     """The split that a task is scored on: `dev` for MSMARCO, whose test judgments are few."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import os
 import sys
 import time
 import warnings
@@ -65,6 +66,8 @@ def run_stage(
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(f"{name}: interrupted; earlier outputs are intact, run the same command again")
+    if int(os.environ.get("RANK", "0")) > 0:
+        return  # of the processes that torchrun started, the first one writes and tells
     read = ", ".join(str(paths[o]) for o in reads) or "nothing"
     written = ", ".join(str(paths[o]) for o in writes)
     seconds = time.monotonic() - start

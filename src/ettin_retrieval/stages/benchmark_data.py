@@ -8,6 +8,7 @@ from pathlib import Path
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings
 from ettin_retrieval.records import RetrievalDataset, replacing, write_dataset
+from ettin_retrieval.sources.subsampling import subsampled
 from ettin_retrieval.stages import Paths, run_stage
 
 
@@ -23,7 +24,7 @@ def load_tasks(settings: Settings, beir_directory: Path) -> Iterable[tuple[str, 
     if source == "mteb":
         from ettin_retrieval.sources import mteb_tasks
 
-        return mteb_tasks.load(mteb_tasks.GUIDE_TASKS if wanted == "auto" else wanted)
+        return mteb_tasks.load(_mteb_names(wanted))
     if source == "synthetic":
         from ettin_retrieval.sources import synthetic
 
@@ -31,6 +32,17 @@ def load_tasks(settings: Settings, beir_directory: Path) -> Iterable[tuple[str, 
         names = _selected(sorted(tasks), wanted, "the synthetic benchmark")
         return [(name, tasks[name]) for name in names]
     return _beir_tasks(beir_directory, wanted)
+
+
+def _mteb_names(wanted: list[str] | str) -> tuple[str, ...] | list[str]:
+    """Names of mteb's tasks.
+
+    >>> len(_mteb_names("auto")), len(_mteb_names("eng-v2")), _mteb_names(["SciFact"])
+    (15, 10, ['SciFact'])
+    """
+    from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS, TIERS
+
+    return TIERS.get(wanted, GUIDE_TASKS) if isinstance(wanted, str) else wanted
 
 
 def _beir_tasks(directory: Path, wanted: list[str] | str) -> Iterable[tuple[str, RetrievalDataset]]:
@@ -64,7 +76,7 @@ def _task_name(directory: Path) -> str:
 
 
 def _selected(there: list[str], wanted: list[str] | str, where: str) -> list[str]:
-    if wanted == "auto":
+    if isinstance(wanted, str):  # auto or smoke
         return there
     missing = [name for name in wanted if name not in there]
     if missing:
@@ -79,8 +91,9 @@ def body(settings: Settings, paths: Paths) -> str:
     """Write one directory a task below the output directory."""
     told = []
     with replacing(paths["benchmark"]) as directory:
-        for name, dataset in load_tasks(settings, paths["local"]):
-            write_dataset(dataset.validate(), directory / name)
+        for full, whole in load_tasks(settings, paths["local"]):
+            name, dataset = subsampled(full, whole.validate(), settings.data.max_corpus_size)
+            write_dataset(dataset, directory / name)
             told.append(f"{name}: {len(dataset.queries):,} queries over {len(dataset.corpus):,}")
     return ", ".join(told)
 

@@ -45,12 +45,14 @@ def body(settings: Settings, paths: Paths) -> str:
 
 def task_record(manifest: dict[str, Any]) -> dict[str, Any]:
     """What an entry says of a task, from the manifest of its data."""
+    subsampled = {k: v for k, v in manifest["notes"].items() if k == "subsampled_from"}
     return {
         "split": manifest["split"],
         "queries": manifest["counts"]["queries_with_positive"],
         "passages": manifest["counts"]["corpus"],
         "source": manifest["source"],
         "revision": manifest["revision"],
+        **subsampled,
     }
 
 

@@ -135,7 +135,10 @@ class Trainer:
             model=settings.model,
             checkpoint=name,
             seed=settings.seed,
-            scores=flat_metrics(tasks, settings.evaluation.tasks == "auto"),
+            scores=flat_metrics(
+                {task.name: task.scores for task in tasks},
+                whole=isinstance(settings.evaluation.tasks, str),
+            ),
             tasks={
                 path.parent.name: task_record(json.loads(path.read_text(encoding="utf-8")))
                 for path in manifests

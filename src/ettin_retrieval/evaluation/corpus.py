@@ -1,0 +1,108 @@
+"""A corpus as a search reads it: shard by shard, so that memory does not grow with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ettin_retrieval.records import ROW_GROUP, passage_text
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Rows = npt.NDArray[np.int64]
+
+CONTENT = ("title", "text")
+
+
+class Corpus(Protocol):
+    """What a search needs of a corpus."""
+
+    def __len__(self) -> int:
+        """Number of passages."""
+
+    def shards(self, size: int, first: int, step: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Shards number `first`, `first + step`, ... of `size` rows, each with its first row."""
+
+    def ids(self, rows: Rows) -> list[str]:
+        """Ids of rows, which are given in rising order without repeats."""
+
+
+def corpus_of(corpus: Corpus | Dataset) -> Corpus:
+    """What mteb hands to a search, as a `Corpus`."""
+    from datasets import Dataset
+
+    return LoadedCorpus(corpus) if isinstance(corpus, Dataset) else corpus
+
+
+@dataclass(frozen=True)
+class StoredCorpus:
+    """The corpus.parquet of a dataset, of which only a shard at a time is in memory."""
+
+    path: Path
+
+    def __len__(self) -> int:
+        """Number of passages."""
+        return int(pq.read_metadata(self.path).num_rows)
+
+    def shards(self, size: int, first: int, step: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """See `Corpus`."""
+        with _opened(self.path) as file:
+            parts = file.iter_batches(size, columns=list(CONTENT), use_threads=False)
+            for number, part in enumerate(parts):
+                if number % step == first:
+                    yield number * size, part
+
+    def ids(self, rows: Rows) -> list[str]:
+        """See `Corpus`. A pass over the column of ids, instead of a list of all of them."""
+        found: list[str] = []
+        start = 0
+        with _opened(self.path) as file:
+            for part in file.iter_batches(ROW_GROUP, columns=["id"], use_threads=False):
+                low, high = np.searchsorted(rows, [start, start + part.num_rows])
+                found += part.column(0).take(pa.array(rows[low:high] - start)).to_pylist()
+                start += part.num_rows
+        return found
+
+
+@dataclass(frozen=True)
+class LoadedCorpus:
+    """A corpus in memory, or mapped to it, by the library datasets."""
+
+    dataset: Dataset
+
+    def __len__(self) -> int:
+        """Number of passages."""
+        return len(self.dataset)
+
+    def shards(self, size: int, first: int, step: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """See `Corpus`."""
+        columns = [name for name in CONTENT if name in self.dataset.column_names]
+        arrow = self.dataset.select_columns(columns).with_format("arrow")
+        for start in range(first * size, len(self.dataset), step * size):
+            yield start, arrow[start : start + size].combine_chunks().to_batches()[0]
+
+    def ids(self, rows: Rows) -> list[str]:
+        """See `Corpus`."""
+        return list(self.dataset.select_columns(["id"])[rows.tolist()]["id"]) if len(rows) else []
+
+
+def passage_texts(shard: pa.RecordBatch) -> list[str]:
+    """What an encoder reads of each passage; some collections have no titles."""
+    texts = shard.column("text").to_pylist()
+    titles = (
+        shard.column("title").to_pylist() if "title" in shard.schema.names else [""] * len(texts)
+    )
+    return [passage_text(title, text) for title, text in zip(titles, texts, strict=True)]
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    # A buffer instead of whole column chunks at once.
+    return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)

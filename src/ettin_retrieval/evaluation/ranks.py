@@ -1,0 +1,31 @@
+"""The processes that `torchrun` starts share an evaluation: one rank each, the first one writes."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+PATIENCE = timedelta(days=2)
+"""How long a rank waits for the others: shards of a large corpus take hours."""
+
+
+def rank_and_ranks() -> tuple[int, int]:
+    """Which of how many processes this is; (0, 1) outside `torchrun`."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    return state.process_index, state.num_processes
+
+
+def gathered(value: Any) -> list[Any]:
+    """Every rank's value, in order of rank, on every rank."""
+    if rank_and_ranks()[1] == 1:
+        return [value]
+    from accelerate.utils import gather_object
+
+    values: list[Any] = gather_object([value])
+    return values

@@ -1,0 +1,46 @@
+"""A smaller corpus for a first look: all judged passages, and a seeded sample of the others.
+
+Search is easier in it, so its scores are no substitute for those on the whole corpus. A task on
+it has a name of its own, and is therefore never compared with, or averaged into, the full one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ettin_retrieval.records import RetrievalDataset
+
+MARK = "-subsampled-"
+
+SEED = 42
+"""The same passages in every run, so that training seeds are compared on one corpus."""
+
+
+def subsampled(
+    name: str, dataset: RetrievalDataset, max_corpus_size: int | None
+) -> tuple[str, RetrievalDataset]:
+    """Name and data of a task with at most `max_corpus_size` passages, and all judged ones.
+
+    A corpus that is no larger stays as it is, under its own name.
+    """
+    if max_corpus_size is None or len(dataset.corpus) <= max_corpus_size:
+        return name, dataset
+    keep = dataset.corpus["id"].isin(dataset.qrels["corpus_id"]).to_numpy(copy=True)
+    others = np.flatnonzero(~keep)
+    wanted = max(0, max_corpus_size - int(keep.sum()))
+    keep[np.random.default_rng(SEED).choice(others, size=wanted, replace=False)] = True
+    notes = {"subsampled_from": len(dataset.corpus), "subsampling_seed": SEED}
+    origin = replace(dataset.origin, notes={**dataset.origin.notes, **notes})
+    corpus = dataset.corpus[keep].reset_index(drop=True)
+    return f"{name}{MARK}{max_corpus_size}", replace(dataset, corpus=corpus, origin=origin)
+
+
+def full_name(name: str) -> str:
+    """The task that a subsampled one is of.
+
+    >>> full_name("FEVER-subsampled-100000"), full_name("FEVER")
+    ('FEVER', 'FEVER')
+    """
+    return name.partition(MARK)[0]
