@@ -192,8 +192,9 @@ def _job(inputs: dict[str, Any], precision: str, train: Train) -> Job:
     from ettin_retrieval.encoders import load_checkpoint
     from ettin_retrieval.finetuning import dev_score
 
-    scratch = Path(tempfile.mkdtemp(prefix="benchmark-finetuning-"))
-    given = training(inputs, precision, scratch)
+    # Goes when the job does, which holds it.
+    scratch = tempfile.TemporaryDirectory(prefix="benchmark-finetuning-")
+    given = training(inputs, precision, Path(scratch.name))
 
     def job() -> dict[str, Any]:
         from ettin_retrieval.determinism import seed_everything
@@ -201,7 +202,7 @@ def _job(inputs: dict[str, Any], precision: str, train: Train) -> Job:
         seed_everything(given.settings.seed, strict=False)
         model = load_checkpoint(given.base)
         model.max_seq_length = given.settings.encoder.max_passage_length
-        work = scratch / "work"
+        work = Path(scratch.name) / "work"
         start = time.perf_counter()
         train(model, given, work)
         seconds = time.perf_counter() - start
