@@ -11,10 +11,10 @@ unexport PYTHONDONTWRITEBYTECODE
 # 3.11 first: the lock is resolved for it and the committed results come from it.
 PYTHONS := python3.11 python3.12 python3.13 python3
 
-.PHONY: help repro tables verify test acceptance lint types lock clean venv install install-test
+.PHONY: help repro tables verify test acceptance lint types benchmark benchmark-check lock clean venv install install-test
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
 repro: install ## reproduce every stage whose inputs changed
 	dvc repro
@@ -39,12 +39,18 @@ lint: install-test ## check style
 types: install-test ## check types
 	mypy
 
+benchmark: install-test ## measure speed and memory against peers (SCIFACT=DIR, ONLY=NAME,...)
+	python -m benchmarks.run $(if $(SCIFACT),--scifact $(SCIFACT)) $(if $(ONLY),--only $(ONLY))
+
+benchmark-check: install-test ## fail where a ratio is over 10% below the recorded one
+	python -m benchmarks.run --check $(if $(SCIFACT),--scifact $(SCIFACT)) $(if $(ONLY),--only $(ONLY))
+
 lock: venv ## refresh the lock (UPGRADE=--upgrade takes newer versions)
 	python locks/refresh.py $(UPGRADE)
 
 clean: ## remove the environment and caches (not data, models or results)
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
-	find src tests locks -name __pycache__ -prune -exec rm -rf {} +
+	find src tests locks benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 install: venv
 	@python locks/install.py

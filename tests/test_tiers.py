@@ -7,12 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ettin_retrieval.encoders import identity
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.evaluation.benchmark import flat_metrics
+from ettin_retrieval.evaluation.exports import export_leaderboard
 from ettin_retrieval.evaluation.tasks import METRICS, task_for
 from ettin_retrieval.expected import Expected, Measured, measure, read_references, scored_tasks
 from ettin_retrieval.params import load_settings
-from ettin_retrieval.records import Origin, RetrievalDataset, read_dataset
+from ettin_retrieval.records import Origin, RetrievalDataset, read_dataset, write_json
 from ettin_retrieval.results import AVERAGE, AVERAGE_ENG_V2, Entry
 from ettin_retrieval.sources import mteb_tasks, synthetic
 from ettin_retrieval.sources.mteb_tasks import CQADUPSTACK_PARTS, ENG_V2_TASKS, GUIDE_TASKS, expand
@@ -163,6 +165,18 @@ def test_a_cut_task_is_never_compared_with_the_whole_one() -> None:
     average = Expected("1b", "base", "MTEB(eng, v1)", None, "ndcg_at_10", 0.7, 0.01, "g", None)
     benchmarks = read_references(ROOT / "expected").benchmarks
     assert measure([entry], average, benchmarks) == Measured(None, reason="subsampled")
+
+
+def test_a_cut_task_s_result_is_not_published(tmp_path: Path) -> None:
+    result = {"dataset_revision": "1", "task_name": "SciFact-subsampled-10", "mteb_version": "2"}
+    result |= {"scores": {}, "evaluation_time": None, "kg_co2_emissions": None}
+    write_json(tmp_path / "SciFact-subsampled-10.json", result)
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "config.json").write_text("{}")
+    record = {"identity": identity(tmp_path / "checkpoint"), "source": "embedded"}
+    write_json(tmp_path / "checkpoint" / "checkpoint.json", record)
+    with pytest.raises(InputError, match="a part of the corpus"):
+        export_leaderboard(tmp_path, tmp_path / "checkpoint", tmp_path / "out")
 
 
 def test_the_stage_writes_cut_corpora_under_their_names(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_sweep(add("sweep", _sweep, "Pick a learning rate on the development split."))
     _add_trec(add("export-trec", _trec, "Write retrieved passages as TREC run files."))
+    _add_plan(add("plan", _plan, "Say what a run will cost, before it is started."))
     return parser
 
 
@@ -136,6 +137,15 @@ def _add_trec(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--benchmark", type=Path, metavar="DIR", help="write the judgments of these tasks too"
     )
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    parser.add_argument("--model", help="another than params.yaml's, such as 1b")
+    parser.add_argument(
+        "--tasks", metavar="TIER|NAME,...", help="other than params.yaml's, such as eng-v2"
+    )
+    parser.add_argument("--gpu", default="H100", help="such as A100 or L4 (default: H100)")
 
 
 def _add_ledger(parser: argparse.ArgumentParser) -> None:
@@ -324,6 +334,23 @@ def _trec(given: argparse.Namespace) -> int:
 
     for path in export_trec(given.scores, given.out, given.benchmark):
         print(path)
+    return 0
+
+
+def _plan(given: argparse.Namespace) -> int:
+    from ettin_retrieval.params import load_settings
+    from ettin_retrieval.plan import TIERS, plan, render
+
+    settings = load_settings(given.params)
+    if given.model:
+        if f"ettin_{given.model}" not in settings.encoders:
+            names = ", ".join(name.removeprefix("ettin_") for name in settings.encoders)
+            raise InputError(f"--model: unknown model {given.model!r}; there are {names}")
+        settings = type(settings).model_validate(settings.model_dump() | {"model": given.model})
+    tasks: list[str] | str = settings.evaluation.tasks
+    if given.tasks:
+        tasks = given.tasks if given.tasks in TIERS else given.tasks.split(",")
+    print(render(plan(settings, given.gpu, tasks)))
     return 0
 
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_retrieval.encoding import check_precision
-from ettin_retrieval.errors import InputError
+from ettin_retrieval.memory import BatchPlan, is_out_of_memory, release_memory
 from ettin_retrieval.negatives import Pair
 from ettin_retrieval.objectives import Example, loss_for, training_rows
 from ettin_retrieval.params import Settings
 from ettin_retrieval.records import RetrievalDataset
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.evaluation import BaseEvaluator
+    from transformers import TrainerState
+
+    from ettin_retrieval.trainer import RetrievalTrainer
+
+logger = logging.getLogger("ettin_retrieval")
 
 DEV_METRIC = "dev_cosine_ndcg@10"
 """The development score that picks the checkpoint."""
@@ -33,7 +39,7 @@ class Curve:
     dev
         (step, nDCG@10 on the development set) pairs.
     best_step
-        The step whose weights were kept; 0 if training never beat the start.
+        The step whose weights were kept.
     """
 
     loss: list[tuple[int, float]]
@@ -55,6 +61,7 @@ def examples(dataset: RetrievalDataset, pairs: list[Pair]) -> list[Example]:
                 queries[query_id],
                 passages[positive],
                 [passages[n] for n in negatives],
+                query_id=query_id,
                 scores=known if len(known) == len(scores) else None,
             )
         )
@@ -70,47 +77,96 @@ def finetune(
 ) -> Curve:
     """Train the model in place; it ends with the weights of the best development score.
 
+    Run by several processes (`torchrun`, `accelerate launch`), all of them train on shares of the
+    same batches and end with the same weights.
+
     Parameters
     ----------
     work
-        Directory for the trainer's checkpoints, which may be deleted afterwards.
+        Directory for the trainer's checkpoints: a run that was killed goes on from them. It
+        belongs to this configuration alone, and may be deleted afterwards.
 
     Raises
     ------
     InputError
-        The hardware lacks the precision, or the loss is no longer a finite number.
+        The hardware lacks the precision or the memory, the batch cannot be shared by the
+        processes, or the loss is no longer a finite number.
     """
-    from datasets import Dataset
-    from sentence_transformers import SentenceTransformerTrainer
-
     check_precision(settings.finetuning.precision, model.device.type, "finetuning.precision")
     _choose_attention(model)
-    rows = Dataset.from_dict(training_rows(train, settings.finetuning.objective))
     evaluator = dev_evaluator(dev, settings.evaluation.batch_size)
     start = dev_score(evaluator, model)
-    steps = math.ceil(len(rows) / settings.batch_size) * settings.epochs
-    trainer = SentenceTransformerTrainer(
-        model=model,
-        args=_arguments(settings, work, steps),
-        train_dataset=rows,
-        loss=loss_for(model, settings),
-        evaluator=evaluator,
+    plan = BatchPlan.of(settings)
+    # Only the search for a piece that fits starts over, and so needs the weights of the start.
+    base = _copy_of_weights(model) if plan.may_shrink else {}
+    while True:
+        try:
+            state = build_trainer(model, train, evaluator, settings, work, plan).train_or_resume()
+            return _curve(state, start)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            plan = plan.smaller()
+        # Here the error is gone, and with it the tensors that its traceback held.
+        release_memory()
+        model.load_state_dict(base)
+        logger.warning("finetuning: out of memory; starting over with %s", plan)
+
+
+def build_trainer(
+    model: SentenceTransformer,
+    train: list[Example],
+    evaluator: BaseEvaluator,
+    settings: Settings,
+    work: Path,
+    plan: BatchPlan,
+) -> RetrievalTrainer:
+    """The trainer with everything the settings decide; it has not begun."""
+    from datasets import Dataset
+    from transformers import EarlyStoppingCallback
+
+    from ettin_retrieval.batches import batch_sampler
+    from ettin_retrieval.live_curves import LiveCurves
+    from ettin_retrieval.trainer import RetrievalTrainer, arguments
+
+    rows = Dataset.from_dict(training_rows(train, plan.objective))
+    batches = batch_sampler(
+        rows,
+        plan.objective,
+        plan.forward_size * plan.processes,
+        settings.seed,
+        plan.rank,
+        plan.processes,
     )
-    trainer.train()
-    curve = _curve(trainer.state.log_history, start)
-    best = trainer.state.best_model_checkpoint
-    return Curve(curve.loss, curve.dev, int(Path(best).name.split("-")[-1]) if best else 0)
+    callbacks: list[Any] = [LiveCurves(work / "live", f"eval_{DEV_METRIC}")]
+    if settings.finetuning.early_stopping is not None:
+        callbacks.append(EarlyStoppingCallback(settings.finetuning.early_stopping))
+    return RetrievalTrainer(
+        model=model,
+        args=arguments(settings, work, len(batches), plan.steps_accumulated, DEV_METRIC),
+        rows=rows,
+        batches=batches,
+        query_ids={example.query: example.query_id for example in train},
+        loss=loss_for(model, settings, mini_batch=plan.mini_batch, gather=plan.processes > 1),
+        undivided_loss=loss_for(model, settings, mini_batch=plan.undivided_mini_batch),
+        evaluator=evaluator,
+        callbacks=callbacks,
+    )
 
 
 def _choose_attention(model: SentenceTransformer) -> None:
     """Plain attention for short texts on a CPU.
 
-    With at most 128 tokens a training step of the embedded default takes 0.3 s instead of the
-    0.6 s of the fused kernel, whose backward pass is slow where it must be deterministic.
+    The backward pass of the fused kernel is slow on a CPU where it must be deterministic, and
+    what it saves in memory matters for long texts only.
     """
     transformer: Any = model[0]
     if model.device.type == "cpu" and transformer.document_length <= 128:
         transformer.model.set_attn_implementation("eager")
+
+
+def _copy_of_weights(model: SentenceTransformer) -> dict[str, torch.Tensor]:
+    return {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def dev_evaluator(dev: RetrievalDataset, batch_size: int) -> BaseEvaluator:
@@ -140,57 +196,8 @@ def dev_score(evaluator: BaseEvaluator, model: SentenceTransformer) -> float:
     return float(scores[DEV_METRIC])
 
 
-def _arguments(settings: Settings, work: Path, steps: int) -> Any:
-    from sentence_transformers import SentenceTransformerTrainingArguments
-    from sentence_transformers.base.sampler import BatchSamplers
-    from torch.cuda import is_available
-
-    finetuning = settings.finetuning
-    contrastive = finetuning.objective == "contrastive"
-    interval = max(1, steps // (settings.epochs * finetuning.evaluations_per_epoch))
-    roles = {"query": "query", "positive": "document", "passage": "document"}
-    roles |= {"negative": "document"}
-    roles |= {f"negative_{i + 1}": "document" for i in range(settings.negatives.per_query)}
-    return SentenceTransformerTrainingArguments(
-        output_dir=str(work),
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        warmup_steps=math.ceil(steps * finetuning.warmup_ratio),
-        weight_decay=finetuning.weight_decay,
-        bf16=finetuning.precision == "bf16",
-        fp16=finetuning.precision == "fp16",
-        # In-batch negatives must not hold a text twice: it would be its own negative.
-        batch_sampler=BatchSamplers.NO_DUPLICATES if contrastive else BatchSamplers.BATCH_SAMPLER,
-        router_mapping=roles,
-        eval_strategy="steps",
-        eval_steps=interval,
-        save_strategy="steps",
-        save_steps=interval,
-        save_total_limit=1,
-        load_best_model_at_end=True,
-        metric_for_best_model=f"eval_{DEV_METRIC}",
-        greater_is_better=True,
-        logging_steps=max(1, interval // 10),
-        logging_nan_inf_filter=False,
-        report_to=[],
-        seed=settings.seed,
-        data_seed=settings.seed,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=is_available(),
-        disable_tqdm=False,
-    )
-
-
-def _curve(history: list[dict[str, Any]], start: float) -> Curve:
-    loss = [(int(e["step"]), float(e["loss"])) for e in history if "loss" in e]
-    dev = [(0, start)]
+def _curve(state: TrainerState, start: float) -> Curve:
     key = f"eval_{DEV_METRIC}"
-    dev += [(int(e["step"]), float(e[key])) for e in history if key in e]
-    broken = next((step for step, value in loss if not math.isfinite(value)), None)
-    if broken is not None:
-        raise InputError(
-            f"finetuning: the loss was not finite by step {broken}; lower "
-            "finetuning.learning_rate, or use finetuning.precision fp32"
-        )
-    return Curve(loss, dev, 0)
+    loss = [(int(e["step"]), float(e["loss"])) for e in state.log_history if "loss" in e]
+    dev = [(int(e["step"]), float(e[key])) for e in state.log_history if key in e]
+    return Curve(loss, [(0, start), *dev], state.best_global_step or 0)

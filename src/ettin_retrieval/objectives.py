@@ -29,6 +29,7 @@ class Example:
     query: str
     positive: str
     negatives: list[str]
+    query_id: str = ""
     scores: list[float] | None = None
 
 

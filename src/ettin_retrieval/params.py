@@ -210,6 +210,21 @@ class Finetuning(Section):
     warmup_ratio
         Share of all steps over which the learning rate rises from zero. `auto`, here and for
         `weight_decay`, takes the recipe's value.
+    gradient_accumulation
+        Batches whose gradients a step of the optimizer adds up. The contrastive objective still
+        contrasts within each batch only.
+    mini_batch_size
+        Rows that are embedded at a time. A number bounds the memory: the contrastive objective
+        keeps its batch by the cached loss, others add up the gradients of the pieces. `auto`
+        takes the whole batch, and halves it whenever memory runs out.
+    gradient_checkpointing
+        Compute activations again in the backward pass instead of keeping them: less memory, more
+        time, the same gradients.
+    evaluations_per_epoch
+        Development evaluations; each may become the best checkpoint, and each is one to resume
+        from.
+    early_stopping
+        Stop after this many development evaluations without a gain; null trains to the end.
     """
 
     objective: Objective = "contrastive"
@@ -221,7 +236,11 @@ class Finetuning(Section):
     warmup_ratio: Share = 0.1
     weight_decay: Annotated[float, Field(ge=0, strict=False)] = 0.01
     precision: Precision = "fp32"
+    gradient_accumulation: Positive = 1
+    mini_batch_size: Positive | Literal["auto"] = "auto"
+    gradient_checkpointing: bool = False
     evaluations_per_epoch: Positive = 2
+    early_stopping: Positive | None = None
 
 
 class Negatives(Section):
@@ -530,6 +549,12 @@ class Settings(Section):
             raise ValueError(
                 f"negatives.absolute_margin: {bound} leaves no semi_hard negatives, which lie "
                 f"below the positive by less than finetuning.margin {margin}"
+            )
+        mini_batch = self.finetuning.mini_batch_size
+        if mini_batch != "auto" and self.batch_size % mini_batch:
+            raise ValueError(
+                f"finetuning.mini_batch_size: batch size {self.batch_size} is not a multiple of "
+                f"{mini_batch}"
             )
         return self
 

@@ -103,8 +103,10 @@ class TopK:
         shard = torch.from_numpy(passages).to(device).T
         for start in range(0, len(queries), QUERIES_AT_ONCE):
             part = slice(start, start + QUERIES_AT_ONCE)
-            new = torch.from_numpy(queries[part]).to(device) @ shard
-            scores = torch.cat([self._scores[part], new], dim=1)
+            asked = torch.from_numpy(queries[part]).to(device)
+            scores = asked.new_empty(len(asked), self.k + shard.shape[1])
+            scores[:, : self.k] = self._scores[part]
+            torch.mm(asked, shard, out=scores[:, self.k :])
             columns = best_columns(scores, self.k)
             old = self._rows[part].gather(1, columns.clamp(max=self.k - 1))
             self._rows[part] = torch.where(columns < self.k, old, columns - self.k + first_row)
@@ -122,15 +124,17 @@ class TopK:
 def best_columns(scores: torch.Tensor, k: int) -> torch.Tensor:
     """The columns of each row's k highest scores, rising; of equal scores the lower columns.
 
+    There are more than k columns.
+
     >>> best_columns(torch.tensor([[2.0, 1.0, 2.0, 3.0]]), 2).tolist()
     [[0, 3]]
     """
-    values, columns = torch.topk(scores, k, dim=1, sorted=False)
-    lowest = values.amin(dim=1, keepdim=True)
-    # topk takes any of the scores that equal the lowest one: where there are more, take the first.
-    left_out = (scores == lowest).sum(dim=1) > (values == lowest).sum(dim=1)
-    for row in (left_out & (lowest[:, 0] > -torch.inf)).nonzero()[:, 0].tolist():
-        above = columns[row][values[row] > lowest[row]]
+    values, columns = torch.topk(scores, k + 1, dim=1)
+    lowest, next_lower = values[:, k - 1], values[:, k]
+    columns = columns[:, :k]
+    # topk takes any of the scores that equal the lowest one: where one is left, take the first.
+    for row in ((lowest == next_lower) & (lowest > -torch.inf)).nonzero()[:, 0].tolist():
+        above = columns[row][values[row, :k] > lowest[row]]
         equal = (scores[row] == lowest[row]).nonzero()[:, 0]
         columns[row] = torch.cat([above, equal[: k - len(above)]])
     return columns.sort(dim=1).values

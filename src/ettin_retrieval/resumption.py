@@ -1,0 +1,145 @@
+"""A killed run goes on from its last whole checkpoint, and only from one of its own.
+
+The trainer's checkpoints lie beside the DVC outputs, in one directory for each configuration:
+`models/finetuned.work/KEY/checkpoint-STEP`. A checkpoint counts once `complete.json` is in it,
+which is written last, under another name first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ettin_retrieval.objectives import Example
+from ettin_retrieval.params import Settings
+from ettin_retrieval.records import write_json
+
+COMPLETE = "complete.json"
+LIBRARIES = ("accelerate", "sentence-transformers", "tokenizers", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a checkpoint must hold beside the trainer's own files.
+
+    Attributes
+    ----------
+    pending_loss
+        Sum of the losses since the curve's last point, which belong to its next one.
+    last_logged
+        Step of the curve's last point.
+    finished
+        Training ends at this checkpoint: all steps are done, or it stopped early.
+    """
+
+    pending_loss: float
+    last_logged: int
+    finished: bool
+
+
+def configuration_key(
+    settings: Settings, base_identity: str, train: list[Example], dev: str, processes: int
+) -> str:
+    """Digest of all that decides the weights: two runs with one key may share checkpoints.
+
+    Parameters
+    ----------
+    base_identity
+        Of the checkpoint that training starts from.
+    dev
+        Content of the development set's manifest, which has the hashes of its files.
+    processes
+        How many devices the batches are shared by.
+    """
+    decisive = {
+        "seed": settings.seed,
+        "strict": settings.strict,
+        "finetuning": settings.finetuning.model_dump(),
+        "learning_rate": settings.learning_rate,
+        "batch_size": settings.batch_size,
+        "epochs": settings.epochs,
+        "negatives": settings.negatives.per_query,
+        "evaluation_batch_size": settings.evaluation.batch_size,
+        "base": base_identity,
+        "dev": dev,
+        "processes": processes,
+        "versions": {library: version(library) for library in LIBRARIES},
+    }
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    for example in train:
+        digest.update(json.dumps(asdict(example)).encode() + b"\n")
+    return digest.hexdigest()[:32]
+
+
+def work_directory(root: Path, key: str) -> Path:
+    """The directory of a configuration's checkpoints; those of other configurations are removed."""
+    for other in root.iterdir() if root.is_dir() else ():
+        if other.name != key:
+            shutil.rmtree(other)
+    directory = root / key
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def mark_complete(checkpoint: Path, progress: Progress) -> None:
+    """Write the mark that makes a checkpoint count."""
+    partial = checkpoint / f"{COMPLETE}.partial"
+    write_json(partial, asdict(progress))
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(checkpoint / COMPLETE)
+
+
+def read_progress(checkpoint: Path) -> Progress:
+    """What `mark_complete` wrote."""
+    return Progress(**json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8")))
+
+
+def last_complete(work: Path) -> Path | None:
+    """The checkpoint to go on from, or None to start at the beginning.
+
+    A checkpoint whose best predecessor is gone cannot tell which weights to end with, so it does
+    not count either.
+    """
+    whole = [path for path in _checkpoints(work) if (path / COMPLETE).is_file()]
+    for path in sorted(whole, key=_step, reverse=True):
+        best = _trainer_state(path)["best_global_step"]
+        if (work / f"checkpoint-{best}" / COMPLETE).is_file():
+            return path
+    return None
+
+
+def discard_incomplete(work: Path) -> None:
+    """Remove what a kill left half written or half removed."""
+    for path in _checkpoints(work):
+        if not (path / COMPLETE).is_file():
+            shutil.rmtree(path)
+
+
+def keep_only(work: Path, steps: set[int]) -> None:
+    """Remove all checkpoints but those of the given steps, each first taken out of the count."""
+    for path in _checkpoints(work):
+        if _step(path) not in steps:
+            (path / COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(path)
+
+
+def _checkpoints(work: Path) -> list[Path]:
+    return list(work.glob("checkpoint-*"))
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _trainer_state(checkpoint: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads(
+        (checkpoint / "trainer_state.json").read_text(encoding="utf-8")
+    )
+    return state

@@ -1,0 +1,131 @@
+"""Train a small encoder in children of this process, kill them, resume, and print digests.
+
+Run by test_finetuning.py: `python killed_training.py DIRECTORY`. A child begins with everything
+imported, and kills itself at a chosen moment; a second child then runs undisturbed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Before any parallel region: the runtime of one that was used does not survive a fork.
+torch.set_num_threads(1)
+
+from ettin_retrieval import resumption  # noqa: E402
+from ettin_retrieval.finetuning import finetune  # noqa: E402
+from ettin_retrieval.trainer import RetrievalTrainer  # noqa: E402
+from test_finetuning import development, encoder, settings, train_examples  # noqa: E402
+
+
+def die() -> None:
+    """End as SIGKILL does: at once, with nothing cleaned up."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def child(work: Callable[[], None]) -> int:
+    """Run something in a fork; its status."""
+    process = os.fork()
+    if process == 0:
+        work()
+        os._exit(0)
+    return os.waitpid(process, 0)[1]
+
+
+def train(directory: Path) -> None:
+    """Train in a directory and leave digest and starting point in result.json."""
+    given = settings(epochs=2, evaluations_per_epoch=2)
+    attempt = len(list(directory.glob("attempt-*")))
+    model = encoder(directory / f"attempt-{attempt}", given)
+    work = directory / "work"
+    resumption.discard_incomplete(work)
+    found = resumption.last_complete(work)
+    curve = finetune(model, train_examples(200), development(), given, work)
+    digest = hashlib.sha256(repr(curve).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    step = None if found is None else int(found.name.split("-")[1])
+    result = {"digest": digest.hexdigest(), "resumed_from": step}
+    (directory / "result.json").write_text(json.dumps(result))
+
+
+def at_step(step: int) -> None:
+    """Die in the middle of a step."""
+    compute_loss = RetrievalTrainer.compute_loss
+
+    def dying(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.state.global_step == step:
+            die()
+        return compute_loss(self, *args, **kwargs)
+
+    RetrievalTrainer.compute_loss = dying  # type: ignore[method-assign]
+
+
+def while_writing(step: int) -> None:
+    """Die with the weights of a checkpoint written and its optimizer not."""
+    save = RetrievalTrainer._save_optimizer_and_scheduler
+
+    def dying(self: Any, output_dir: str) -> None:
+        if self.state.global_step == step:
+            die()
+        save(self, output_dir)
+
+    RetrievalTrainer._save_optimizer_and_scheduler = dying  # type: ignore[method-assign]
+
+
+def before_removal(step: int) -> None:
+    """Die with a checkpoint complete and older ones still there."""
+    keep_only = resumption.keep_only
+
+    def dying(work: Path, steps: set[int]) -> None:
+        if step in steps:
+            die()
+        keep_only(work, steps)
+
+    resumption.keep_only = dying
+
+
+def after_training() -> None:
+    """Die with all steps done and nothing written of the outcome."""
+    RetrievalTrainer._load_best_model = lambda self: die()  # type: ignore[method-assign]
+
+
+SCENARIOS: dict[str, Callable[[], None]] = {
+    "undisturbed": lambda: None,
+    "between checkpoints": lambda: at_step(80),
+    "while writing a checkpoint": lambda: while_writing(75),
+    "before older ones are removed": lambda: before_removal(75),
+    "after training": after_training,
+}
+
+
+def main() -> None:
+    """Run every scenario and print one line of JSON."""
+    results = {}
+    for name, prepare in SCENARIOS.items():
+        directory = Path(sys.argv[1]) / name.replace(" ", "-")
+        directory.mkdir()
+
+        def doomed(prepare: Any = prepare, directory: Path = directory) -> None:
+            prepare()
+            train(directory)
+
+        status = child(doomed)
+        if name != "undisturbed":
+            if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
+                sys.exit(f"{name}: ended with status {status} instead of a kill")
+            child(lambda directory=directory: train(directory))
+        results[name] = json.loads((directory / "result.json").read_text())
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""What a run will cost: counts against a real model and against mteb's statistics."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ettin_retrieval import plan as planning
+from ettin_retrieval.cli import main
+from ettin_retrieval.errors import InputError
+from ettin_retrieval.flops import ETTIN_SHAPES, Architecture, of_shape
+from ettin_retrieval.params import Settings, load_settings
+from ettin_retrieval.plan import Collection, Encoder, Rates, Texts, mteb_names, mteb_task
+
+ROOT = Path(__file__).resolve().parents[1]
+RATES = Rates({"fp32": 1e9, "bf16": 2e9}, {"fp32": 5e8, "bf16": 1e9})
+
+
+def settings(**changes: object) -> Settings:
+    return Settings.model_validate(load_settings(ROOT / "params.yaml").model_dump() | changes)
+
+
+def test_counted_operations_are_those_that_torch_counts() -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import ModernBertConfig, ModernBertModel
+
+    shape = Architecture(layers=4, hidden=32, intermediate=48, vocabulary=100)
+    config = ModernBertConfig(
+        vocab_size=100, hidden_size=32, intermediate_size=48, num_hidden_layers=4,
+        num_attention_heads=2, attn_implementation="eager",
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2,
+    )  # fmt: skip
+    model = ModernBertModel(config)
+    # Short enough that local layers attend to all.
+    with FlopCounterMode(display=False) as counted, torch.inference_mode():
+        model(input_ids=torch.full((3, 100), 5))
+    assert shape.forward_flops([100] * 3) == counted.get_total_flops()
+    assert shape.parameters == pytest.approx(sum(p.numel() for p in model.parameters()), rel=0.01)
+
+
+def test_a_local_layer_does_not_see_beyond_its_window() -> None:
+    local = Architecture(layers=3, hidden=32, intermediate=48, vocabulary=100)
+    everywhere = Architecture(layers=3, hidden=32, intermediate=48, vocabulary=100, window=None)
+    assert local.forward_flops([100]) == everywhere.forward_flops([100])
+    assert everywhere.forward_flops([500]) - local.forward_flops([500]) == (
+        4 * 32 * 2 * 500 * (500 - 128)
+    )
+
+
+@pytest.mark.parametrize(("name", "millions"), [("17m", 17), ("150m", 149), ("1b", 1028)])
+def test_shapes_have_the_parameters_of_their_names(name: str, millions: int) -> None:
+    assert round(of_shape(ETTIN_SHAPES[name]).parameters / 1e6) == millions
+
+
+def test_task_sizes_are_mtebs() -> None:
+    marco = mteb_task("MSMARCO")
+    assert (marco.passages.count, marco.queries.count) == (8_841_823, 6_980)
+    assert marco.passages.characters == pytest.approx(335.797, abs=1e-3)
+    with pytest.raises(InputError, match="no statistics of 'Nonsense'"):
+        mteb_task("Nonsense")
+
+
+def test_the_guides_tasks_are_26_parts() -> None:
+    names = mteb_names("guide")
+    assert len(names) == 14 + 12
+    assert sum(name.startswith("CQADupstack") for name in names) == 12
+    assert mteb_names(["SciFact"]) == ["SciFact"]
+    assert all(mteb_task(name).passages.count > 0 for name in names)
+
+
+def test_cost_of_encoding_by_hand() -> None:
+    shape = Architecture(layers=1, hidden=2, intermediate=3, vocabulary=10, gated=False)
+    encoder = Encoder("hand", shape, query_length=4, passage_length=5)
+    # 13.5 characters are 3 tokens and two special ones; queries are cut at 4.
+    collection = Collection("two", Texts(2, 13.5), Texts(1, 100.0))
+    passage, query = shape.forward_flops([5]), shape.forward_flops([4])
+    assert encoder.tokens(collection) == 2 * 5 + 4
+    assert encoder.encode(collection) == 2 * passage + query + 2 * 2 * 1 * 2
+
+
+def test_negatives_and_epochs_multiply_training() -> None:
+    one = settings()
+    encoder = planning.encoder_of(one)
+    train = Collection("train", Texts(100, 90.0), Texts(10, 45.0))
+    tasks = [Collection("task", Texts(50, 90.0), Texts(5, 45.0))]
+    stage = {s.name: s for s in planning.stages_of(one, encoder, train, tasks)}
+    assert stage["finetuning"].texts == 10 * one.epochs * (2 + one.negatives.per_query)
+    assert stage["negatives"].texts == 110
+    assert stage["evaluate_base"].texts == 55
+    assert RATES.hours(stage["negatives"]) == pytest.approx(encoder.encode(train) / 1e9 / 3600)
+    negatives = one.negatives.model_dump() | {"per_query": 0}
+    none = {
+        s.name: s for s in planning.stages_of(settings(negatives=negatives), encoder, train, tasks)
+    }
+    assert none["negatives"].forward == 0
+    assert none["finetuning"].training < stage["finetuning"].training / 3
+
+
+def test_the_probe_measures_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "PROBE_SECONDS", 0.01)
+    rates = planning.probe(of_shape(ETTIN_SHAPES["17m"]), ["fp32"])
+    assert rates.forward["fp32"] > 1e6 and rates.training["fp32"] > 1e6
+
+
+def test_the_command_tells_every_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(planning, "probe", lambda *_: RATES)
+    params = str(ROOT / "params.yaml")
+    assert main(["plan", "--params", params, "--model", "1b", "--gpu", "A100"]) == 0
+    told = capsys.readouterr().out
+    for word in (
+        "training_data",
+        "negatives",
+        "finetuning",
+        "evaluate_base",
+        "on A100",
+        "26 tasks",
+    ):
+        assert word in told
+    assert "assumed, not measured" in told
+    assert "finetuning needs more memory than A100 SXM 80 GB has" in told
+    assert main(["plan", "--params", params, "--model", "1b", "--tasks", "SciFact,NFCorpus"]) == 0
+    assert "2 tasks, 8,816 passages" in capsys.readouterr().out
+    assert main(["plan", "--params", params]) == 0
+    assert "tiny" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--gpu", "abacus"], "unknown GPU 'abacus'"),
+        (["--model", "2b"], "unknown model '2b'"),
+        (["--model", "1b", "--tasks", "SciFcat"], "no statistics of 'SciFcat'"),
+        (["--tasks", "SciFact"], "no SciFact; there are Tiny"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "--params", str(ROOT / "params.yaml"), *options]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+def test_help_imports_nothing_heavy() -> None:
+    asked = (
+        "import sys\nfrom ettin_retrieval.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'pandas', 'numpy', 'mteb', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
