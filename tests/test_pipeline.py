@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from pathlib import Path
@@ -9,11 +10,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from conftest import Workspace
+from conftest import ROOT, Workspace
 
-STAGES = YAML(typ="safe").load(
-    (Path(__file__).resolve().parents[1] / "dvc.yaml").read_text(encoding="utf-8")
-)["stages"]
+STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
 def stages_of_changed_params(workspace: Workspace) -> set[str]:
@@ -54,11 +53,44 @@ def test_a_setting_re_runs_the_stages_that_read_it(
 
 
 def test_every_module_of_a_stage_is_there() -> None:
-    root = Path(__file__).resolve().parents[1]
     for name, stage in STAGES.items():
         for dep in stage["deps"]:
             if str(dep).startswith("src/"):
-                assert (root / dep).exists(), f"{name} depends on {dep}, which does not exist"
+                assert (ROOT / dep).exists(), f"{name} depends on {dep}, which does not exist"
+
+
+READING = {
+    "errors", "hub", "params", "provenance", "records", "determinism", "tokenizer", "results",
+}  # fmt: skip
+"""Modules that check and read inputs or describe a run: they decide no output's content."""
+ONLY_READ = {"finetuning": {"negatives", "mining_report", "passage_index"}}
+"""What a stage imports for no more than to read another stage's files."""
+
+
+def modules_of(path: Path, seen: set[Path]) -> set[Path]:
+    """A module and all of the package that it imports, now or later."""
+    if path in seen:
+        return seen
+    seen.add(path)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ettin_retrieval"):
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                imported = ROOT / "src" / (str(name).replace(".", "/") + ".py")
+                if imported.is_file():
+                    modules_of(imported, seen)
+    return seen
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_every_module_that_decides_its_output(name: str) -> None:
+    stage = STAGES[name]
+    tracked = [ROOT / dep for dep in map(str, stage["deps"]) if dep.startswith("src/")]
+    module = stage["cmd"].split("-m ")[1].split()[0]
+    used = modules_of(ROOT / "src" / (module.replace(".", "/") + ".py"), set())
+    untold = {
+        path.stem for path in used if not any(path == dep or dep in path.parents for dep in tracked)
+    }
+    assert untold <= READING | ONLY_READ.get(name, set())
 
 
 @pytest.mark.parametrize(

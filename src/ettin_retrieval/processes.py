@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+
+PATIENCE = timedelta(days=2)
+"""How long a process waits for the others: shards of a large corpus take hours."""
 
 
 def this_process() -> PartialState:
@@ -17,4 +21,4 @@ def this_process() -> PartialState:
     import torch
     from accelerate import PartialState
 
-    return PartialState(cpu=not torch.accelerator.is_available())
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
 from typing import Any
 
-PATIENCE = timedelta(days=2)
-"""How long a rank waits for the others: shards of a large corpus take hours."""
+from ettin_retrieval.processes import this_process
 
 
 def rank_and_ranks() -> tuple[int, int]:
     """Which of how many processes this is; (0, 1) outside `torchrun`."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0, 1
-    import torch
-    from accelerate import PartialState
-
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    state = this_process()
     return state.process_index, state.num_processes
 
 
