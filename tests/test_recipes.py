@@ -49,6 +49,7 @@ def test_the_paper_for_every_size(size: str) -> None:
     negatives = paper.negatives
     assert (negatives.source, negatives.sampling, negatives.per_query) == ("row", "random", 1)
     assert 1 / paper.finetuning.temperature == 20, "the scale of the paper"
+    assert paper.finetuning.mini_batch_size == 64, "the cached loss"
     assert (paper.finetuning.warmup_ratio, paper.finetuning.weight_decay) == (0.05, 0.0)
 
 
@@ -56,6 +57,7 @@ def test_the_embedded_default_is_what_it_was() -> None:
     tiny = settings()
     assert (tiny.learning_rate, tiny.batch_size, tiny.epochs) == (2e-3, 16, 2)
     assert (tiny.train_source, tiny.data.dev_queries) == ("synthetic", 500)
+    assert tiny.finetuning.mini_batch_size == "auto"
     negatives = tiny.negatives
     assert (negatives.source, negatives.sampling, negatives.per_query) == ("corpus", "hard", 7)
     assert (tiny.finetuning.warmup_ratio, tiny.finetuning.weight_decay) == (0.1, 0.01)

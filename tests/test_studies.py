@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from conftest import Workspace
+from ettin_retrieval import sweep
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings, load_settings
 from ettin_retrieval.records import (
@@ -291,7 +292,7 @@ def test_the_best_rate_wins_and_an_edge_is_told() -> None:
 
 def test_the_record_of_a_sweep_names_bounds_and_every_run() -> None:
     facts: dict[str, Any] = {
-        "model": "tiny", "recipe": "guide", "bounds": [1e-3, 2e-3], "development_queries": 100,
+        "model": "tiny", "recipe": "guide", "development_queries": 100,
         "training_data": {"counts": {"queries": 1600}},
     }  # fmt: skip
     runs = [Run(1e-3, 0.6, 4, []), Run(2e-3, None, None, [], "not finite")]
@@ -322,9 +323,18 @@ def test_a_sweep_refuses_the_encoder_of_another_model(workspace: Workspace) -> N
     )
     assert done.returncode == 1
     assert "models/base is of embedded, and params.yaml selects model 17m" in done.stderr
-    assert not (workspace.path / "studies/sweeps").exists()
+    assert not (workspace.path / "studies/sweeps/17m-guide.json").exists()
 
 
 def test_domain_means_are_over_the_domains_tasks() -> None:
     assert report.domain_mean(scores(0.2, 0.6), "web") == pytest.approx(0.2)
     assert report.domain_mean(scores(0.2, 0.6), "average") == pytest.approx(0.4)
+
+
+def test_a_sweep_keeps_runs_that_differ_in_the_rate_alone(tmp_path: Path) -> None:
+    facts = {"model": "tiny", "recipe": "guide", "development_queries": 2}
+    facts |= {"training_data": {"counts": {"queries": 3}}}
+    runs = [Run(1e-3, 0.6, 4, [(0, 0.1), (4, 0.6)])]
+    sweep._write(tmp_path, facts, runs, None)
+    assert [run.dev_ndcg_at_10 for run in sweep._earlier(tmp_path, facts)] == [0.6]
+    assert sweep._earlier(tmp_path, facts | {"development_queries": 4}) == []

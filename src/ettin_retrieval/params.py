@@ -340,8 +340,9 @@ class RecipeNegatives(Section):
 
 
 class RecipeFinetuning(Section):
-    """A recipe's part of `finetuning`."""
+    """A recipe's part of `finetuning`; a number in `mini_batch_size` is the cached loss."""
 
+    mini_batch_size: Positive | Literal["auto"]
     warmup_ratio: Share
     weight_decay: Annotated[float, Field(ge=0, strict=False)]
 
@@ -639,7 +640,8 @@ def _one_line(error: ValidationError) -> str:
     depth = len(key.split("."))
     same_key = [d for d in details if d["loc"][:depth] == first["loc"][:depth]]
     wanted = " or ".join(dict.fromkeys(_expectation(d) for d in same_key))
-    if len(location) > 1 and location[1] in _recipe_keys(location[0]):
+    auto = wanted.endswith("auto")
+    if not auto and len(location) > 1 and location[1] in _recipe_keys(location[0]):
         wanted += " or auto"
     return f"{key}: {first['input']!r} is not allowed; it must be {wanted}{more}"
 

@@ -9,6 +9,7 @@ A best rate at the edge of the bounds is no optimum: the record and the last lin
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from dataclasses import asdict, dataclass
@@ -113,7 +114,10 @@ def sweep(
     encoder: Path,
     output: Path,
 ) -> Choice:
-    """Train at every rate and write the record; what it holds is there after every run.
+    """Train at every rate and write the record, after every run.
+
+    Runs that are on record already, of the same encoder, data and settings, are kept and count:
+    a sweep can be widened, and goes on where it was broken off.
 
     Parameters
     ----------
@@ -142,22 +146,26 @@ def sweep(
         )
     material = read_material(training, negatives)
     material = only(material, drawn(material, settings.seed)[:queries])
+    others = in_force(settings)
+    del others["finetuning"]["learning_rate"]
     facts = {
         "model": settings.model,
         "recipe": settings.recipe,
         "encoder": base["identity"],
         "training_data": material.train.manifest(),
         "development_queries": len(material.dev.queries),
-        "bounds": [rates[0], rates[-1]],
-        "settings": in_force(settings),
+        "settings": others,
     }
-    runs: list[Run] = []
+    runs = _earlier(output, facts)
     for rate in rates:
+        if rate in [run.learning_rate for run in runs]:
+            continue
         runs.append(_train(rate, settings, material, encoder))
+        runs.sort(key=lambda run: run.learning_rate)
         _write(output, facts, runs, None)
-        scored = runs[-1].dev_ndcg_at_10
-        told = runs[-1].failure or f"dev nDCG@10 {scored:.4f} at step {runs[-1].step}"
-        logger.info("sweep: learning rate %g: %s", rate, told)
+        logger.info(
+            "sweep: %s", ", ".join(f"{run.learning_rate:g} {_outcome(run)}" for run in runs)
+        )
     choice = pick(runs)
     _write(output, facts, runs, choice)
     return choice
@@ -184,12 +192,35 @@ def _train(rate: float, settings: Settings, material: Any, encoder: Path) -> Run
     return Run(rate, best, step, curve.dev)
 
 
+def _outcome(run: Run) -> str:
+    """The development score in points, if training came to its end.
+
+    >>> _outcome(Run(1e-3, 0.512, 4, [])), _outcome(Run(1.0, None, None, [], "not finite"))
+    ('51.2', 'broke down')
+    """
+    return "broke down" if run.dev_ndcg_at_10 is None else points(run.dev_ndcg_at_10)
+
+
+def _earlier(output: Path, facts: dict[str, Any]) -> list[Run]:
+    """The runs on record, if they differ from those to come in the rate alone."""
+    path = output / f"{_name(facts)}.json"
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if any(record.get(name) != value for name, value in facts.items()):
+        return []
+    return [Run(**run) for run in record["runs"]]
+
+
 def _write(output: Path, facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> None:
     content = {**facts, "runs": [asdict(run) for run in runs]}
     content["chosen"] = None if choice is None else asdict(choice)
-    name = f"{facts['model']}-{facts['recipe']}"
-    write_json(output / f"{name}.json", content)
-    (output / f"{name}.md").write_text(page(facts, runs, choice), encoding="utf-8")
+    write_json(output / f"{_name(facts)}.json", content)
+    (output / f"{_name(facts)}.md").write_text(page(facts, runs, choice), encoding="utf-8")
+
+
+def _name(facts: dict[str, Any]) -> str:
+    return f"{facts['model']}-{facts['recipe']}"
 
 
 def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
@@ -197,7 +228,7 @@ def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
     rows = [
         (
             f"{run.learning_rate:g}",
-            "broke down" if run.dev_ndcg_at_10 is None else points(run.dev_ndcg_at_10),
+            _outcome(run),
             "--" if run.step is None else str(run.step),
             "chosen" if choice and run.learning_rate == choice.learning_rate else "",
         )
@@ -211,7 +242,7 @@ def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
     notes = [
         "nDCG@10 in points (x100) is the best on the development split while training; no "
         "evaluation task was read.",
-        f"Bounds: {facts['bounds'][0]:g} to {facts['bounds'][1]:g}.",
+        f"Bounds: {runs[0].learning_rate:g} to {runs[-1].learning_rate:g}.",
         "The sweep was broken off." if choice is None else told(choice),
     ]
     columns = ("Learning rate", "Development nDCG@10", "At step", "")

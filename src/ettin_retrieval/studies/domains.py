@@ -27,6 +27,7 @@ from ettin_retrieval.records import (
     write_json,
 )
 from ettin_retrieval.sources import synthetic
+from ettin_retrieval.sources.subsampling import full_name
 from ettin_retrieval.stages import Paths, run_stage
 from ettin_retrieval.stages.training_data import load_synthetic, training_and_dev
 
@@ -42,9 +43,10 @@ def domain_of(task: str) -> str:
     >>> [domain_of(name) for name in ("TinySciFact", "MSMARCO", "NFCorpus", "Quora")]
     ['scientific', 'web', 'scientific', 'other']
     """
-    if task in synthetic.TASKS:
-        return synthetic.TASKS[task].domain
-    return WEB if task == "MSMARCO" else SCIENTIFIC if task in TRAIN_TASKS else OTHER
+    name = full_name(task)
+    if name in synthetic.TASKS:
+        return synthetic.TASKS[name].domain
+    return WEB if name == "MSMARCO" else SCIENTIFIC if name in TRAIN_TASKS else OTHER
 
 
 def scientific(settings: Settings) -> dict[str, RetrievalDataset]:
