@@ -14,13 +14,18 @@ from ettin_retrieval.finetuning import finetune
 from ettin_retrieval.processes import this_process
 from test_finetuning import development, encoder, settings, train_examples
 
-directory = Path(sys.argv[1])
-given = settings()
-# Before the processes know of each other: afterwards only the first one writes models.
-model = encoder(directory / f"rank-{os.environ['RANK']}", given)
-process = this_process()
-curve = finetune(model, train_examples(), development(), given, directory / "shared-work")
-if process.is_main_process:
-    (directory / "shared.json").write_text(json.dumps({"loss": curve.loss, "dev": curve.dev}))
-process.wait_for_everyone()
-process.destroy_process_group()
+
+def main(directory: Path) -> None:
+    given = settings()
+    # Before the processes know of each other: afterwards only the first one writes models.
+    model = encoder(directory / f"rank-{os.environ['RANK']}", given)
+    process = this_process()
+    curve = finetune(model, train_examples(), development(), given, directory / "shared-work")
+    if process.is_main_process:
+        (directory / "shared.json").write_text(json.dumps({"loss": curve.loss, "dev": curve.dev}))
+    process.wait_for_everyone()
+    process.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
