@@ -21,6 +21,9 @@ from ettin_retrieval.evaluation.calibration import (
     read_expected,
     reference_name,
 )
+from ettin_retrieval.records import write_dataset
+from ettin_retrieval.results import read_ledger, read_queries
+from ettin_retrieval.sources.beir import load as load_beir
 
 ROOT = Path(__file__).parent.parent
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -191,3 +194,19 @@ def test_help_imports_nothing_heavy():
     for command in ("compare", "verify", "calibrate", "collect", "export-trec"):
         assert command in done.stdout
     assert seconds < 5  # the promise is half a second; a loaded machine is given more
+
+
+def test_bm25_joins_the_ledger_and_keeps_what_it_scored_before(beir, tmp_path, capsys):
+    results = tmp_path / "results"
+    for name in ("one", "two"):
+        write_dataset(load_beir(beir, "test"), tmp_path / name / name)
+        options = ["--benchmark", str(tmp_path / name), "--results", str(results)]
+        assert main(["bm25", *options]) == 0
+    (entry,) = read_ledger(results)
+    assert entry.key == ("bm25", "base", 0)
+    assert entry.scores["one.mrr_at_10"] == entry.scores["two.mrr_at_10"] == 0.75, "ranks 1 and 2"
+    assert sorted(read_queries(results, entry)["task"]) == ["one", "one", "two", "two"]
+    assert not any(key.startswith("mteb") for key in entry.scores), "an average of what was run"
+    before = (results / "bm25" / "base-seed0.json").read_bytes()
+    assert main(["bm25", *options]) == 0
+    assert (results / "bm25" / "base-seed0.json").read_bytes() == before

@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_calibrate(
         add("calibrate", _calibrate, "Check the evaluation against a model's published score.")
     )
+    _add_bm25(add("bm25", _bm25, "Score BM25 on the benchmark's tasks, into the ledger."))
     _add_collect(add("collect", _collect, "Bring experiments' ledger entries into this tree."))
     _add_leaderboard(
         add("export-leaderboard", _leaderboard, "Write results as MTEB's results repository does.")
@@ -99,6 +100,14 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expected", type=Path, default=Path("expected/calibration.yaml"), metavar="FILE"
     )
+
+
+def _add_bm25(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--benchmark", type=Path, default=Path("data/benchmark"), metavar="DIR",
+        help="what the stage benchmark_data wrote (default: %(default)s)",
+    )  # fmt: skip
+    _add_ledger(parser)
 
 
 def _add_collect(parser: argparse.ArgumentParser) -> None:
@@ -275,6 +284,15 @@ def _calibrate(given: argparse.Namespace) -> int:
     verdicts = calibration.judge(cases, scored.scores)
     print(calibration.render(verdicts, dataset))
     return 0 if all(verdict.reproduces for verdict in verdicts) else 1
+
+
+def _bm25(given: argparse.Namespace) -> int:
+    from ettin_retrieval.evaluation.bm25 import record_bm25
+
+    logging.getLogger("ettin_retrieval").setLevel(logging.INFO)
+    entry = record_bm25(given.benchmark, given.results)
+    print(f"{given.results / entry.name}.json: {len(entry.tasks)} tasks; run `dvc repro tables`")
+    return 0
 
 
 def _collect(given: argparse.Namespace) -> int:

@@ -331,23 +331,28 @@ def tasks_document(ledger: Ledger) -> Document:
     tables, records = [], []
     for model in _models(entry.model for entry in ledger.entries):
         entries = [entry for entry in ledger.entries if entry.model == model]
+        # A model that is not trained here, such as BM25, has no second column and no difference.
+        trained = any(entry.checkpoint == "finetuned" for entry in entries)
+        checkpoints = ("base", "finetuned") if trained else ("base",)
         rows = []
         tasks = {t: s for entry in entries for t, s in scored_tasks(entry).items()}
         for task, split in sorted(tasks.items(), key=lambda item: item[0].casefold()):
             row = [task, split]
             for metric in ("ndcg_at_10", "mrr_at_10"):
                 scores = []
-                for checkpoint in ("base", "finetuned"):
+                for checkpoint in checkpoints:
                     wanted = Expected(model, checkpoint, task, split, metric, 0.0, 1.0, "", None)
                     score = ledger.measured(wanted)
                     scores.append(score)
                     if score.value is not None:
                         records.append(_task_record(wanted, score, _queries(entries, task)))
                 row += [_mean_text(score) for score in scores]
-                row.append(_difference_text(*scores))
+                if trained:
+                    row.append(_difference_text(*scores))
             rows.append(tuple(row))
         metrics = [METRIC_NAMES[m] for m in ("ndcg_at_10", "mrr_at_10")]
-        columns = [f"{m} {c}" for m in metrics for c in ("base", "fine-tuned", "difference")]
+        kinds = (" base", " fine-tuned", " difference") if trained else ("",)
+        columns = [f"{m}{kind}" for m in metrics for kind in kinds]
         seeds = len({entry.seed for entry in entries})
         caption = f"Model {model}, {seeds} seed{'s' if seeds > 1 else ''}"
         tables.append(Table(caption, ("Task", "Split", *columns), tuple(rows), labels=2))
