@@ -159,7 +159,10 @@ def test_only_the_contrastive_loss_has_a_cached_form(objective: str) -> None:
 
 
 def test_a_row_of_distillation_is_a_negative_with_its_margin() -> None:
-    rows = [Example("q", "p", ["n", "m"], scores=[1.0, 0.5, -0.25]), Example("r", "s", [], [0.5])]
+    rows = [
+        Example("q", "p", ["n", "m"], scores=[1.0, 0.5, -0.25]),
+        Example("r", "s", [], scores=[0.5]),
+    ]
     assert training_rows(rows, "margin_mse") == {
         "query": ["q", "q"],
         "positive": ["p", "p"],

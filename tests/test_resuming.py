@@ -103,43 +103,52 @@ def test_an_interrupted_evaluation_continues_with_the_missing_tasks(
     assert not unfinished.exists()
 
 
-KILLED = """
+EVALUATED = """
 import os, signal, sys
 from pathlib import Path
 from ettin_retrieval.determinism import pin_arithmetic
-pin_arithmetic(False)
+pin_arithmetic(True)
 from ettin_retrieval.evaluation import resuming
 from ettin_retrieval.params import load_settings
 write = resuming.write_scores
 def write_and_die(*arguments):
     write(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
-resuming.write_scores = write_and_die
-checkpoint, benchmark, params, unfinished = map(Path, sys.argv[1:])
-resuming.score_tasks(checkpoint, benchmark, load_settings(params), "n/m", unfinished)
+checkpoint, benchmark, params, unfinished, target = map(Path, sys.argv[1:6])
+if "--die" in sys.argv:
+    resuming.write_scores = write_and_die
+done = resuming.score_tasks(checkpoint, benchmark, load_settings(params), "n/m", unfinished)
+target.mkdir()
+resuming.collect(done, target)
 """
 
 
 def test_a_killed_evaluation_ends_in_the_same_bytes(
-    checkpoint: Path,
-    benchmark: Path,
-    settings: Settings,
-    undisturbed: dict[str, bytes],
-    tmp_path: Path,
+    checkpoint: Path, benchmark: Path, tmp_path: Path
 ) -> None:
-    unfinished = tmp_path / "unfinished"
-    paths = (checkpoint, benchmark, ROOT / "params.yaml", unfinished)
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *map(str, paths)],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Every run is a process of its own: here, threads are as other tests have left them."""
+
+    def evaluated(name: str, *options: str) -> subprocess.CompletedProcess[str]:
+        paths = (checkpoint, benchmark, ROOT / "params.yaml", tmp_path / name, tmp_path / "done")
+        return subprocess.run(
+            [sys.executable, "-c", EVALUATED, *map(str, paths), *options],
+            env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def written() -> dict[str, bytes]:
+        return {p.name: p.read_bytes() for p in sorted((tmp_path / "done").iterdir())}
+
+    killed = evaluated("unfinished", "--die")
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
-    assert len(list(unfinished.iterdir())) == 1
-    done = score_tasks(checkpoint, benchmark, settings, "n/m", unfinished)
-    assert files(done, tmp_path / "scores") == undisturbed
+    assert len(list((tmp_path / "unfinished").iterdir())) == 1
+    assert evaluated("unfinished").returncode == 0
+    resumed = written()
+    shutil.rmtree(tmp_path / "done")
+    assert evaluated("undisturbed").returncode == 0
+    assert resumed == written()
 
 
 def test_an_evaluation_killed_in_the_middle_of_a_corpus_continues_there(
