@@ -11,7 +11,7 @@ import pytest
 from ettin_retrieval import plan as planning
 from ettin_retrieval.cli import main
 from ettin_retrieval.errors import InputError
-from ettin_retrieval.flops import ETTIN_SHAPES, Architecture, of_shape
+from ettin_retrieval.flops import BACKWARD, ETTIN_SHAPES, Architecture, of_shape
 from ettin_retrieval.params import Settings, load_settings
 from ettin_retrieval.plan import Collection, Encoder, Rates, Texts, mteb_names, mteb_task
 
@@ -98,6 +98,25 @@ def test_negatives_and_epochs_multiply_training() -> None:
     }
     assert none["negatives"].forward == 0
     assert none["finetuning"].training < stage["finetuning"].training / 3
+
+
+def test_pieces_of_a_batch_take_less_memory_and_a_second_forward_pass() -> None:
+    encoder = Encoder("x", Architecture(2, 128, 128, 6144), 32, 64)
+    train = Collection("train", Texts(1000, 200.0), Texts(100, 40.0))
+    given = load_settings(ROOT / "params.yaml")
+    pieces = given.finetuning.model_copy(update={"mini_batch_size": given.batch_size // 4})
+    whole = planning._finetuning(given, encoder, train)
+    small = planning._finetuning(given.model_copy(update={"finetuning": pieces}), encoder, train)
+    weights = planning.TRAINING_BYTES * encoder.architecture.parameters
+    assert (small.memory - weights) * 4 == pytest.approx(whole.memory - weights)
+    assert small.training / whole.training == pytest.approx((2 + BACKWARD) / (1 + BACKWARD))
+
+
+def test_a_cut_corpus_is_planned_as_cut() -> None:
+    given = load_settings(ROOT / "params.yaml")
+    cut = given.model_copy(update={"data": given.data.model_copy(update={"max_corpus_size": 99})})
+    assert {c.passages.count for c in planning.tasks_of(cut, "guide")} == {99}
+    assert max(c.passages.count for c in planning.tasks_of(given, "guide")) > 5_000_000
 
 
 def test_the_probe_measures_something(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -356,8 +356,8 @@ def _trec(given: argparse.Namespace) -> int:
 
 
 def _plan(given: argparse.Namespace) -> int:
-    from ettin_retrieval.params import load_settings
-    from ettin_retrieval.plan import TIERS, plan, render
+    from ettin_retrieval.params import SOURCE_OF_TIER, load_settings
+    from ettin_retrieval.plan import plan, render
 
     settings = load_settings(given.params)
     if given.model:
@@ -367,7 +367,7 @@ def _plan(given: argparse.Namespace) -> int:
         settings = type(settings).model_validate(settings.model_dump() | {"model": given.model})
     tasks: list[str] | str = settings.evaluation.tasks
     if given.tasks:
-        tasks = given.tasks if given.tasks in TIERS else given.tasks.split(",")
+        tasks = given.tasks if given.tasks in SOURCE_OF_TIER else given.tasks.split(",")
     print(render(plan(settings, given.gpu, tasks)))
     return 0
 

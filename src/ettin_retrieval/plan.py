@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ettin_retrieval.encoding import SHARD
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.flops import BACKWARD, ETTIN_SHAPES, Architecture, of_config, of_shape
-from ettin_retrieval.params import ENCODER_PREFIX, BenchmarkSource, Precision, Settings
+from ettin_retrieval.params import ENCODER_PREFIX, SOURCE_OF_TIER, Precision, Settings
 
 CHARACTERS_PER_TOKEN = 4.5
 """Of English: all-MiniLM-L6-v2's WordPiece takes 4.50 on the first 1,000 passages of SciFact."""
@@ -42,9 +43,6 @@ HITS = 1000
 HIT_BYTES = 20
 """Passages kept of each query, and their bytes in a run file."""
 
-SHARD = 50_000
-"""Passages whose embeddings are in memory at a time while a corpus is searched."""
-
 ACTIVATION_BYTES = 34
 """Of a token and layer, times the hidden size, in 16 bits: kept for the backward pass, without
 attention scores, which a fused kernel does not keep (Korthikanti et al., 2022, equation 2)."""
@@ -62,9 +60,6 @@ PROBES = 3
 
 TEXT_STATISTICS = "mteb/descriptive_stats/Retrieval"
 CQADUPSTACK = "CQADupstackRetrieval"
-
-TIERS: dict[str, BenchmarkSource] = {"smoke": "synthetic", "guide": "mteb", "eng-v2": "mteb"}
-"""Sets of tasks by name, and where they come from."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +208,7 @@ def plan(settings: Settings, gpu: str, tasks: list[str] | str) -> Plan:
     Parameters
     ----------
     tasks
-        Names, a tier of `TIERS`, or `auto`, as `evaluation.tasks` has them.
+        Names, a tier of `params.SOURCE_OF_TIER`, or `auto`, as `evaluation.tasks` has them.
 
     Raises
     ------
@@ -268,9 +263,20 @@ def tasks_of(settings: Settings, wanted: list[str] | str) -> list[Collection]:
     InputError
         A name that the source of the tasks does not have.
     """
+    found = _whole_collections(settings, wanted)
+    most = settings.data.max_corpus_size
+    return [
+        replace(
+            c, passages=replace(c.passages, count=min(c.passages.count, most or c.passages.count))
+        )
+        for c in found
+    ]
+
+
+def _whole_collections(settings: Settings, wanted: list[str] | str) -> list[Collection]:
     source = settings.benchmark_source
     if isinstance(wanted, str):
-        source = TIERS.get(wanted, source)
+        source = SOURCE_OF_TIER.get(wanted, source)
     if source == "mteb":
         return [mteb_task(name) for name in mteb_names(wanted)]
     if source == "beir":
@@ -473,19 +479,23 @@ def _finetuning(settings: Settings, encoder: Encoder, train: Collection) -> Stag
     )
     evaluations = 1 + settings.epochs * settings.finetuning.evaluations_per_epoch
     precision = settings.finetuning.precision
-    tokens_of_batch = settings.batch_size * encoder.tokens(step) / pairs
+    piece = settings.finetuning.mini_batch_size
+    at_a_time = settings.batch_size if piece == "auto" else piece
+    tokens_at_a_time = at_a_time * encoder.tokens(step) / pairs
+    # The cached loss embeds every piece twice.
+    cached = settings.finetuning.objective == "contrastive" and at_a_time < settings.batch_size
     activation = ACTIVATION_BYTES * (2 if precision == "fp32" else 1)
     return Stage(
         "finetuning",
         texts=step.passages.count + step.queries.count,
         tokens=encoder.tokens(step),
         forward=evaluations * encoder.encode(dev),
-        training=(1 + BACKWARD) * forward,
+        training=(1 + cached + BACKWARD) * forward,
         precision=precision,
         # The checkpoint, and while training one with Adam's moments.
         disk=(4.0 + 12.0) * architecture.parameters,
         memory=TRAINING_BYTES * architecture.parameters
-        + activation * tokens_of_batch * architecture.layers * architecture.hidden,
+        + activation * tokens_at_a_time * architecture.layers * architecture.hidden,
     )
 
 
@@ -641,7 +651,7 @@ def _assumptions(made: Plan) -> list[str]:
         f"tokens: {CHARACTERS_PER_TOKEN} characters each, assumed; texts of mean length, cut at "
         f"{made.encoder.query_length} (queries) and {made.encoder.passage_length} (passages)",
         "hours are those of arithmetic alone: no download, reading or tokenising; memory is "
-        "weights, optimizer, activations of a whole batch in one pass and embeddings, without "
+        "weights, optimizer, activations of the rows embedded at a time and embeddings, without "
         "Python and its libraries",
         f"fine-tuning {'in bf16 would take' if 'bf16' not in used else 'in bf16 takes'} "
         f"{hours(_bf16_hours(made, 'finetuning'))} on {gpu.name}, an evaluation "
