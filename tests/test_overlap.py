@@ -82,7 +82,7 @@ def test_queries_and_answers_of_the_evaluation_are_removed(
     found = overlap.find({"train": train}, benchmark)
     atlas = found["train"]["Atlas"]
     assert (atlas.queries, atlas.answered, atlas.shared_passages) == ({"same"}, {"answer"}, 2)
-    kept = overlap.without({"train": train}, found)["train"]
+    kept = overlap.without({"train": train}, found, True)["train"]
     assert set(kept.queries["id"]) == {"shared", "unjudged", "own"}
     assert set(kept.qrels["query_id"]) == {"shared", "unjudged", "own"}
     assert len(kept.corpus) == 4, "passages stay: the collection may be the evaluation's"
@@ -97,8 +97,10 @@ def test_the_report_has_counts_and_examples(benchmark: Path, train: RetrievalDat
             "queries": 2,
             "tasks": {
                 "Atlas": {
+                    "queries_removed": 2,
                     "queries_asked_there": 1,
                     "queries_with_an_answer_there": 1,
+                    "one_collection": False,
                     "passages_in_its_collection": 2,
                     "examples": {
                         "queries": ["Where is  OSLO?"],
@@ -108,14 +110,29 @@ def test_the_report_has_counts_and_examples(benchmark: Path, train: RetrievalDat
             },
         },
     }
-    assert "2 train, removed" in overlap.told(found, True)
-    assert "kept (data.remove_overlap is false)" in overlap.told(found, False)
+    assert "2 of 2 train removed" in overlap.told(found, True)
+    assert "0 of 2 train removed" in overlap.told(found, False)
+
+
+def test_in_one_collection_a_shared_answer_is_removed_on_request(benchmark: Path) -> None:
+    train = collection(
+        {"same": "Where is Oslo?", "answer": "famous plays", "own": "what is useless"},
+        {"p1": ("", "Oslo is in Norway."), "p2": ("Faust", "A play by Goethe.")},
+        [("same", "p1", 1), ("answer", "p2", 1), ("own", "p2", 0)],
+    )
+    found = overlap.find({"train": train}, benchmark)
+    assert found["train"]["Atlas"].one_collection
+    for removal, left in ((True, {"answer"}), (False, {"same", "answer"})):
+        kept = overlap.without({"train": train}, found, removal)["train"]
+        assert set(kept.positives()) == left
+    with pytest.raises(InputError, match="all of its queries overlap"):
+        overlap.without({"train": train}, found, "answers")
 
 
 def test_without_overlap_nothing_changes(benchmark: Path, train: RetrievalDataset) -> None:
     own = train.with_queries(["own"])
     found = overlap.find({"train": own}, benchmark)
-    assert overlap.without({"train": own}, found)["train"] is own
+    assert overlap.without({"train": own}, found, True)["train"] is own
     assert overlap.told(found, True) == ""
 
 
@@ -123,7 +140,7 @@ def test_nothing_left_is_a_mistake(benchmark: Path, train: RetrievalDataset) -> 
     same = train.with_queries(["same"])
     found = overlap.find({"train": same}, benchmark)
     with pytest.raises(InputError, match="all of its queries overlap with the evaluation tasks"):
-        overlap.without({"train": same}, found)
+        overlap.without({"train": same}, found, True)
 
 
 def test_the_stage_removes_by_default_and_keeps_on_request(

@@ -4,7 +4,10 @@ Texts are compared as a reader sees them: Unicode compatibility forms, case and 
 tell two texts apart. A training or development query is removed
 
 - if its text is that of a query which the evaluation scores, or
-- if a passage that is relevant to it is relevant to a query of the evaluation.
+- if a passage that is relevant to it is relevant to a query of the evaluation, in another
+  collection. Where both are asked of one collection, as SciFact's train and test queries are, such
+  passages are how the collection was split; these queries are counted, and removed on request
+  (`data.remove_overlap: answers`).
 
 Passages that a training collection merely shares with an evaluation collection are counted, and
 kept: MS MARCO's training and evaluation queries are asked of one collection, and so are those of
@@ -19,12 +22,15 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.records import CORPUS, QRELS, QUERIES, RetrievalDataset, passage_text
+
+Removal = bool | Literal["answers"]
+"""As `data.remove_overlap`."""
 
 EXAMPLES = 5
 """How many texts of each kind a report shows."""
@@ -51,6 +57,8 @@ class TaskOverlap:
         Ids of queries with a relevant passage that is relevant in the task too.
     shared_passages
         How many different passages of the set are in the task's collection.
+    one_collection
+        Whether all of them are.
     examples
         Some of the texts.
     """
@@ -58,7 +66,15 @@ class TaskOverlap:
     queries: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
     shared_passages: int = 0
+    one_collection: bool = False
     examples: dict[str, list[str]] = field(default_factory=lambda: {"queries": [], "passages": []})
+
+    def to_remove(self, removal: Removal) -> set[str]:
+        """Ids of the queries that are left out."""
+        if removal is False:
+            return set()
+        answered = removal == "answers" or not self.one_collection
+        return self.queries | self.answered if answered else self.queries
 
     def note(self, kind: str, text: str) -> None:
         """Keep a text as an example, if there are not enough yet."""
@@ -130,6 +146,7 @@ def _with_task(sets: dict[str, _Texts], directory: Path) -> dict[str, TaskOverla
                 overlaps[name].note("passages", text)
     for name, digests in seen.items():
         overlaps[name].shared_passages = len(digests)
+        overlaps[name].one_collection = len(digests) == len(sets[name].asking)
     return overlaps
 
 
@@ -144,7 +161,7 @@ def _digest(text: str) -> bytes:
 
 
 def without(
-    datasets: dict[str, RetrievalDataset], found: dict[str, Overlaps]
+    datasets: dict[str, RetrievalDataset], found: dict[str, Overlaps], removal: Removal
 ) -> dict[str, RetrievalDataset]:
     """The datasets less the queries that overlap; one without overlap is the same object.
 
@@ -155,7 +172,7 @@ def without(
     """
     kept = {}
     for name, dataset in datasets.items():
-        removed = _query_ids(found[name])
+        removed = _query_ids(found[name], removal)
         if not removed:
             kept[name] = dataset
             continue
@@ -170,16 +187,18 @@ def without(
     return kept
 
 
-def report(found: dict[str, Overlaps], removed: bool) -> dict[str, Any]:
+def report(found: dict[str, Overlaps], removal: Removal) -> dict[str, Any]:
     """Counts and examples, as written beside the training data."""
-    content: dict[str, Any] = {"removed": removed}
+    content: dict[str, Any] = {"removed": removal}
     for name, tasks in found.items():
         content[name] = {
-            "queries": len(_query_ids(tasks)),
+            "queries": len(_query_ids(tasks, "answers")),
             "tasks": {
                 task: {
+                    "queries_removed": len(overlap.to_remove(removal)),
                     "queries_asked_there": len(overlap.queries),
                     "queries_with_an_answer_there": len(overlap.answered),
+                    "one_collection": overlap.one_collection,
                     "passages_in_its_collection": overlap.shared_passages,
                     "examples": overlap.examples,
                 }
@@ -189,15 +208,17 @@ def report(found: dict[str, Overlaps], removed: bool) -> dict[str, Any]:
     return content
 
 
-def told(found: dict[str, Overlaps], removed: bool) -> str:
+def told(found: dict[str, Overlaps], removal: Removal) -> str:
     """One line for the log; empty where nothing overlaps."""
-    counts = {name: len(_query_ids(tasks)) for name, tasks in found.items()}
-    if not any(counts.values()):
+    counts = {
+        name: (len(_query_ids(tasks, removal)), len(_query_ids(tasks, "answers")))
+        for name, tasks in found.items()
+    }
+    if not any(every for _, every in counts.values()):
         return ""
-    listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    done = "removed" if removed else "kept (data.remove_overlap is false)"
-    return f"queries that overlap with the evaluation: {listed}, {done}; see overlap.json"
+    listed = ", ".join(f"{gone:,} of {every:,} {name}" for name, (gone, every) in counts.items())
+    return f"queries that overlap with the evaluation: {listed} removed; see overlap.json"
 
 
-def _query_ids(tasks: Overlaps) -> set[str]:
-    return {i for overlap in tasks.values() for i in overlap.queries | overlap.answered}
+def _query_ids(tasks: Overlaps, removal: Removal) -> set[str]:
+    return {i for overlap in tasks.values() for i in overlap.to_remove(removal)}

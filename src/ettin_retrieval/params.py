@@ -178,7 +178,9 @@ class Data(Section):
         How many passages the development corpus has; all that are judged, the rest at random.
     remove_overlap
         Leave out training and development queries that the evaluation asks too, or that share a
-        relevant passage with it; false keeps them. They are reported either way.
+        relevant passage with another collection's; `answers` leaves out those that share one with
+        their own collection's test queries as well, false keeps them all. They are reported in any
+        case.
     """
 
     train: Literal["auto"] | TrainSource = "auto"
@@ -189,7 +191,7 @@ class Data(Section):
     dev_queries: Positive = 500
     dev_passages: Positive = 500
     max_corpus_size: Positive | None = None
-    remove_overlap: bool = True
+    remove_overlap: bool | Literal["answers"] = True
 
 
 class Finetuning(Section):

@@ -120,17 +120,17 @@ def body(settings: Settings, paths: Paths) -> str:
     """Write `train/`, `dev/` and `overlap.json` below the output directory."""
     datasets = load_source(settings, paths["local"])
     found = overlap.find(datasets, paths["benchmark"])
-    removed = settings.data.remove_overlap
-    chosen = training_and_dev(overlap.without(datasets, found) if removed else datasets, settings)
+    removal = settings.data.remove_overlap
+    chosen = training_and_dev(overlap.without(datasets, found, removal), settings)
     with replacing(paths["training"]) as directory:
         for name, dataset in chosen.items():
             write_dataset(dataset, directory / name)
-        write_json(directory / "overlap.json", overlap.report(found, removed))
+        write_json(directory / "overlap.json", overlap.report(found, removal))
     told = [
         f"{name}: {len(d.queries):,} queries over {len(d.corpus):,} passages"
         for name, d in chosen.items()
     ]
-    return ", ".join([*told, *filter(None, [overlap.told(found, removed)])])
+    return ", ".join([*told, *filter(None, [overlap.told(found, removal)])])
 
 
 if __name__ == "__main__":

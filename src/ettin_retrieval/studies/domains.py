@@ -121,12 +121,12 @@ def body(settings: Settings, paths: Paths) -> str:
     """Write the domain's training data and negatives, as the pipeline's stages do the web's."""
     datasets = scientific(settings)
     found = overlap.find(datasets, paths["benchmark"])
-    removed = settings.data.remove_overlap
-    chosen = training_and_dev(overlap.without(datasets, found) if removed else datasets, settings)
+    removal = settings.data.remove_overlap
+    chosen = training_and_dev(overlap.without(datasets, found, removal), settings)
     with replacing(paths["training"]) as directory:
         for name, dataset in chosen.items():
             write_dataset(dataset, directory / name)
-        write_json(directory / "overlap.json", overlap.report(found, removed))
+        write_json(directory / "overlap.json", overlap.report(found, removal))
     train = read_dataset(paths["training"] / "train")
 
     from ettin_retrieval.encoders import load_checkpoint
