@@ -49,8 +49,12 @@ def queued(workspace: Workspace, env: dict[str, str]) -> None:
         assert done.returncode == 0, done.stderr[-3000:]
     done = workspace.run("dvc", "exp", "run", "--run-all", env=env, timeout=1200)
     assert done.returncode == 0, done.stderr[-3000:]
+    # DVC ends well even where an experiment of the queue did not.
+    done = workspace.run("dvc", "queue", "status")
+    assert done.stdout.count("Success") == len(SIZES), done.stdout
     done = workspace.run("ettin-retrieval", "collect")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 collected" in done.stdout, done.stdout
 
 
 @pytest.mark.acceptance
