@@ -60,6 +60,9 @@ if TYPE_CHECKING:
 NONE = "--"
 """A cell that stands for nothing: no expected value, no interval."""
 
+BM25 = "bm25"
+"""The lexical baseline's name in the ledger (`ettin_retrieval.evaluation.bm25` writes it)."""
+
 
 def not_run(measured: Measured) -> str:
     """The cell of a score that is not there.
@@ -331,8 +334,8 @@ def tasks_document(ledger: Ledger) -> Document:
     tables, records = [], []
     for model in _models(entry.model for entry in ledger.entries):
         entries = [entry for entry in ledger.entries if entry.model == model]
-        # A model that is not trained here, such as BM25, has no second column and no difference.
-        trained = any(entry.checkpoint == "finetuned" for entry in entries)
+        # What cannot be trained has no second column and no difference.
+        trained = model != BM25
         checkpoints = ("base", "finetuned") if trained else ("base",)
         rows = []
         tasks = {t: s for entry in entries for t, s in scored_tasks(entry).items()}
