@@ -19,7 +19,7 @@ from benchmarks.peak import bf16_is_emulated
 from benchmarks.record import NotRun, Ratio, Section, memory, middle, speed
 from benchmarks.worker import Job
 from ettin_retrieval.params import Settings, load_settings
-from ettin_retrieval.records import Origin, RetrievalDataset
+from ettin_retrieval.records import RetrievalDataset
 
 SIZES = {"pairs": 960, "epochs": 1, "batch_size": 16, "dev_queries": 100, "dev_passages": 300}
 REPETITIONS = 3
@@ -219,20 +219,11 @@ def _job(inputs: dict[str, Any], precision: str, train: Train) -> Job:
 def training(inputs: dict[str, Any], precision: str, scratch: Path) -> Training:
     """Pairs and development set of the embedded web collection, and the encoder to start from."""
     from ettin_retrieval.encoders import random_encoder, save_checkpoint
-    from ettin_retrieval.sources import msmarco, synthetic
-    from ettin_retrieval.stages.training_data import training_and_dev
+    from ettin_retrieval.sources import synthetic
+    from ettin_retrieval.stages.training_data import load_synthetic, training_and_dev
 
     settings = _settings(inputs, precision)
-    rows = synthetic.training_rows("web")
-    datasets = {
-        name: msmarco.from_rows(
-            rows[name],
-            Origin("synthetic", synthetic.VERSION, synthetic.LICENCE, name),
-            skip_without_positive=False,
-        )
-        for name in rows
-    }
-    chosen = training_and_dev(datasets, settings)
+    chosen = training_and_dev(load_synthetic("web", settings), settings)
     entry = settings.encoder
     if entry.shape is None:
         raise ValueError("this benchmark trains the encoder of random weights")

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ettin_retrieval import plan as planning
 from ettin_retrieval.cli import main
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.flops import BACKWARD, ETTIN_SHAPES, Architecture, of_shape
 from ettin_retrieval.params import Settings, load_settings
-from ettin_retrieval.plan import Collection, Encoder, Rates, Texts, mteb_names, mteb_task
+from ettin_retrieval.planning import report, speed, stages
+from ettin_retrieval.planning.sizes import Collection, Texts, mteb_names, mteb_task, tasks_of
+from ettin_retrieval.planning.speed import Rates
+from ettin_retrieval.planning.stages import Encoder
 
 ROOT = Path(__file__).resolve().parents[1]
 RATES = Rates({"fp32": 1e9, "bf16": 2e9}, {"fp32": 5e8, "bf16": 1e9})
@@ -84,17 +86,17 @@ def test_cost_of_encoding_by_hand() -> None:
 
 def test_negatives_and_epochs_multiply_training() -> None:
     one = settings()
-    encoder = planning.encoder_of(one)
+    encoder = stages.encoder_of(one)
     train = Collection("train", Texts(100, 90.0), Texts(10, 45.0))
     tasks = [Collection("task", Texts(50, 90.0), Texts(5, 45.0))]
-    stage = {s.name: s for s in planning.stages_of(one, encoder, train, tasks)}
+    stage = {s.name: s for s in stages.stages_of(one, encoder, train, tasks)}
     assert stage["finetuning"].texts == 10 * one.epochs * (2 + one.negatives.per_query)
     assert stage["negatives"].texts == 110
     assert stage["evaluate_base"].texts == 55
     assert RATES.hours(stage["negatives"]) == pytest.approx(encoder.encode(train) / 1e9 / 3600)
     negatives = one.negatives.model_dump() | {"per_query": 0}
     none = {
-        s.name: s for s in planning.stages_of(settings(negatives=negatives), encoder, train, tasks)
+        s.name: s for s in stages.stages_of(settings(negatives=negatives), encoder, train, tasks)
     }
     assert none["negatives"].forward == 0
     assert none["finetuning"].training < stage["finetuning"].training / 3
@@ -105,9 +107,9 @@ def test_pieces_of_a_batch_take_less_memory_and_a_second_forward_pass() -> None:
     train = Collection("train", Texts(1000, 200.0), Texts(100, 40.0))
     given = load_settings(ROOT / "params.yaml")
     pieces = given.finetuning.model_copy(update={"mini_batch_size": given.batch_size // 4})
-    whole = planning._finetuning(given, encoder, train)
-    small = planning._finetuning(given.model_copy(update={"finetuning": pieces}), encoder, train)
-    weights = planning.TRAINING_BYTES * encoder.architecture.parameters
+    whole = stages._finetuning(given, encoder, train)
+    small = stages._finetuning(given.model_copy(update={"finetuning": pieces}), encoder, train)
+    weights = stages.TRAINING_BYTES * encoder.architecture.parameters
     assert (small.memory - weights) * 4 == pytest.approx(whole.memory - weights)
     assert small.training / whole.training == pytest.approx((2 + BACKWARD) / (1 + BACKWARD))
 
@@ -115,20 +117,20 @@ def test_pieces_of_a_batch_take_less_memory_and_a_second_forward_pass() -> None:
 def test_a_cut_corpus_is_planned_as_cut() -> None:
     given = load_settings(ROOT / "params.yaml")
     cut = given.model_copy(update={"data": given.data.model_copy(update={"max_corpus_size": 99})})
-    assert {c.passages.count for c in planning.tasks_of(cut, "guide")} == {99}
-    assert max(c.passages.count for c in planning.tasks_of(given, "guide")) > 5_000_000
+    assert {c.passages.count for c in tasks_of(cut, "guide")} == {99}
+    assert max(c.passages.count for c in tasks_of(given, "guide")) > 5_000_000
 
 
 def test_the_probe_measures_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "PROBE_SECONDS", 0.01)
-    rates = planning.probe(of_shape(ETTIN_SHAPES["17m"]), ["fp32"])
+    monkeypatch.setattr(speed, "PROBE_SECONDS", 0.01)
+    rates = speed.probe(of_shape(ETTIN_SHAPES["17m"]), ["fp32"])
     assert rates.forward["fp32"] > 1e6 and rates.training["fp32"] > 1e6
 
 
 def test_the_command_tells_every_stage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(planning, "probe", lambda *_: RATES)
+    monkeypatch.setattr(report, "probe", lambda *_: RATES)
     params = str(ROOT / "params.yaml")
     assert main(["plan", "--params", params, "--model", "1b", "--gpu", "A100"]) == 0
     told = capsys.readouterr().out

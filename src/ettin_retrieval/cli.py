@@ -357,7 +357,7 @@ def _trec(given: argparse.Namespace) -> int:
 
 def _plan(given: argparse.Namespace) -> int:
     from ettin_retrieval.params import SOURCE_OF_TIER, load_settings
-    from ettin_retrieval.plan import plan, render
+    from ettin_retrieval.planning.report import plan, render
 
     settings = load_settings(given.params)
     if given.model:

@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
 SHARD = 16_384
 """Passages whose texts and embeddings are in memory beside the index."""
 
-SEARCH_BATCH = 256
+SEARCH_BATCH = 1024
 """Queries per FAISS call: bounds the memory of their candidates, and how often progress is told."""
 
 Pair = tuple[str, str, list[str]]

@@ -92,8 +92,9 @@ class RetrievalDataset:
 
     def passage_texts(self) -> list[str]:
         """What an encoder reads of each passage: title and text, as mteb joins them."""
-        texts = zip(self.corpus["title"], self.corpus["text"], strict=True)
-        return [passage_text(title, text) for title, text in texts]
+        # As lists: going through a column of Arrow's, pandas makes each string on its own.
+        titles, texts = self.corpus["title"].tolist(), self.corpus["text"].tolist()
+        return [passage_text(title, text) for title, text in zip(titles, texts, strict=True)]
 
     def positives(self) -> dict[str, dict[str, int]]:
         """Relevant passages: query id to {passage id: score}, scores above 0 only."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -62,14 +62,9 @@ class StoredCorpus:
 
     def ids(self, rows: Rows) -> list[str]:
         """See `Corpus`. A pass over the column of ids, instead of a list of all of them."""
-        found: list[str] = []
-        start = 0
         with _opened(self.path) as file:
-            for part in file.iter_batches(ROW_GROUP, columns=["id"], use_threads=False):
-                low, high = np.searchsorted(rows, [start, start + part.num_rows])
-                found += part.column(0).take(pa.array(rows[low:high] - start)).to_pylist()
-                start += part.num_rows
-        return found
+            parts = file.iter_batches(ROW_GROUP, columns=["id"], use_threads=False)
+            return _taken((part.column(0) for part in parts), rows)
 
 
 @dataclass(frozen=True)
@@ -91,7 +86,19 @@ class LoadedCorpus:
 
     def ids(self, rows: Rows) -> list[str]:
         """See `Corpus`."""
-        return list(self.dataset.select_columns(["id"])[rows.tolist()]["id"]) if len(rows) else []
+        # Rows by number would each be looked for in the table's pieces, a millisecond for two.
+        return _taken(self.dataset.with_format("arrow")["id"][:].chunks, rows)
+
+
+def _taken(column: Iterable[pa.Array], rows: Rows) -> list[str]:
+    """The values of rows, which rise, of a column in parts."""
+    found: list[str] = []
+    start = 0
+    for part in column:
+        low, high = np.searchsorted(rows, [start, start + len(part)])
+        found += part.take(pa.array(rows[low:high] - start)).to_pylist()
+        start += len(part)
+    return found
 
 
 def passage_texts(shard: pa.RecordBatch) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +62,9 @@ class ExactSearch:
         progress.close()
         parts = gathered(best.ranked())
         scores, rows = parts[0] if len(parts) == 1 else merged(parts, top_k)
-        found = np.unique(rows[rows >= 0])
+        hit = np.zeros(len(self.corpus), dtype=np.bool_)
+        hit[rows[rows >= 0]] = True
+        found = np.flatnonzero(hit)
         ids = np.array(self.corpus.ids(found), dtype=object)
         self.corpus = None
         results = {}
@@ -90,7 +93,6 @@ class TopK:
 
     def __init__(self, queries: int, k: int, device: torch.device | str = "cpu") -> None:
         self.k = k
-        # Each query's hits in order of their row, so that a lower column is a lower row.
         self._scores = torch.full((queries, k), -torch.inf, device=device)
         self._rows = torch.full((queries, k), -1, dtype=torch.int64, device=device)
 
@@ -101,43 +103,76 @@ class TopK:
         """
         device = self._scores.device
         shard = torch.from_numpy(passages).to(device).T
-        for start in range(0, len(queries), QUERIES_AT_ONCE):
-            part = slice(start, start + QUERIES_AT_ONCE)
-            asked = torch.from_numpy(queries[part]).to(device)
-            scores = asked.new_empty(len(asked), self.k + shard.shape[1])
-            scores[:, : self.k] = self._scores[part]
-            torch.mm(asked, shard, out=scores[:, self.k :])
-            columns = best_columns(scores, self.k)
-            old = self._rows[part].gather(1, columns.clamp(max=self.k - 1))
-            self._rows[part] = torch.where(columns < self.k, old, columns - self.k + first_row)
-            self._scores[part] = scores.gather(1, columns)
+        parts = -(-len(queries) // QUERIES_AT_ONCE)
+        for start, stop in pairwise(np.linspace(0, len(queries), parts + 1).astype(int).tolist()):
+            part = slice(start, stop)
+            scores, rows = self._scores[part], self._rows[part]
+            found = torch.from_numpy(queries[part]).to(device) @ shard
+            new_scores, columns = above(found, scores.amin(dim=1, keepdim=True))
+            if columns.shape[1]:
+                scores = torch.cat([scores, new_scores], dim=1)
+                rows = torch.cat([rows, columns + first_row], dim=1)
+                best = best_columns(scores, rows, self.k)
+                self._scores[part] = scores.gather(1, best)
+                self._rows[part] = rows.gather(1, best)
 
     def ranked(self) -> tuple[Embeddings, Rows]:
         """Scores, falling, and rows, rising where scores are equal, each of shape (queries, k).
 
         Where there are fewer than k passages, the scores end with -inf and the rows with -1.
         """
-        scores, order = self._scores.sort(dim=1, stable=True, descending=True)
-        return scores.cpu().numpy(), self._rows.gather(1, order).cpu().numpy()
+        rows, by_row = self._rows.sort(dim=1)
+        scores, order = self._scores.gather(1, by_row).sort(dim=1, stable=True, descending=True)
+        return scores.cpu().numpy(), rows.gather(1, order).cpu().numpy()
 
 
-def best_columns(scores: torch.Tensor, k: int) -> torch.Tensor:
-    """The columns of each row's k highest scores, rising; of equal scores the lower columns.
+def above(scores: torch.Tensor, lowest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores above a bound of their row, of shape (rows, 1), and their columns, moved together.
 
-    There are more than k columns.
+    Once the first shards have set the bounds few scores are above them, and what is left costs
+    next to nothing to merge. Rows with fewer than others end with -inf. Where a bound is still
+    -inf, scores stay as they are.
 
-    >>> best_columns(torch.tensor([[2.0, 1.0, 2.0, 3.0]]), 2).tolist()
-    [[0, 3]]
+    >>> scores = torch.tensor([[1.0, 3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 5.0, 0.0, 0.0]])
+    >>> [part.tolist() for part in above(scores, torch.tensor([[1.5], [4.0]]))]
+    [[[3.0, 2.0], [5.0, -inf]], [[1, 2], [2, 0]]]
     """
-    values, columns = torch.topk(scores, k + 1, dim=1)
-    lowest, next_lower = values[:, k - 1], values[:, k]
-    columns = columns[:, :k]
+    if lowest.isinf().any():
+        return scores, torch.arange(scores.shape[1], device=scores.device).expand_as(scores)
+    row, column = (scores > lowest).nonzero().unbind(dim=1)
+    counts = row.bincount(minlength=len(scores))
+    place = torch.arange(len(row), device=scores.device) - (counts.cumsum(0) - counts)[row]
+    width = int(counts.max())
+    kept = scores.new_full((len(scores), width), -torch.inf)
+    columns = torch.zeros_like(kept, dtype=torch.int64)
+    kept[row, place] = scores[row, column]
+    columns[row, place] = column
+    return kept, columns
+
+
+def best_columns(scores: torch.Tensor, rows: torch.Tensor, k: int) -> torch.Tensor:
+    """The columns of each query's k highest scores, in any order; of equal ones the lower rows.
+
+    There are more than k columns; `rows` says which passage a score is of.
+
+    >>> best = best_columns(torch.tensor([[2.0, 1.0, 2.0, 3.0]]), torch.tensor([[7, 8, 5, 6]]), 2)
+    >>> sorted(best[0].tolist())
+    [2, 3]
+    """
+    values, columns = torch.topk(scores, k + 1, dim=1, sorted=False)
+    # One too many, to see whether it equals the last: the lowest goes, the last takes its place.
+    lowest = values.argmin(dim=1, keepdim=True)
+    left_out = values.gather(1, lowest)
+    values = values.scatter(1, lowest, values[:, k:])[:, :k]
+    columns = columns.scatter(1, lowest, columns[:, k:])[:, :k]
+    least = values.amin(dim=1, keepdim=True)
     # topk takes any of the scores that equal the lowest one: where one is left, take the first.
-    for row in ((lowest == next_lower) & (lowest > -torch.inf)).nonzero()[:, 0].tolist():
-        above = columns[row][values[row, :k] > lowest[row]]
-        equal = (scores[row] == lowest[row]).nonzero()[:, 0]
-        columns[row] = torch.cat([above, equal[: k - len(above)]])
-    return columns.sort(dim=1).values
+    for query in ((least == left_out) & (least > -torch.inf)).nonzero()[:, 0].tolist():
+        higher = columns[query][values[query] > least[query]]
+        equal = (scores[query] == least[query]).nonzero()[:, 0]
+        first = equal[rows[query][equal].argsort()[: k - len(higher)]]
+        columns[query] = torch.cat([higher, first])
+    return columns
 
 
 def merged(parts: list[tuple[Embeddings, Rows]], k: int) -> tuple[Embeddings, Rows]:

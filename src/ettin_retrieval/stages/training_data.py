@@ -116,13 +116,20 @@ def _shuffled(dataset: RetrievalDataset, random: np.random.Generator) -> list[st
     return [ids[i] for i in random.permutation(len(ids))]
 
 
-def body(settings: Settings, paths: Paths) -> str:
-    """Write `train/`, `dev/` and `overlap.json` below the output directory."""
-    datasets = load_source(settings, paths["local"])
-    found = overlap.find(datasets, paths["benchmark"])
+def write_training(
+    datasets: dict[str, RetrievalDataset], benchmark: Path, settings: Settings, output: Path
+) -> str:
+    """Write `train/`, `dev/` and `overlap.json`: what is chosen, less what the benchmark holds.
+
+    Returns
+    -------
+    str
+        What was written and what was removed, for the log.
+    """
+    found = overlap.find(datasets, benchmark)
     removal = settings.data.remove_overlap
     chosen = training_and_dev(overlap.without(datasets, found, removal), settings)
-    with replacing(paths["training"]) as directory:
+    with replacing(output) as directory:
         for name, dataset in chosen.items():
             write_dataset(dataset, directory / name)
         write_json(directory / "overlap.json", overlap.report(found, removal))
@@ -131,6 +138,12 @@ def body(settings: Settings, paths: Paths) -> str:
         for name, d in chosen.items()
     ]
     return ", ".join([*told, *filter(None, [overlap.told(found, removal)])])
+
+
+def body(settings: Settings, paths: Paths) -> str:
+    """Read the configured source and write its training data."""
+    datasets = load_source(settings, paths["local"])
+    return write_training(datasets, paths["benchmark"], settings, paths["training"])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ettin_retrieval import hub, overlap
+from ettin_retrieval import hub
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings
 from ettin_retrieval.records import (
@@ -23,13 +23,11 @@ from ettin_retrieval.records import (
     frame,
     read_dataset,
     replacing,
-    write_dataset,
-    write_json,
 )
 from ettin_retrieval.sources import synthetic
 from ettin_retrieval.sources.subsampling import full_name
 from ettin_retrieval.stages import Paths, run_stage
-from ettin_retrieval.stages.training_data import load_synthetic, training_and_dev
+from ettin_retrieval.stages.training_data import load_synthetic, write_training
 
 WEB, SCIENTIFIC, OTHER = "web", "scientific", "other"
 
@@ -120,13 +118,7 @@ def together(datasets: list[RetrievalDataset]) -> RetrievalDataset:
 def body(settings: Settings, paths: Paths) -> str:
     """Write the domain's training data and negatives, as the pipeline's stages do the web's."""
     datasets = scientific(settings)
-    found = overlap.find(datasets, paths["benchmark"])
-    removal = settings.data.remove_overlap
-    chosen = training_and_dev(overlap.without(datasets, found, removal), settings)
-    with replacing(paths["training"]) as directory:
-        for name, dataset in chosen.items():
-            write_dataset(dataset, directory / name)
-        write_json(directory / "overlap.json", overlap.report(found, removal))
+    told = write_training(datasets, paths["benchmark"], settings, paths["training"])
     train = read_dataset(paths["training"] / "train")
 
     from ettin_retrieval.encoders import load_checkpoint
@@ -136,7 +128,7 @@ def body(settings: Settings, paths: Paths) -> str:
     pairs, report = mine(train, model, settings)
     with replacing(paths["negatives"]) as directory:
         write_negatives(pairs, report, directory)
-    return f"{len(train.queries):,} training queries, {report.pairs:,} pairs"
+    return f"{told}, {report.pairs:,} pairs"
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def write(
         records=numbers,
         fields=FIELDS,
         notes=tuple(notes),
-        signature=f"Made by `dvc repro studies/{study}/dvc.yaml`; do not edit.",
+        signature=f"Made by `dvc repro studies/dvc.yaml:{study}`; do not edit.",
     )
     with replacing(directory) as partial:
         for suffix, form in FORMATS.items():
