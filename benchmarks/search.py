@@ -49,8 +49,8 @@ def measure(sizes: dict[str, Any], repetitions: int) -> Section:
         notes=[
             "Fake encoder. Ours and mteb are whole calls of `mteb.evaluate`, metrics included; "
             "the bare top-k calls the same encoder, and is one matrix product and `torch.topk` "
-            f"with k = {TOP_K}, without ids, judgments or metrics. Search alone is our object's `search` within the "
-            "evaluation. Within 1.3x of the bare top-k is a ratio of 0.77.",
+            f"with k = {TOP_K}, without ids, judgments or metrics. Search alone is our object's "
+            "`search` within the evaluation. Within 1.3x of the bare top-k is a ratio of 0.77.",
             f"nDCG@10 of ours and of mteb's own search: {_scores(runs)}.",
         ],
     )

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from ettin_retrieval import encoding
 from ettin_retrieval.encoders import load_checkpoint, random_encoder, save_checkpoint
-from ettin_retrieval.encoding import KeptEmbeddings, batches, encode
+from ettin_retrieval.encoding import KeptEmbeddings, TokenisedTexts, batches, encode
 from ettin_retrieval.evaluation import search as search_module
 from ettin_retrieval.evaluation.corpus import StoredCorpus, corpus_of, passage_texts
 from ettin_retrieval.evaluation.results import run_table
@@ -72,6 +73,35 @@ def test_a_prompt_is_read_as_sentence_transformers_reads_it(model: Any) -> None:
             assert not np.allclose(ours, model.encode(["a river", "b"]), atol=1e-3)
     finally:
         model.prompts = {}
+
+
+def test_texts_tokenised_in_advance_are_those_of_sentence_transformers(
+    model: Any, dataset: RetrievalDataset
+) -> None:
+    passages, queries = dataset.passage_texts()[:40], dataset.queries["text"].tolist()[:10]
+    in_advance = TokenisedTexts(model, {"query": queries, "passage": passages})
+    for texts, task in ((passages[3:9], "document"), (queries[:4], "query")):
+        theirs = model.preprocess(texts, task=task)
+        ours = in_advance(texts, task=task, prompt=None)
+        assert torch.equal(ours["input_ids"], theirs["input_ids"])
+        assert torch.equal(ours["attention_mask"], theirs["attention_mask"])
+        assert {key: ours[key] for key in ours if key not in ("input_ids", "attention_mask")} == {
+            key: value
+            for key, value in theirs.items()
+            if key not in ("input_ids", "attention_mask")
+        }
+
+
+def test_training_reads_the_prompts_that_scoring_reads(model: Any) -> None:
+    model.prompts = {"query": "find: "}
+    try:
+        told = TokenisedTexts(model, {"query": ["a river"], "passage": ["a river"]})
+    finally:
+        model.prompts = {}
+    query, passage = (told(["a river"], task=task) for task in ("query", "document"))
+    prompted = model.preprocess(["find: a river"], task="query")
+    assert torch.equal(query["input_ids"], prompted["input_ids"])
+    assert query["input_ids"].shape[1] > passage["input_ids"].shape[1]
 
 
 def test_batches_hold_their_bound_of_tokens_and_every_row_once() -> None:

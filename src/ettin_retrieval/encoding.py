@@ -176,6 +176,33 @@ def batches(lengths: list[int], tokens: int) -> Iterator[list[int]]:
         start += size
 
 
+class TokenisedTexts:
+    """The texts of each role, tokenised in advance.
+
+    Stands in for the encoder's `preprocess` while training, which would tokenise every batch of
+    every epoch on its own, while the device waits. Prompts are those of encoding.
+
+    Parameters
+    ----------
+    texts
+        All texts of a role that will be asked for.
+    """
+
+    def __init__(self, model: SentenceTransformer, texts: dict[Role, list[str]]) -> None:
+        self.tokenizer = model.tokenizer
+        self.ids: dict[str, dict[str, TokenIds]] = {}
+        self.extra: dict[str, dict[str, Any]] = {}
+        for role, of_role in texts.items():
+            unique = list(dict.fromkeys(of_role))
+            ids, self.extra[_task(role)] = _tokenise(model, unique, role)
+            self.ids[_task(role)] = dict(zip(unique, ids, strict=True))
+
+    def __call__(self, texts: list[str], task: str, **_: Any) -> dict[str, Any]:
+        """Features of a batch, padded to its longest text."""
+        known = self.ids[task]
+        return {**self.extra[task], **_padded([known[text] for text in texts], self.tokenizer)}
+
+
 def _tokenise(
     model: SentenceTransformer, texts: list[str], role: Role
 ) -> tuple[list[TokenIds], dict[str, Any]]:

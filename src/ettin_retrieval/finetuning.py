@@ -155,13 +155,16 @@ def build_trainer(
 
 
 def _choose_attention(model: SentenceTransformer) -> None:
-    """Plain attention for short texts on a CPU.
+    """Plain attention for short texts on a CPU in strict mode.
 
     The backward pass of the fused kernel is slow on a CPU where it must be deterministic, and
     what it saves in memory matters for long texts only.
     """
+    import torch
+
     transformer: Any = model[0]
-    if model.device.type == "cpu" and transformer.document_length <= 128:
+    slow = model.device.type == "cpu" and torch.are_deterministic_algorithms_enabled()
+    if slow and transformer.document_length <= 128:
         transformer.model.set_attn_implementation("eager")
 
 

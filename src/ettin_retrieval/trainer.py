@@ -20,6 +20,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ettin_retrieval import resumption
 from ettin_retrieval.batches import ShareOfBatches
+from ettin_retrieval.encoding import Role, TokenisedTexts
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings
 
@@ -62,6 +63,7 @@ class RetrievalTrainer(SentenceTransformerTrainer):
             evaluator=evaluator,
             callbacks=[*callbacks, _PendingLoss(self)],
         )
+        self.data_collator.preprocess_fn = TokenisedTexts(model, _texts_by_role(rows))
         self.work = Path(str(args.output_dir))
         self.batches = batches
         self.query_ids = query_ids
@@ -218,6 +220,14 @@ def arguments(
     # would multiply the batch. All are used by one process each, under torchrun.
     given._n_gpu = min(given.n_gpu, 1)
     return given
+
+
+def _texts_by_role(rows: Dataset) -> dict[Role, list[str]]:
+    passages = [name for name in rows.column_names if name not in ("query", "label")]
+    return {
+        "query": list(rows["query"]),
+        "passage": [text for name in passages for text in rows[name]],
+    }
 
 
 def _roles(negatives: int) -> dict[str, str]:
