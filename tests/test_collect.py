@@ -1,5 +1,6 @@
 """Collecting ledger entries from revisions of a temporary git repository."""
 
+import json
 import subprocess
 from dataclasses import replace
 
@@ -69,6 +70,9 @@ def test_entries_of_all_experiments_and_branches_come_together(repository):
     assert [entry.name for entry in ledger] == names
     assert ledger[1] == TUNED
     assert read_queries(repository / "results", ledger[1]).equals(queries(0.5))
+    # What the stage `tables` depends on: without it nothing would seem changed.
+    index = json.loads((repository / "results" / "ledger.json").read_text())
+    assert [name.removesuffix(".json") for name in index if name.endswith(".json")] == names
 
 
 def test_one_experiment_by_name(repository):

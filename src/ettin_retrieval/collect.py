@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from ettin_retrieval.errors import InputError
-from ettin_retrieval.results import Entry, read_entry, read_queries
+from ettin_retrieval.results import Entry, read_entry, read_queries, write_index
 
 WORKING_TREE = "working tree"
 
@@ -109,6 +109,9 @@ def collect(repository: Path, revisions: list[str], ledger: str = "results") -> 
     for kept in writable:
         _write(repository / ledger, kept)
         collected.written.append(kept.entry.name)
+    if (repository / ledger).is_dir():
+        # Or `dvc repro tables` would find nothing changed.
+        write_index(repository / ledger)
     return collected
 
 
