@@ -70,14 +70,15 @@ def mine(
     InputError
         The training set has no passages of the kind that negatives are to be chosen from.
     """
-    candidates = _Candidates(dataset, settings)
     if not needs_encoder(settings):
-        return candidates.choose(None, None)
+        return choose(dataset, None, None, settings)
     if model is None:
         raise ValueError(f"{settings.negatives.sampling} negatives need an encoder")
+    candidates = _Candidates(dataset, settings)
     batch_size = settings.evaluation.batch_size
     index: PassageIndex | None = None
     for texts in _shards(dataset):
+        candidates.read(texts)
         vectors = encode(model, texts, "passage", batch_size=batch_size, keep=keep)
         if index is None:
             index = PassageIndex(vectors.shape[1], candidates.tie_order)
@@ -103,6 +104,8 @@ def choose(
     embeddings always give the same negatives.
     """
     candidates = _Candidates(dataset, settings)
+    for texts in _shards(dataset):
+        candidates.read(texts)
     if passages is None:
         return candidates.choose(None, None)
     index = PassageIndex(passages.shape[1], candidates.tie_order)
@@ -148,7 +151,10 @@ class _Ranked:
 
 
 class _Candidates:
-    """Walks each query's candidates in order and keeps those that may be negatives."""
+    """Walks each query's candidates in order and keeps those that may be negatives.
+
+    All passages have to be read before any are chosen.
+    """
 
     def __init__(self, dataset: RetrievalDataset, settings: Settings) -> None:
         check_candidates(dataset, settings)
@@ -158,7 +164,8 @@ class _Candidates:
         self.ids: npt.NDArray[np.object_] = dataset.corpus["id"].to_numpy(dtype=object)
         self.tie_order = np.empty(len(self.ids), dtype=np.int64)
         self.tie_order[np.argsort(self.ids, kind="stable")] = np.arange(len(self.ids))
-        self.texts = np.concatenate([_numbers(texts) for texts in _shards(dataset)])
+        self.texts = np.empty(len(self.ids), dtype=np.uint64)
+        self._texts_read = 0
         row_of = pd.Index(self.ids)
         qrels = dataset.qrels
         self.positives = _rows_by_query(qrels[qrels["score"] > 0], row_of)
@@ -166,6 +173,12 @@ class _Candidates:
         if settings.finetuning.objective == "margin_mse" and dataset.teacher is not None:
             self.taught = _rows_by_query(dataset.teacher, row_of)
         self.pools = _pools(dataset, settings, row_of, self.taught)
+
+    def read(self, texts: list[str]) -> None:
+        """Take note of the next passages' texts, in the order of the corpus."""
+        stop = self._texts_read + len(texts)
+        self.texts[self._texts_read : stop] = _numbers(texts)
+        self._texts_read = stop
 
     def choose(
         self, queries: Embeddings | None, index: PassageIndex | None
@@ -287,7 +300,7 @@ class _Candidates:
         """Which candidates no reason passes over; each is counted for its first reason."""
         kept = np.ones(candidates, dtype=np.bool_)
         for reason, applies in reasons.items():
-            count = int((kept & applies).sum())
+            count = int(np.count_nonzero(kept & applies))
             if count and pairs:
                 self.report.skipped[reason] += count * pairs
             kept &= ~applies

@@ -7,6 +7,7 @@ own. In both cases the data comes from the local directory, and per-query scores
 from __future__ import annotations
 
 import logging
+from heapq import nlargest
 from typing import Any
 
 import mteb
@@ -74,7 +75,8 @@ class _KeepsPerQuery(AbsTaskRetrieval):
         hf_subset: str,
     ) -> dict[str, float]:
         ids = list(results)
-        reciprocal_ranks = mrr(qrels, results, [10])["MRR@10"]
+        first = {query_id: leading(hits, 10) for query_id, hits in results.items()}
+        reciprocal_ranks = mrr(qrels, first, [10])["MRR@10"]
         self.per_query = pd.DataFrame(
             {
                 "query_id": ids,
@@ -89,6 +91,16 @@ class _KeepsPerQuery(AbsTaskRetrieval):
             scores, qrels, results, hf_split=hf_split, hf_subset=hf_subset
         )
         return specific
+
+
+def leading(hits: dict[str, float], k: int) -> dict[str, float]:
+    """The k passages of the highest scores, and all whose score equals the lowest of these.
+
+    >>> leading({"a": 0.3, "b": 0.5, "c": 0.3, "d": 0.1}, 2)
+    {'a': 0.3, 'b': 0.5, 'c': 0.3}
+    """
+    lowest = nlargest(k, hits.values())[-1] if hits else 0.0
+    return {passage_id: score for passage_id, score in hits.items() if score >= lowest}
 
 
 def _official_class(name: str) -> type[AbsTaskRetrieval] | None:
