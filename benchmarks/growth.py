@@ -71,7 +71,9 @@ def draw(section: Section, path: Path) -> None:
             axes.set_xlabel(varied)
             axes.grid(axis="y")
         panels[0][0].set_ylabel("seconds")
-        panels[0][-1].legend(frameon=False, fontsize=7)
+        figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+        )
         sizes = ", ".join(f"{value:,} {name}" for name, value in section.inputs.items())
         figure.suptitle(f"Evaluation with a fake encoder; unless varied: {sizes}", fontsize=8)
         # Without the version of matplotlib, which PNGs carry by default.

@@ -116,6 +116,24 @@ def test_results_are_kept_and_checked_against(
     assert read_sections(tmp_path / "results.json")["startup"].machine["cores"]
 
 
+def test_a_regression_counts_if_a_second_measurement_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sections(section(Ratio("speed", [5.0])), tmp_path / "results.json")
+    options = ["--check", "--only", "search", "--output", str(tmp_path)]
+    measured: list[float] = []
+    monkeypatch.setattr(
+        run, "measure", lambda *_: section(Ratio("speed", [measured.pop(0)]))["search"]
+    )
+    for values, failed in ([5.0], 0), ([3.0, 4.9], 0), ([3.0, 4.0], 1):
+        measured[:] = values
+        assert run.main(options) == failed
+        assert not measured
+    said = capsys.readouterr()
+    assert said.err.count("search: measuring again") == 2
+    assert said.out.splitlines()[-1] == "search: speed: 4.00, 20% below the recorded 5.00"
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
