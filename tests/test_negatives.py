@@ -365,15 +365,9 @@ def test_mining_encodes_the_corpus_shard_by_shard(monkeypatch: pytest.MonkeyPatc
     assert model.calls == [4, 2, 1]
 
 
-class Noisy:
-    """Stands for a search on other hardware: the same passages in another order and last digit."""
-
-    def __init__(self, index: Any) -> None:
-        self.index = index
-
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        scores, rows = self.index.search(queries, k)
-        return np.nextafter(scores[:, ::-1], 2), np.ascontiguousarray(rows[:, ::-1])
+def disturbed(rows: np.ndarray) -> np.ndarray:
+    """What a search on other hardware finds: the same passages in another order."""
+    return np.ascontiguousarray(rows[:, ::-1])
 
 
 def test_another_search_order_gives_the_same_negatives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,8 +379,8 @@ def test_another_search_order_gives_the_same_negatives(monkeypatch: pytest.Monke
     many = settings(top_k=20, per_query=15)
     data = dataset([("q", "d07", 1)], corpus)
     here = choose(data, query, passages, many)
-    searched = PassageIndex._searched
-    monkeypatch.setattr(PassageIndex, "_searched", lambda self, k: Noisy(searched(self, k)))
+    search = PassageIndex._search
+    monkeypatch.setattr(PassageIndex, "_search", lambda self, q, k: disturbed(search(self, q, k)))
     there = choose(data, query, passages, many)
     assert here[0] == there[0]
     assert here[1].content() == there[1].content()
@@ -394,25 +388,33 @@ def test_another_search_order_gives_the_same_negatives(monkeypatch: pytest.Monke
 
 def test_without_a_gpu_the_search_is_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
-    index = PassageIndex(2, np.arange(6))
-    index.add(PASSAGES)
-    assert index._searched(6) is index._flat
     # faiss-gpu imports there too, and its index of no GPU would crash.
     monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", None)
     assert passage_index.gpus() == 0
-    assert index._searched(6) is index._flat
+    index = PassageIndex(2, np.arange(6))
+    index.add(PASSAGES)
+    assert index.nearest(QUERY, 2)[1].tolist() == [[1, 0]]
 
 
 def test_with_a_gpu_one_sharded_copy_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    copies = []
+    searches = []
 
     class Options:
         shard = False
 
+    class OnGpus:
+        def __init__(self, index: Any) -> None:
+            self.index = index
+
+        def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+            searches.append((self, k))
+            scores, rows = self.index.search(queries, k)
+            return np.nextafter(scores[:, ::-1], 2), disturbed(rows)
+
     def copy(index: Any, co: Options) -> Any:
         assert co.shard
-        copies.append(index)
-        return Noisy(index)
+        return OnGpus(index)
 
     monkeypatch.setattr(passage_index, "gpus", lambda: 1)
     monkeypatch.setattr(faiss, "GpuMultipleClonerOptions", Options, raising=False)
@@ -421,9 +423,21 @@ def test_with_a_gpu_one_sharded_copy_is_searched(monkeypatch: pytest.MonkeyPatch
     index.add(PASSAGES)
     assert index.nearest(QUERY, 2)[1].tolist() == [[1, 0]]
     assert index.nearest(QUERY, 3)[1].tolist() == [[1, 0, 5]]
-    assert len(copies) == 1
+    assert [k for _, k in searches] == [6, 6]
+    assert searches[0][0] is searches[1][0], "copied once"
     # FAISS finds no more than 2,048 neighbours on a GPU.
-    assert index._searched(2049) is index._flat
+    monkeypatch.setattr(passage_index, "GPU_LIMIT", 5)
+    assert index.nearest(QUERY, 2)[1].tolist() == [[1, 0]]
+    assert len(searches) == 2
+
+
+def test_more_ties_than_are_searched_for_are_ordered_by_id() -> None:
+    # Corpus row 199 is first by id: a search that stops at 21 of 200 equal scores misses it.
+    index = PassageIndex(2, tie_order=np.arange(200)[::-1].copy())
+    index.add(np.ones((200, 2), dtype=np.float32))
+    scores, rows = index.nearest(np.ones((1, 2), dtype=np.float32), 5)
+    assert rows.tolist() == [[199, 198, 197, 196, 195]]
+    assert scores.tolist() == [[2.0] * 5]
 
 
 def test_the_memory_benchmark_mines(tmp_path: Path) -> None:

@@ -239,9 +239,13 @@ class _Candidates:
         positive_scores = ranked.similarity(query.paired)
         self.report.positive_scores.extend(positive_scores.tolist())
         for number, positive_score in enumerate(positive_scores.tolist()):
-            allowed = rows[self._within_bounds(scores, positive_score)]
-            chosen = self._filled(query, self._pick(query, number, allowed))
-            self.report.negative_scores.extend(ranked.similarity(chosen).tolist())
+            allowed = np.flatnonzero(self._within_bounds(scores, positive_score))
+            picked = allowed[self._pick(query, number, len(allowed))]
+            chosen = self._filled(query, rows[picked])
+            self.report.negative_scores.extend(scores[picked].tolist())
+            drawn = chosen[len(picked) :]
+            if len(drawn):
+                self.report.negative_scores.extend(ranked.similarity(drawn).tolist())
             yield self._pair(query, number, chosen)
 
     def _at_random(self, query: _Query) -> Iterator[Pair]:
@@ -253,7 +257,8 @@ class _Candidates:
         pool = self._pool(query)
         allowed = pool[self._no_positive_and_new(query, pool)]
         for number in range(len(query.paired)):
-            yield self._pair(query, number, self._filled(query, self._pick(query, number, allowed)))
+            picked = allowed[self._pick(query, number, len(allowed))]
+            yield self._pair(query, number, self._filled(query, picked))
 
     def _pair(self, query: _Query, number: int, chosen: Rows) -> Pair:
         return query.id, self.ids[query.paired[number]], self.ids[chosen].tolist()
@@ -263,8 +268,7 @@ class _Candidates:
         texts = self.texts[rows]
         positive = (rows[:, None] == query.positives).any(axis=1)
         same_text = (texts[:, None] == self.texts[query.positives]).any(axis=1)
-        repeated = np.ones(len(rows), dtype=np.bool_)
-        repeated[np.unique(texts, return_index=True)[1]] = False
+        repeated = _repeated(texts)
         # Rank counts from the very nearest passage, as a search engine shows it.
         early = np.arange(len(rows)) < self.settings.negatives.skip_first
         pairs = len(query.paired)
@@ -306,15 +310,15 @@ class _Candidates:
             kept &= ~applies
         return kept
 
-    def _pick(self, query: _Query, number: int, allowed: Rows) -> Rows:
-        """The nearest of the allowed candidates, or a seeded draw from them in the same order."""
+    def _pick(self, query: _Query, number: int, allowed: int) -> Rows:
+        """Which of so many allowed candidates: the nearest, or a seeded draw, in falling order."""
         negatives = self.settings.negatives
         if negatives.sampling != "random" and negatives.draw == "nearest":
-            return allowed[: negatives.per_query]
+            return np.arange(min(allowed, negatives.per_query))
         # A generator of the pair's own: its draws do not depend on the pairs before it.
         random = np.random.default_rng([self.settings.seed, query.row, number + 1])
-        size = min(negatives.per_query, len(allowed))
-        return allowed[np.sort(random.choice(len(allowed), size=size, replace=False))]
+        size = min(negatives.per_query, allowed)
+        return np.sort(random.choice(allowed, size=size, replace=False))
 
     def _filled(self, query: _Query, chosen: Rows) -> Rows:
         """The chosen negatives, filled up from the whole corpus where no teacher is needed."""
@@ -418,6 +422,20 @@ def _shards(dataset: RetrievalDataset) -> Iterator[list[str]]:
     for start in range(0, len(dataset.corpus), SHARD):
         part = dataset.corpus.iloc[start : start + SHARD]
         yield replace(dataset, corpus=part).passage_texts()
+
+
+def _repeated(texts: npt.NDArray[np.uint64]) -> Bools:
+    """Which numbers stand earlier in the array already.
+
+    >>> _repeated(np.array([7, 5, 7], dtype=np.uint64)).tolist()
+    [False, False, True]
+    """
+    ordered = np.sort(texts)
+    if not (ordered[1:] == ordered[:-1]).any():  # as nearly always, and quickly told
+        return np.zeros(len(texts), dtype=np.bool_)
+    repeated = np.ones(len(texts), dtype=np.bool_)
+    repeated[np.unique(texts, return_index=True)[1]] = False
+    return repeated
 
 
 def _numbers(texts: list[str]) -> npt.NDArray[np.uint64]:

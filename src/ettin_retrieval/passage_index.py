@@ -15,6 +15,10 @@ SLACK = 16
 """Passages searched for beyond those asked for: which of two nearly equal ones comes last of all
 may differ between a CPU and a GPU, and is decided here."""
 
+CLOSE = 2e-6
+"""Scores whose difference, as a share of the query's highest, is at most this may change places
+in single precision."""
+
 PRODUCT = 4096
 """Passages per matrix product of FAISS on a CPU; with its 1024 a search takes longer."""
 
@@ -60,37 +64,46 @@ class PassageIndex:
         faiss.cvar.distance_compute_blas_threshold = 1
         faiss.cvar.distance_compute_blas_database_bs = PRODUCT
         self.tie_order = tie_order
-        self._flat = faiss.IndexFlatIP(dimension)
-        # Room for all of them: what grows is copied, and takes its space twice meanwhile.
-        self._flat.codes.resize(4 * dimension * len(tie_order))
-        self._flat.codes.clear()
-        self._copy_on_gpus: Any = None
-        self._vectors: Embeddings = np.empty((0, dimension), dtype=np.float32)
+        # Room for all of them at once: what grows is copied, and takes its space twice meanwhile.
+        self._vectors: Embeddings = np.empty((len(tie_order), dimension), dtype=np.float32)
+        self._length = 0
+        self._on_gpus: Any = None
 
     def __len__(self) -> int:
-        return int(self._flat.ntotal)
+        return self._length
 
     def add(self, passages: Embeddings) -> None:
         """Append embeddings of shape (passages, dimension)."""
-        import faiss
+        stop = self._length + len(passages)
+        self._vectors[self._length : stop] = passages
+        self._length = stop
+        self._on_gpus = None
 
-        self._flat.add(passages)
-        self._copy_on_gpus = None
-        # FAISS's own storage, which moves when it grows: nothing is copied.
-        storage = faiss.rev_swig_ptr(self._flat.get_xb(), self._flat.ntotal * self._flat.d)
-        self._vectors = storage.reshape(self._flat.ntotal, self._flat.d)
-
-    def nearest(self, queries: Embeddings, top_k: int) -> tuple[Embeddings, Rows]:
+    def nearest(
+        self, queries: Embeddings, top_k: int, slack: int = SLACK
+    ) -> tuple[Embeddings, Rows]:
         """Scores and corpus rows of the nearest passages, each of shape (queries, top_k).
 
         Scores fall, equal ones are in `tie_order`; there are fewer columns if the index has
         fewer passages.
+
+        Parameters
+        ----------
+        slack
+            Passages searched for beyond `top_k`. Queries for which these are too few, because
+            the last of them is as near as the last one asked for, are searched again with more.
         """
-        wanted = min(top_k + SLACK, len(self))
-        _, found = self._searched(wanted).search(queries, wanted)
+        wanted = min(top_k + slack, len(self))
+        found = self._search(queries, wanted)
         scores = np.stack([self.scores(q, rows) for q, rows in zip(queries, found, strict=True)])
-        order = self._order(scores, found)[:, :top_k]
-        return np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
+        order = self._order(scores, found)
+        scores, found = np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
+        if wanted < len(self):
+            close = CLOSE * np.abs(scores).max(axis=1)
+            for row in np.flatnonzero(scores[:, top_k - 1] - scores[:, -1] <= close):
+                again = self.nearest(queries[row : row + 1], top_k, 8 * slack)
+                scores[row, :top_k], found[row, :top_k] = again[0][0], again[1][0]
+        return scores[:, :top_k], found[:, :top_k]
 
     def rank(self, query: Embeddings, rows: Rows, top_k: int) -> tuple[Embeddings, Rows]:
         """The nearest of the given corpus rows to one query: scores and rows, of shape (top_k,)."""
@@ -106,14 +119,25 @@ class PassageIndex:
     def _order(self, scores: Embeddings, rows: Rows) -> Rows:
         return np.lexsort((self.tie_order[rows], -scores))
 
-    def _searched(self, neighbours: int) -> Any:
-        """The index that is searched: a copy on all GPUs where there are any."""
-        if gpus() == 0 or neighbours > GPU_LIMIT:
-            return self._flat
-        if self._copy_on_gpus is None:
-            import faiss
+    def _search(self, queries: Embeddings, neighbours: int) -> Rows:
+        """Rows of the nearest passages in single precision, shape (queries, neighbours)."""
+        import faiss
 
-            options = faiss.GpuMultipleClonerOptions()
-            options.shard = True
-            self._copy_on_gpus = faiss.index_cpu_to_all_gpus(self._flat, co=options)
-        return self._copy_on_gpus
+        if gpus() == 0 or neighbours > GPU_LIMIT:
+            vectors = self._vectors[: self._length]
+            _, rows = faiss.knn(queries, vectors, neighbours, metric=faiss.METRIC_INNER_PRODUCT)
+        else:
+            if self._on_gpus is None:
+                self._on_gpus = self._copied_to_gpus()
+            _, rows = self._on_gpus.search(queries, neighbours)
+        return rows
+
+    def _copied_to_gpus(self) -> Any:
+        """An index whose passages are shared by all GPUs."""
+        import faiss
+
+        options = faiss.GpuMultipleClonerOptions()
+        options.shard = True
+        flat = faiss.IndexFlatIP(self._vectors.shape[1])
+        flat.add(self._vectors[: self._length])
+        return faiss.index_cpu_to_all_gpus(flat, co=options)

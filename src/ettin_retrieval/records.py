@@ -94,6 +94,8 @@ class RetrievalDataset:
         """What an encoder reads of each passage: title and text, as mteb joins them."""
         # As lists: going through a column of Arrow's, pandas makes each string on its own.
         titles, texts = self.corpus["title"].tolist(), self.corpus["text"].tolist()
+        if not any(titles):  # as of MS MARCO, where calls for each passage take half of the time
+            return [text.strip() for text in texts]
         return [passage_text(title, text) for title, text in zip(titles, texts, strict=True)]
 
     def positives(self) -> dict[str, dict[str, int]]:
