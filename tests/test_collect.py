@@ -13,7 +13,9 @@ from ettin_retrieval.errors import InputError
 from ettin_retrieval.results import Entry, read_ledger, read_queries, write_entry
 
 BASE = Entry("tiny", "base", 42, {"T.ndcg_at_10": 0.25}, {"T": {"queries": 2}}, {"commit": "a"})
-TUNED = replace(BASE, checkpoint="finetuned", scores={"T.ndcg_at_10": 0.5, "T.mrr_at_10": 0.4})
+TUNED = replace(
+    BASE, checkpoint="finetuned", recipe="guide", scores={"T.ndcg_at_10": 0.5, "T.mrr_at_10": 0.4}
+)
 
 
 def queries(first=0.0):
@@ -63,7 +65,7 @@ def test_entries_of_all_experiments_and_branches_come_together(repository):
 
     collected = collect(repository, [])
 
-    names = ["tiny/base-seed42", "tiny/finetuned-seed42", "tiny/finetuned-seed43"]
+    names = ["tiny/base-seed42", "tiny/finetuned-guide-seed42", "tiny/finetuned-guide-seed43"]
     assert collected.written == names
     assert collected.conflicts == []
     ledger = read_ledger(repository / "results")
@@ -78,7 +80,7 @@ def test_entries_of_all_experiments_and_branches_come_together(repository):
 def test_one_experiment_by_name(repository):
     experiment(repository, "tidy-newt", (BASE, queries()))
     experiment(repository, "glad-hare", (TUNED, queries()))
-    assert collect(repository, ["glad-hare"]).written == ["tiny/finetuned-seed42"]
+    assert collect(repository, ["glad-hare"]).written == ["tiny/finetuned-guide-seed42"]
 
 
 def test_the_same_numbers_again_change_no_byte(repository):
@@ -98,7 +100,8 @@ def test_other_numbers_are_a_conflict_and_the_file_stays(repository):
     write_entry(repository / "results", mine, queries())
     [conflict] = collect(repository, []).conflicts
     assert str(conflict) == (
-        "conflict: tiny/finetuned-seed42: T.mrr_at_10: 0.375 (working tree) or 0.4 (tidy-newt)"
+        "conflict: tiny/finetuned-guide-seed42: T.mrr_at_10: "
+        "0.375 (working tree) or 0.4 (tidy-newt)"
     )
     assert read_ledger(repository / "results") == [mine]
 
@@ -107,7 +110,7 @@ def test_two_revisions_that_differ_are_a_conflict_and_neither_is_written(reposit
     experiment(repository, "glad-hare", (replace(BASE, scores={"T.ndcg_at_10": 0.75}), queries()))
     experiment(repository, "tidy-newt", (BASE, queries()), (TUNED, queries()))
     collected = collect(repository, [])
-    assert collected.written == ["tiny/finetuned-seed42"]
+    assert collected.written == ["tiny/finetuned-guide-seed42"]
     [conflict] = collected.conflicts
     assert (conflict.key, conflict.metric) == ("tiny/base-seed42", "T.ndcg_at_10")
     assert dict(zip(conflict.revisions, conflict.values, strict=True)) == {
@@ -158,14 +161,14 @@ def test_a_malformed_entry_is_named_with_its_revision_and_nothing_is_written(
 ):
     experiment(repository, "tidy-newt", (BASE, queries()))
     git(repository, "checkout", "-q", "-b", "broken")
-    path = repository / "results" / "tiny" / "finetuned-seed42"
+    path = repository / "results" / "tiny" / "finetuned-guide-seed42"
     path.parent.mkdir(parents=True)
     for suffix, content in files.items():
         path.with_name(path.name + suffix).write_text(content)
     git(repository, "add", "results")
     git(repository, "commit", "-q", "-m", "broken")
     git(repository, "checkout", "-q", "main")
-    where = r"^broken:results/tiny/finetuned-seed42\.json: .*"
+    where = r"^broken:results/tiny/finetuned-guide-seed42\.json: .*"
     with pytest.raises(InputError, match=where + told):
         collect(repository, [])
     assert not (repository / "results").exists()

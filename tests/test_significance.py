@@ -169,19 +169,24 @@ def test_the_command_compares_two_entries_of_the_ledger(tmp_path, capsys):
     def enter(checkpoint, seed, **scores):
         ledger_frame = frame(**scores).assign(mrr_at_10=0.5)
         tasks = {"T": {"split": "test"}}
-        write_entry(tmp_path, Entry("tiny", checkpoint, seed, {}, tasks), ledger_frame)
+        recipe = "guide" if checkpoint == "finetuned" else None
+        write_entry(
+            tmp_path,
+            Entry("tiny", checkpoint, seed, recipe=recipe, scores={}, tasks=tasks),
+            ledger_frame,
+        )
 
     enter("base", 42, a=0.2, b=0.5, c=0.7, d=0.4)
     enter("finetuned", 42, a=0.5, b=0.6, c=0.5, d=0.4)
     enter("finetuned", 43, a=0.7, b=0.6, c=0.7, d=0.4)
-    names = ["tiny/base-seed42", "tiny/finetuned-seed42"]
+    names = ["tiny/base-seed42", "tiny/finetuned-guide-seed42"]
     assert main(["compare", *names, "--results", str(tmp_path)]) == 0
     told = capsys.readouterr().out
     [row] = [line.split() for line in told.splitlines() if line.startswith("T ")][:1]
     assert row[:5] == ["T", "4", "45.0", "50.0", "+5.00"]
     assert row[-3:] == ["0.7500", "0.7500", "2/1/1"]
     # Seeds 42 and 43 have the means 0.5 and 0.6.
-    assert "tiny/finetuned over the seeds 42, 43" in told
+    assert "tiny/finetuned-guide over the seeds 42, 43" in told
     assert told.splitlines()[-1].split() == ["T", "55.0", "7.07"]
     assert "tiny/base over the seeds" not in told
     assert main(["compare", *names, "--results", str(tmp_path), "--metric", "mrr_at_10"]) == 0

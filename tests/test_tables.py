@@ -59,7 +59,7 @@ def test_a_partial_average_is_shown_as_not_run(tmp_path: Path) -> None:
 
 
 def test_the_paper_s_average_is_not_compared_with_the_guide_s(tmp_path: Path) -> None:
-    _write_guide_entry(tmp_path / "results", "150m", "finetuned")
+    _write_guide_entry(tmp_path / "results", "150m", "finetuned", recipe="paper")
     rows = _rows(tables.render(tmp_path / "results", COMMITTED)["guide.md"])
     assert rows["150m", "expected", 1][4] == "45.7"
     assert rows["150m", "measured", 1][4] == "not run (4 of 10 tasks)"
@@ -79,13 +79,13 @@ def test_models_are_in_order_of_size(tmp_path: Path) -> None:
 def test_the_embedded_table_shows_verdicts_against_recorded_scores(tmp_path: Path) -> None:
     results, expected = _tiny(tmp_path)
     record(results, expected)
-    entry = results / "tiny/finetuned-seed42.json"
+    entry = results / "tiny/finetuned-guide-seed42.json"
     entry.write_text(entry.read_text().replace("0.625", "0.62501"))
     lines = tables.render(results, expected)["embedded.md"].splitlines()
     assert "| TinyMSMARCO | MRR@10 | 25.0 | 50.0 (+25.0) | 25.0 | 50.0 " in "\n".join(lines)
     [scifact] = [line for line in lines if line.startswith("| TinySciFact")]
     assert scifact == (
-        "| TinySciFact | nDCG@10 | 25.0 | 62.5 (+37.5) | 25.0 | 62.5 | reproduced | above |"
+        "| TinySciFact | nDCG@10 | 25.0 | 62.5 (+37.5) | 25.0 | 62.5 | reproduced | above | -- |"
     )
 
 
@@ -96,6 +96,49 @@ def test_scores_of_several_seeds_have_a_mean_and_a_deviation(tmp_path: Path) -> 
     assert "| SciFact | test | 70.0 ± 14.1 | not run | -- |" in files["tasks.md"]
     assert "## Model 17m, 2 seeds" in files["tasks.md"]
     assert r"70.0 $\pm$ 14.1" in files["tasks.tex"]
+
+
+def test_each_recipe_is_judged_by_its_own_columns(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    _write(results, "1b", "base", {"MSMARCO": 0.25}, None)
+    _write(results, "1b", "finetuned", {"MSMARCO": 0.375}, None, recipe="guide")
+    _write(results, "1b", "finetuned", {"MSMARCO": 0.5}, None, recipe="paper")
+    files = tables.render(results, COMMITTED)
+    row = _rows(files["guide.md"])["1b", "measured", 1]
+    assert (row[1], row[5]) == ("37.5 (+12.5)", "50.0 (+25.0)")
+    found = {(r["recipe"], r["metric"]): r for r in _csv(files["guide.csv"]) if r["measured"]}
+    assert found["guide", "mrr_at_10"]["measured"] == "0.375"
+    assert found["paper", "ndcg_at_10"]["measured"] == "0.5"
+    assert "Guide" in found["guide", "mrr_at_10"]["source"]
+    assert "Ettin paper" in found["paper", "ndcg_at_10"]["source"]
+    assert "| MSMARCO | dev | 25.0 | 37.5 | +12.5 |" in files["tasks.md"]
+    assert "| MSMARCO | dev | 25.0 | 50.0 | +25.0 |" in files["tasks.md"]
+    means = [(r["checkpoint"], r["recipe"], r["metric"]) for r in _csv(files["tasks.csv"])]
+    assert len(means) == len(set(means)) == 6
+    recipes = {(r["recipe"], r["model"]) for r in _csv(files["significance.csv"])}
+    assert recipes == {("guide", "1b"), ("paper", "1b")}
+
+
+def test_several_seeds_show_their_number_and_deviation(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for seed, score in ((1, 0.4), (2, 0.5)):
+        _write(results, "1b", "base", {"MSMARCO": 0.25}, None, seed)
+        _write(results, "1b", "finetuned", {"MSMARCO": score}, None, seed)
+    _write(results, "1b", "finetuned", {"NFCorpus": 0.5}, None, 3)
+    row = _rows(tables.render(results, COMMITTED)["guide.md"])["1b", "measured", 1]
+    assert row[1:3] == ["45.0 ± 7.1 (+20.0), 2 of 3 seeds", "50.0, 1 of 3 seeds"]
+
+
+def test_bm25_stands_in_both_of_the_guide_s_tables_and_beside_tiny(tmp_path: Path) -> None:
+    results, expected = _tiny(tmp_path)
+    scores = dict.fromkeys((*GUIDE_TASKS, "TinySciFact"), 0.4) | {"MSMARCO": 0.1}
+    _write(results, "bm25", "base", scores, None, seed=0)
+    files = tables.render(results, expected)
+    rows = _rows(files["guide.md"])
+    assert rows["bm25", "measured", 0] == ["38.0", "10.0", "40.0", "40.0"]
+    assert rows["bm25", "measured", 1][:4] == ["38.0", "10.0", "40.0", "40.0"]
+    [scifact] = [x for x in files["embedded.md"].splitlines() if x.startswith("| TinySciFact")]
+    assert scifact.endswith("| 40.0 |")
 
 
 def test_significance_is_paired_by_query(tmp_path: Path) -> None:
@@ -229,8 +272,10 @@ def _write(
     scores: dict[str, float],
     average: float | None,
     seed: int = 42,
+    recipe: str | None = None,
 ) -> None:
-    """An entry whose nDCG@10 and MRR@10 are the same."""
+    """An entry whose nDCG@10 and MRR@10 are the same; fine-tuned by the guide's recipe."""
+    recipe = recipe or ("guide" if checkpoint == "finetuned" else None)
     flat = {f"{t}.{m}": s for t, s in scores.items() for m in ("ndcg_at_10", "mrr_at_10")}
     if average is not None:
         flat[AVERAGE] = average
@@ -240,18 +285,24 @@ def _write(
         {"task": names, "query_id": "q", "ndcg_at_10": 0.5, "mrr_at_10": 0.5},
     )
     tasks = {name: {"split": split_of(name), "queries": 1} for name in names}
-    write_entry(results, Entry(model, checkpoint, seed, flat, tasks), queries)
+    entry = Entry(model, checkpoint, seed, recipe=recipe, scores=flat, tasks=tasks)
+    write_entry(results, entry, queries)
 
 
-def _write_guide_entry(results: Path, model: str, checkpoint: str, **changed: float) -> None:
+def _write_guide_entry(
+    results: Path, model: str, checkpoint: str, recipe: str | None = None, **changed: float
+) -> None:
     """What the guide says of a checkpoint, as if it had been measured."""
     guide = {
         value.task: value.value
         for value in read_references(COMMITTED).guide
         if (value.model, value.checkpoint) == (model, checkpoint)
     }
-    scores = {task: guide.get(task, 0.5) for task in GUIDE_TASKS} | changed
-    _write(results, model, checkpoint, scores, average=guide[V1])
+    named = [value for task, value in guide.items() if task != V1]
+    # Of the other tasks, so that the average is the guide's.
+    others = (15 * guide[V1] - sum(named)) / (15 - len(named))
+    scores = {task: guide.get(task, others) for task in GUIDE_TASKS} | changed
+    _write(results, model, checkpoint, scores, average=guide[V1], recipe=recipe)
 
 
 def _tiny(tmp_path: Path) -> tuple[Path, Path]:
@@ -280,7 +331,11 @@ def _tiny(tmp_path: Path) -> tuple[Path, Path]:
         )
         splits = {"TinyMSMARCO": "dev", "TinySciFact": "test"}
         listed = {t: {"split": splits[t], "queries": 4} for t in tasks}
-        entry = Entry("tiny", checkpoint, 42, {AVERAGE: average, **scores}, listed)
+        recipe = "guide" if checkpoint == "finetuned" else None
+        entry = Entry(
+            "tiny", checkpoint, 42, recipe=recipe, scores={AVERAGE: average, **scores},
+            tasks=listed,
+        )  # fmt: skip
         write_entry(results, entry, frame.astype({"ndcg_at_10": float, "mrr_at_10": float}))
     return results, expected
 

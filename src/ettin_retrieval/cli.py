@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="entry, such as tiny/base-seed42")
-    parser.add_argument("b", metavar="B", help="entry, such as tiny/finetuned-seed42")
+    parser.add_argument("b", metavar="B", help="entry, such as tiny/finetuned-guide-seed42")
     _add_ledger(parser)
     parser.add_argument("--metric", choices=["ndcg_at_10", "mrr_at_10"], default="ndcg_at_10")
     parser.add_argument("--seed", type=int, default=42, help="of the resampling (default: 42)")
@@ -182,7 +182,7 @@ def _compare(given: argparse.Namespace) -> int:
         seeds = [other for other in ledger if _is_another_seed(other, entry)]
         if len(seeds) > 1:
             spread = seed_spread([read_queries(given.results, e) for e in seeds], given.metric)
-            print(_seed_table(f"{entry.model}/{entry.checkpoint}", seeds, spread))
+            print(_seed_table(f"{entry.model}/{entry.arm}", seeds, spread))
     return 0
 
 
@@ -196,9 +196,7 @@ def _entry(ledger: list[Entry], name: str, directory: Path) -> Entry:
 
 def _is_another_seed(other: Entry, entry: Entry) -> bool:
     """Whether two entries differ in the seed alone, or not at all."""
-    return (other.model, other.checkpoint) == (entry.model, entry.checkpoint) and (
-        other.tasks == entry.tasks
-    )
+    return (other.model, other.arm) == (entry.model, entry.arm) and other.tasks == entry.tasks
 
 
 def _comparison_table(a: str, b: str, tasks: list[TaskComparison]) -> str:

@@ -39,7 +39,8 @@ def guide_notes(references: References) -> tuple[str, ...]:
         "Scores are in points (x100). A verdict is two-sided: reproduced means that the measured "
         "score is within the expected value's tolerance (guide.csv gives it), above and below "
         f"that it is not, {NOT_RUN} that the ledger has no such score. An average needs every one "
-        "of its tasks.",
+        "of its tasks. The guide's columns judge checkpoints of recipe guide, the paper's those of "
+        "recipe paper. Over several seeds a score is the mean ± standard deviation.",
         _average_note(references),
         "MSMARCO is scored on `dev`, as MTEB does. The guide's code asks for `test`, which "
         "has 43 queries; a score on it is not compared.",

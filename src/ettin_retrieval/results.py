@@ -1,15 +1,17 @@
-"""The results ledger: one small JSON, and per-query scores, per model, checkpoint and seed.
+"""The results ledger: one small JSON, and per-query scores, per model, arm and seed.
 
-    results/MODEL/CHECKPOINT-seedSEED.json              scores, tasks, provenance
-    results/MODEL/CHECKPOINT-seedSEED.queries.parquet   task, query_id, ndcg_at_10, mrr_at_10
-    results/ledger.json                                 sha256 of each of those files
+    results/MODEL/ARM-seedSEED.json              scores, tasks, provenance
+    results/MODEL/ARM-seedSEED.queries.parquet   task, query_id, ndcg_at_10, mrr_at_10
+    results/ledger.json                          sha256 of each of those files
 
-Tables, plots and verdicts are made from the ledger alone. Scores are fractions.
+An arm is a checkpoint and the recipe that trained it: `base`, `finetuned-guide`,
+`finetuned-paper`. Tables, plots and verdicts are made from the ledger alone. Scores are fractions.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,11 @@ AVERAGE_ENG_V2 = "mteb_eng_v2_avg_ndcg_at_10"
 """Flat key of the mean nDCG@10 over the retrieval tasks of MTEB(eng, v2), which the Ettin paper
 reports; there only when all ten were scored."""
 
+CQADUPSTACK = "CQADupstackRetrieval"
+"""A task of the guide's whose score is the mean over `CQADUPSTACK_PARTS` tasks."""
+
+CQADUPSTACK_PARTS = 12
+
 QUERIES = pa.schema(
     [
         ("task", pa.string()),
@@ -44,34 +51,64 @@ class Entry:
 
     Attributes
     ----------
-    model, checkpoint, seed
-        The key: `150m`, `base` or `finetuned`, 42.
+    model, checkpoint, recipe, seed
+        The key: `150m`, `base` or `finetuned`, `guide` or `paper`, 42. The recipe is None where
+        none was followed: of the base checkpoint, of BM25 and of a study's arms.
     scores
         Flat metrics: `SciFact.ndcg_at_10`, ..., and `AVERAGE` or
         `AVERAGE_ENG_V2` where no task is missing.
     tasks
         Task name to its split, number of queries, data source and revision.
     provenance
-        Commit, dirty flag, hash of dvc.lock, checkpoint record, training data, settings,
-        library versions, hardware, precision and duration.
+        Commit, changed files, hash of what the pipeline made on the way, checkpoint record,
+        training data, settings, library versions, hardware, precision and costs.
     """
 
     model: str
     checkpoint: str
     seed: int
+    recipe: str | None = field(default=None, kw_only=True)
     scores: dict[str, float]
     tasks: dict[str, dict[str, Any]]
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def arm(self) -> str:
+        """The checkpoint, with the recipe that trained it."""
+        return arm_name(self.checkpoint, self.recipe)
+
+    @property
     def key(self) -> tuple[str, str, int]:
-        """model, checkpoint, seed"""
-        return (self.model, self.checkpoint, self.seed)
+        """model, arm, seed"""
+        return (self.model, self.arm, self.seed)
 
     @property
     def name(self) -> str:
         """Path below the ledger's directory, without suffix."""
-        return f"{self.model}/{self.checkpoint}-seed{self.seed}"
+        return f"{self.model}/{self.arm}-seed{self.seed}"
+
+
+def arm_name(checkpoint: str, recipe: str | None) -> str:
+    """A checkpoint's name among all that one model has.
+
+    >>> arm_name("base", None), arm_name("finetuned", "guide")
+    ('base', 'finetuned-guide')
+    """
+    return checkpoint if recipe is None else f"{checkpoint}-{recipe}"
+
+
+def cqadupstack_parts(names: Iterable[str]) -> list[str]:
+    """The twelve tasks that CQADupstackRetrieval is the mean of, in order; none if one is missing.
+
+    >>> cqadupstack_parts(["CQADupstackTexRetrieval", "SciFact"])
+    []
+    """
+    parts = sorted(
+        name
+        for name in set(names) - {CQADUPSTACK}
+        if name.startswith("CQADupstack") and name.endswith("Retrieval")
+    )
+    return parts if len(parts) == CQADUPSTACK_PARTS else []
 
 
 def read_entry(path: Path) -> Entry:
@@ -80,19 +117,25 @@ def read_entry(path: Path) -> Entry:
     Raises
     ------
     InputError
-        The file is not a ledger entry, or its name is not that of its key.
+        The file is not a ledger entry, a fine-tuned checkpoint's names no recipe, or its name is
+        not that of its key.
     """
     try:
         entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, TypeError) as error:
         raise InputError(f"{path}: not a ledger entry ({error}); restore it with git") from None
+    if entry.checkpoint == "finetuned" and entry.recipe is None:
+        raise InputError(
+            f"{path}: names no recipe, as a fine-tuned checkpoint's entry must; run its experiment "
+            "again"
+        )
     if f"{path.parent.name}/{path.stem}" != entry.name:
         raise InputError(f"{path}: holds {entry.name}; a file is named after its key")
     return entry
 
 
 def read_ledger(directory: Path) -> list[Entry]:
-    """All entries, in order of model, checkpoint and seed."""
+    """All entries, in order of model, arm and seed."""
     entries = [read_entry(path) for path in directory.glob("*/*.json")]
     return sorted(entries, key=lambda entry: entry.key)
 

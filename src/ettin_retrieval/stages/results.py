@@ -22,6 +22,7 @@ def body(settings: Settings, paths: Paths) -> str:
         entry = Entry(
             model=settings.model,
             checkpoint=checkpoint,
+            recipe=settings.recipe if checkpoint == "finetuned" else None,
             seed=settings.seed,
             scores=_json(paths["metrics"] / f"{checkpoint}.json"),
             tasks={name: task_record(manifest) for name, manifest in tasks.items()},
