@@ -53,7 +53,7 @@ def experiment(root, name, *entries):
     git(root, "checkout", "-q", "main")
 
 
-def test_entries_of_all_experiments_and_branches_come_together(repository):
+def test_entries_of_experiments_and_of_a_named_branch_come_together(repository):
     experiment(repository, "tidy-newt", (BASE, queries()))
     experiment(repository, "glad-hare", (BASE, queries()), (TUNED, queries(0.5)))
     git(repository, "checkout", "-q", "-b", "other")
@@ -63,7 +63,7 @@ def test_entries_of_all_experiments_and_branches_come_together(repository):
     git(repository, "checkout", "-q", "main")
     assert not (repository / "results").exists()
 
-    collected = collect(repository, [])
+    collected = collect(repository, ["tidy-newt", "glad-hare", "other"])
 
     names = ["tiny/base-seed42", "tiny/finetuned-guide-seed42", "tiny/finetuned-guide-seed43"]
     assert collected.written == names
@@ -170,8 +170,33 @@ def test_a_malformed_entry_is_named_with_its_revision_and_nothing_is_written(
     git(repository, "checkout", "-q", "main")
     where = r"^broken:results/tiny/finetuned-guide-seed42\.json: .*"
     with pytest.raises(InputError, match=where + told):
-        collect(repository, [])
+        collect(repository, ["tidy-newt", "broken"])
     assert not (repository / "results").exists()
+    # Where nothing is named, branches are not read at all.
+    assert collect(repository, []).written == ["tiny/base-seed42"]
+
+
+def test_tasks_of_one_checkpoint_from_two_experiments_fill_one_entry(repository):
+    """As two runs in temporary workspaces leave them: each has seen its own tasks alone."""
+    of = {"checkpoint": {"identity": "w1"}, "precision": "fp32"}
+    first = replace(BASE, provenance={**of, "outputs_sha256": "1"})
+    second = replace(
+        first, scores={"U.ndcg_at_10": 0.75}, tasks={"U": {"queries": 2}},
+        provenance={**of, "outputs_sha256": "2"},
+    )  # fmt: skip
+    experiment(repository, "tidy-newt", (first, queries()))
+    experiment(repository, "glad-hare", (second, queries().assign(task="U")))
+    assert collect(repository, []).written == ["tiny/base-seed42"]
+    [entry] = read_ledger(repository / "results")
+    assert entry.scores == {"T.ndcg_at_10": 0.25, "U.ndcg_at_10": 0.75}
+    assert read_queries(repository / "results", entry)["task"].tolist() == ["T", "T", "U", "U"]
+    assert collect(repository, []).present == ["tiny/base-seed42"]
+    # Of other weights it is another checkpoint's row.
+    other = replace(second, tasks={"V": {"queries": 2}}, scores={"V.ndcg_at_10": 0.5})
+    other.provenance["checkpoint"] = {"identity": "w2"}
+    experiment(repository, "loud-crab", (other, queries().assign(task="V")))
+    [conflict] = collect(repository, []).conflicts
+    assert (conflict.metric, conflict.values) == ("weights", ("w1", "w2"))
 
 
 def test_two_experiments_of_one_name_have_to_be_told_apart(repository):

@@ -15,7 +15,8 @@ import pytest
 
 from ettin_retrieval import documents, reference_notes, tables
 from ettin_retrieval.expected import read_references, record
-from ettin_retrieval.results import AVERAGE, Entry, write_entry
+from ettin_retrieval.results import AVERAGE, Entry, write_entry, write_index
+from ettin_retrieval.results import main as ledger_main
 from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS, split_of
 
 COMMITTED = Path(__file__).parents[1] / "expected"
@@ -194,6 +195,7 @@ def test_a_check_finds_an_edited_digit_a_missing_file_and_a_foreign_one(
     results, expected = _tiny(tmp_path)
     directory = tmp_path / "tables"
     options = ["--results", str(results), "--expected", str(expected), "--tables", str(directory)]
+    write_index(results)
     assert tables.main(options) == 0
     assert tables.main([*options, "--check"]) == 0
     capsys.readouterr()
@@ -212,6 +214,24 @@ def test_a_check_finds_an_edited_digit_a_missing_file_and_a_foreign_one(
     (directory / "old.md").touch()
     assert tables.main([*options, "--check"]) == 1
     assert "old.md: no table of the ledger" in capsys.readouterr().out
+
+
+def test_a_check_names_the_row_that_the_index_has_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, expected = _tiny(tmp_path)
+    options = ["--results", str(results), "--expected", str(expected)]
+    options += ["--tables", str(tmp_path / "tables")]
+    write_index(results)
+    assert tables.main(options) == 0
+    _write(results, "17m", "base", {"SciFact": 0.5}, None)
+    capsys.readouterr()
+    assert tables.main([*options, "--check"]) == 1
+    told = capsys.readouterr().out
+    assert told.startswith(f"{results}/17m/base-seed42.json: not in the index")
+    assert "run `python -m ettin_retrieval.results` and `dvc repro tables`" in told
+    assert ledger_main(["--results", str(results)]) == 0
+    assert tables.main(options) == tables.main([*options, "--check"]) == 0
 
 
 def test_an_empty_ledger_gives_tables_that_say_not_run(tmp_path: Path) -> None:

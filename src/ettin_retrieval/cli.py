@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _add_compare(add("compare", _compare, "Test whether B scores differently from A, per task."))
-    _add_verify(add("verify", _verify, "Check the ledger against the recorded scores."))
+    _add_verify(
+        add("verify", _verify, "Check the ledger against its index, dvc.lock and recorded scores.")
+    )
     _add_calibrate(
         add("calibrate", _calibrate, "Check the evaluation against a model's published score.")
     )
@@ -84,6 +86,10 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     _add_ledger(parser)
     parser.add_argument("--expected", type=Path, default=Path("expected"), metavar="DIR")
+    parser.add_argument(
+        "--root", type=Path, default=Path(), metavar="DIR",
+        help="where dvc.yaml and dvc.lock are (default: here)",
+    )  # fmt: skip
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +121,7 @@ def _add_collect(parser: argparse.ArgumentParser) -> None:
         "revisions",
         metavar="REV",
         nargs="*",
-        help="experiment, branch, tag or commit (default: all experiments and branches)",
+        help="experiment, branch, tag or commit (default: all experiments)",
     )
 
 
@@ -263,8 +269,12 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 def _verify(given: argparse.Namespace) -> int:
     from ettin_retrieval.expected import verify
+    from ettin_retrieval.integrity import problems
 
-    return verify(given.results, given.expected)
+    found = problems(given.results, given.root)
+    for problem in found:
+        print(problem)
+    return max(verify(given.results, given.expected), int(bool(found)))
 
 
 def _calibrate(given: argparse.Namespace) -> int:

@@ -4,8 +4,8 @@
 recipe, task, split and metric. `guide.yaml`, `paper.yaml` and `published.yaml` are other people's
 figures; `recorded.yaml` is this repository's own, which every run must meet again:
 
-    python -m ettin_retrieval.expected record    # write recorded.yaml from the ledger
-    ettin-retrieval verify                       # fail unless the ledger meets recorded.yaml
+    python -m ettin_retrieval.expected    # write recorded.yaml from the ledger
+    ettin-retrieval verify                # fail unless the ledger meets recorded.yaml
 
 The name of a benchmark in place of a task means the average over that benchmark's tasks. Averages
 over different task lists therefore have different keys, and are never compared.
@@ -496,7 +496,7 @@ def _recorded_text(benchmarks: dict[str, dict[str, str]], values: list[Figure]) 
     """recorded.yaml in one fixed form; JSON's scalars and mappings are YAML's too."""
     lines = [
         "# This repository's own scores, which every run must meet again (`make verify`).",
-        "# Written by `python -m ettin_retrieval.expected record`; do not edit by hand.",
+        "# Written by `python -m ettin_retrieval.expected`; do not edit by hand.",
         "source: this repository's results ledger",
         "unit: fraction      # 0 to 1, as the ledger has them",
         f"tolerance: {RECORDED_TOLERANCE} # less than one passage one rank lower for one query",
@@ -509,9 +509,11 @@ def _recorded_text(benchmarks: dict[str, dict[str, str]], values: list[Figure]) 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point of `python -m ettin_retrieval.expected`."""
-    parser = argparse.ArgumentParser(prog="python -m ettin_retrieval.expected")
-    parser.add_argument("command", choices=["record", "verify"])
+    """Entry point of `python -m ettin_retrieval.expected`: write recorded.yaml."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ettin_retrieval.expected",
+        description="Write recorded.yaml from the ledger.",
+    )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="PATH")
     parser.add_argument("--expected", type=Path, default=Path("expected"), metavar="PATH")
     parser.add_argument(
@@ -519,8 +521,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        if given.command == "verify":
-            return verify(given.results, given.expected)
         count = record(given.results, given.expected, tuple(given.model or ["tiny"]))
     except InputError as error:
         sys.exit(f"error: {error}")

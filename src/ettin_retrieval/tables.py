@@ -52,7 +52,7 @@ from ettin_retrieval.reference_notes import (
     V2,
     guide_notes,
 )
-from ettin_retrieval.results import Entry, read_ledger, read_queries
+from ettin_retrieval.results import Entry, index_problem, read_ledger, read_queries
 
 if TYPE_CHECKING:
     from ettin_retrieval.significance import TaskComparison
@@ -658,7 +658,12 @@ def write_tables(results: Path, expected: Path, directory: Path) -> int:
 
 
 def check_tables(results: Path, expected: Path, directory: Path) -> str | None:
-    """Say which table is not what the ledger gives, and in which line; None where all are."""
+    """Say which table is not what the ledger gives, and in which line; None where all are.
+
+    The index is looked at first: where it is stale, `dvc repro tables` sees nothing to do.
+    """
+    if problem := index_problem(results):
+        return problem
     files = render(results, expected)
     for name, text in files.items():
         path = directory / name
