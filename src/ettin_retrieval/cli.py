@@ -18,7 +18,7 @@ from ettin_retrieval.errors import InputError
 
 if TYPE_CHECKING:
     from ettin_retrieval.results import Entry
-    from ettin_retrieval.significance import SeedSpread, TaskComparison
+    from ettin_retrieval.significance import Family, SeedSpread
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -79,13 +79,14 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="entry, such as tiny/base-seed42")
     parser.add_argument("b", metavar="B", help="entry, such as tiny/finetuned-guide-seed42")
     _add_ledger(parser)
+    _add_expected(parser)
     parser.add_argument("--metric", choices=["ndcg_at_10", "mrr_at_10"], default="ndcg_at_10")
     parser.add_argument("--seed", type=int, default=42, help="of the resampling (default: 42)")
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     _add_ledger(parser)
-    parser.add_argument("--expected", type=Path, default=Path("expected"), metavar="DIR")
+    _add_expected(parser)
     parser.add_argument(
         "--root", type=Path, default=Path(), metavar="DIR",
         help="where dvc.yaml and dvc.lock are (default: here)",
@@ -167,6 +168,13 @@ def _add_ledger(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
 
 
+def _add_expected(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--expected", type=Path, default=Path("expected"), metavar="DIR",
+        help="expected scores, and which tasks a benchmark has (default: %(default)s)",
+    )  # fmt: skip
+
+
 def _add_scores(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scores", type=Path, required=True, metavar="DIR", help="such as data/scores/finetuned"
@@ -175,15 +183,26 @@ def _add_scores(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(given: argparse.Namespace) -> int:
+    from ettin_retrieval.expected import read_references
     from ettin_retrieval.results import read_ledger, read_queries
-    from ettin_retrieval.significance import compare, seed_spread
+    from ettin_retrieval.significance import compare_benchmarks, seed_spread
 
     ledger = read_ledger(given.results)
     names = (given.a, given.b)
     entries = [_entry(ledger, name, given.results) for name in names]
     frames = [read_queries(given.results, entry) for entry in entries]
-    tasks = compare(frames[0], frames[1], given.metric, given.seed)
-    print(_comparison_table(given.a, given.b, tasks))
+    scored = [set(frame["task"]) for frame in frames]
+    shared = scored[0] & scored[1]
+    if not shared:
+        raise InputError(f"{given.a} and {given.b} have no task in common")
+    left, right = (frame[frame["task"].isin(shared)] for frame in frames)
+    benchmarks = read_references(given.expected).benchmarks
+    print(f"A = {given.a}, B = {given.b}; {given.metric} in points")
+    for family in compare_benchmarks(left, right, benchmarks, given.metric, given.seed):
+        print(_comparison_table(family))
+    for name, tasks in zip("AB", scored, strict=True):
+        if tasks - shared:
+            print(f"left out, scored by {name} alone: {', '.join(sorted(tasks - shared))}")
     for entry in {entry.name: entry for entry in entries}.values():
         seeds = [other for other in ledger if _is_another_seed(other, entry)]
         if len(seeds) > 1:
@@ -205,12 +224,15 @@ def _is_another_seed(other: Entry, entry: Entry) -> bool:
     return (other.model, other.arm) == (entry.model, entry.arm) and other.tasks == entry.tasks
 
 
-def _comparison_table(a: str, b: str, tasks: list[TaskComparison]) -> str:
-    """Differences as text, in points."""
+def _comparison_table(family: Family) -> str:
+    """Differences of a family as text, in points."""
+    from ettin_retrieval.documents import p_text
+    from ettin_retrieval.significance import RESAMPLES
+
     rows = [
         ["task", "queries", "A", "B", "B - A", "95% interval", "p", "Holm p", "B wins/loses/ties"]
     ]
-    for task in tasks:
+    for task in [*family.tasks, *([family.average] if family.average else [])]:
         interval = (
             "one query"
             if task.interval is None
@@ -224,17 +246,17 @@ def _comparison_table(a: str, b: str, tasks: list[TaskComparison]) -> str:
                 f"{100 * task.other:.1f}",
                 f"{100 * task.difference:+.2f}",
                 interval,
-                f"{task.p_value:.4f}",
-                f"{task.holm_p_value:.4f}",
+                p_text(task.p_value, task.at_floor),
+                p_text(task.holm_p_value, task.at_floor),
                 f"{task.wins}/{task.losses}/{task.ties}",
             ]
         )
     return "\n".join(
         [
-            f"A = {a}, B = {b}; {tasks[0].metric if tasks else ''} in points",
+            f"\n{family.name or 'tasks of no benchmark'}",
             *_aligned(rows),
-            "interval: bootstrap over queries; p: two-sided paired randomisation test; Holm p: "
-            f"corrected for {len(tasks)} tasks",
+            "interval: bootstrap over queries; p: two-sided paired randomisation test, "
+            f"{RESAMPLES:,} draws at most; Holm p: corrected for {len(family.tasks)} tasks",
         ]
     )
 
@@ -325,9 +347,12 @@ def _collect(given: argparse.Namespace) -> int:
 
 
 def _leaderboard(given: argparse.Namespace) -> int:
-    from ettin_retrieval.evaluation.exports import export_leaderboard
+    from ettin_retrieval.evaluation.exports import export_leaderboard, foreign_data
 
-    print(export_leaderboard(given.scores, given.checkpoint, given.out, given.name))
+    written = export_leaderboard(given.scores, given.checkpoint, given.out, given.name)
+    for line in foreign_data(written):
+        print(line)
+    print(written)
     return 0
 
 

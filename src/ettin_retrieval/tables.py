@@ -55,7 +55,7 @@ from ettin_retrieval.reference_notes import (
 from ettin_retrieval.results import Entry, index_problem, read_ledger, read_queries
 
 if TYPE_CHECKING:
-    from ettin_retrieval.significance import TaskComparison
+    from ettin_retrieval.significance import Family, TaskComparison
 
 NONE = "--"
 """A cell that stands for nothing: no expected value, no interval."""
@@ -487,8 +487,9 @@ def _task_record(wanted: Expected, score: Measured, queries: int | None) -> Reco
 # Fine-tuned against base
 
 SIGNIFICANCE_FIELDS = (
-    "model", "recipe", "seed", "task", "metric", "queries", "base", "other", "difference",
-    "interval_low", "interval_high", "p_value", "holm_p_value", "exact", "wins", "losses", "ties",
+    "model", "recipe", "seed", "benchmark", "task", "metric", "queries", "base", "other",
+    "difference", "interval_low", "interval_high", "p_value", "holm_p_value", "exact", "wins",
+    "losses", "ties",
 )  # fmt: skip
 
 
@@ -499,16 +500,22 @@ SIGNIFICANCE_COLUMNS = (
 
 
 def significance_document(ledger: Ledger) -> Document:
-    """One table per model, recipe and seed that has both checkpoints."""
+    """One table per model, recipe, seed and benchmark that has both checkpoints."""
+    # scipy takes a second to import, and no other table needs it.
+    from ettin_retrieval.significance import RESAMPLES
+
     tables, records = [], []
-    for (model, recipe, seed), compared in comparisons(ledger).items():
-        for task in compared:
+    for tuned, family in comparisons(ledger):
+        shown = [*family.tasks, *([family.average] if family.average else [])]
+        for task in shown:
             low, high = task.interval or (None, None)
-            content = {"model": model, "recipe": recipe, "seed": seed, **asdict(task)}
+            content: Record = {"model": tuned.model, "recipe": tuned.recipe, "seed": tuned.seed}
+            content |= asdict(task) | {"benchmark": family.name or None}
             content |= {"interval_low": low, "interval_high": high}
             records.append({name: content[name] for name in SIGNIFICANCE_FIELDS})
-        caption = f"Model {model}, recipe {recipe}, seed {seed}: fine-tuned minus base, nDCG@10"
-        rows = tuple(_significance_row(task) for task in compared)
+        caption = f"Model {tuned.model}, recipe {tuned.recipe}, seed {tuned.seed}"
+        caption += f", {_extent(ledger, family)}: fine-tuned minus base, nDCG@10"
+        rows = tuple(_significance_row(task) for task in shown)
         tables.append(Table(caption, SIGNIFICANCE_COLUMNS, rows))
     return Document(
         name="significance",
@@ -518,26 +525,43 @@ def significance_document(ledger: Ledger) -> Document:
         fields=SIGNIFICANCE_FIELDS,
         notes=(
             "Scores are in points (x100). Interval: percentile bootstrap over queries. p: "
-            "two-sided paired randomisation test; Holm p: corrected over the tasks of a table. "
-            "Wins, losses and ties count the queries on which the fine-tuned checkpoint scores "
-            "higher, lower and the same.",
-            "Both say how far the queries vary; how far training seeds vary is in the table of "
-            "tasks.",
+            f"two-sided paired randomisation test with {RESAMPLES:,} drawn sign patterns, or all "
+            "of them where there are fewer (`exact` in the CSV); the least that drawing can tell "
+            "is 1 in 10,000, given as ≤. Holm p: corrected over the tasks of a table. Wins, "
+            "losses and ties count the queries on which the fine-tuned checkpoint scores higher, "
+            "lower and the same.",
+            "CQADupstackRetrieval is one task, the mean over its twelve forums, and in the "
+            "average every task counts the same: a query is weighed by how few its forum or its "
+            "task has. The average is no part of Holm's family.",
+            "All of these say how far the queries vary; how far training seeds vary is in the "
+            "table of tasks.",
         ),
     )
 
 
-def comparisons(ledger: Ledger) -> dict[tuple[str, str, int], list[TaskComparison]]:
-    """Model, recipe and seed to fine-tuned against base, over the tasks that both have."""
-    # scipy takes a second to import, and no other table needs it.
-    from ettin_retrieval.significance import compare
+def _extent(ledger: Ledger, family: Family) -> str:
+    """The benchmark, and how much of it was scored.
 
-    compared = {}
+    The average of some tasks is named as what it is.
+    """
+    benchmarks, scored = ledger.references.benchmarks, len(family.tasks)
+    if not family.name:
+        return "tasks of no benchmark"
+    whole = len(benchmarks[family.name])
+    return family.name if scored == whole else f"{scored} of {whole} tasks of {family.name}"
+
+
+def comparisons(ledger: Ledger) -> list[tuple[Entry, Family]]:
+    """Fine-tuned against base, over the tasks that both have, a family for each benchmark."""
+    from ettin_retrieval.significance import compare_benchmarks
+
+    compared = []
     for base, tuned in pairs(ledger.entries):
         frames = [read_queries(ledger.directory, entry) for entry in (base, tuned)]
         shared = set(frames[0]["task"]) & set(frames[1]["task"])
         left, right = (frame[frame["task"].isin(shared)] for frame in frames)
-        compared[tuned.model, str(tuned.recipe), tuned.seed] = compare(left, right)
+        families = compare_benchmarks(left, right, ledger.references.benchmarks)
+        compared += [(tuned, family) for family in families]
     return compared
 
 
@@ -562,8 +586,8 @@ def _significance_row(task: TaskComparison) -> tuple[str, ...]:
         points(task.other),
         signed(task.difference),
         interval,
-        p_text(task.p_value),
-        p_text(task.holm_p_value),
+        p_text(task.p_value, task.at_floor),
+        p_text(task.holm_p_value, task.at_floor),
         f"{task.wins}/{task.losses}/{task.ties}",
     )
 
