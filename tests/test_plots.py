@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib import font_manager
 from matplotlib import pyplot as plt
+from matplotlib.container import ErrorbarContainer
 
 from ettin_retrieval import plots
 from ettin_retrieval.expected import Measured
@@ -44,9 +45,9 @@ def test_two_runs_give_the_same_bytes_whatever_the_user_s_style(
     plots.write_plots(results, tmp_path / "one")
     with matplotlib.rc_context({"font.size": 20, "lines.linewidth": 9, "figure.dpi": 50}):
         plots.write_plots(results, tmp_path / "two")
-    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    names = _files(tmp_path / "one")
     assert names == [
-        "heatmap-embedded.png", "heatmap.png", "queries-1b-guide.png",
+        "heatmaps/embedded.png", "heatmaps/mteb.png", "queries-1b-guide.png",
         "queries-tiny-guide.png", "queries.json", "tasks-1b-guide.png", "tasks-tiny-guide.png",
         "tasks.json",
     ]  # fmt: skip
@@ -112,5 +113,46 @@ def test_a_ledger_with_one_checkpoint_has_a_heat_map_only(results: Path, tmp_pat
     for path in results.glob("*/finetuned*"):
         path.unlink()
     plots.write_plots(results, tmp_path / "plots")
-    names = sorted(path.name for path in (tmp_path / "plots").glob("*.png"))
-    assert names == ["heatmap-embedded.png", "heatmap.png"]
+    names = [name for name in _files(tmp_path / "plots") if name.endswith(".png")]
+    assert names == ["heatmaps/embedded.png", "heatmaps/mteb.png"]
+
+
+def test_a_panel_of_the_heat_map_has_only_models_of_its_checkpoint() -> None:
+    scores = {
+        ("1b", "base", "A"): Measured(0.1, 1),
+        ("bm25", "base", "A"): Measured(0.2, 1),
+        ("1b", "finetuned-paper", "A"): Measured(0.3, 1),
+    }
+    figure = plots.draw_heat_map(scores)
+    panels = [[t.get_text() for t in axes.get_xticklabels()] for axes in figure.axes[:2]]
+    assert panels == [["1b", "BM25"], ["1b"]]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["30.0"]
+    plt.close(figure)
+
+
+def test_bars_over_several_seeds_say_so_and_show_the_spread() -> None:
+    scores = {
+        ("1b", "base", "A"): Measured(0.2, 1),
+        ("1b", "finetuned-guide", "A"): Measured(0.5, seeds=3, deviation=0.04),
+    }
+    [axes] = plots.draw_tasks("1b", "finetuned-guide", scores).axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [t.get_text() for t in legend.get_texts()] == ["base", "fine-tuned (guide), 3 seeds"]
+    assert "standard deviation over seeds" in axes.get_xlabel()
+    [spread] = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
+    [line] = spread.lines[2][0].get_paths()
+    assert line.vertices[:, 0] == pytest.approx([46, 54])
+    plt.close("all")
+
+
+def test_the_picture_of_queries_names_its_seed(results: Path) -> None:
+    tuned = read_ledger(results)[1]
+    title = plots.draw_queries(tuned, {"SciFact": np.array([-1.0, 2.0])}).get_suptitle()
+    assert title.startswith("Model 1b, recipe guide, seed 42: ")
+    plt.close("all")
+
+
+def _files(directory: Path) -> list[str]:
+    found = [path for path in directory.rglob("*") if path.is_file()]
+    return sorted(path.relative_to(directory).as_posix() for path in found)

@@ -1,7 +1,7 @@
 """Pictures of the ledger, with the same bytes each time, and the data that DVC plots.
 
 - `tasks-MODEL-RECIPE.png`: nDCG@10 of each task, base against fine-tuned
-- `heatmap.png`, `heatmap-embedded.png`: nDCG@10 of tasks by models
+- `heatmaps/embedded.png`, `heatmaps/mteb.png`: nDCG@10 of tasks by models, for DVC too
 - `queries-MODEL-RECIPE.png`: each query's difference, fine-tuned minus base, sorted, by task
 - `tasks.json`, `queries.json`: for `dvc plots show` and `dvc plots diff`
 """
@@ -78,9 +78,10 @@ def write_plots(results: Path, directory: Path) -> int:
             rows += query_rows(tuned, differences)
             _save(draw_queries(tuned, differences), partial / f"queries-{model}-{recipe}.png")
         write_json(partial / "queries.json", rows)
+        (partial / "heatmaps").mkdir()
         for name, chosen in _heat_maps(scores).items():
-            _save(draw_heat_map(chosen), partial / name)
-        return len(list(partial.iterdir()))
+            _save(draw_heat_map(chosen), partial / "heatmaps" / name)
+        return len([path for path in partial.rglob("*") if path.is_file()])
 
 
 # ---------------------------------------------------------------------------------------------
@@ -306,7 +307,7 @@ def _heat_maps(scores: Scores) -> dict[str, Scores]:
     """Generated tasks and real ones share no models, and are two pictures."""
     embedded = {key: value for key, value in scores.items() if key[2].startswith("Tiny")}
     real = {key: value for key, value in scores.items() if key not in embedded}
-    maps = {"heatmap-embedded.png": embedded, "heatmap.png": real}
+    maps = {"embedded.png": embedded, "mteb.png": real}
     return {name: chosen for name, chosen in maps.items() if chosen}
 
 
