@@ -10,7 +10,14 @@ import pytest
 from ettin_retrieval.cli import main
 from ettin_retrieval.collect import collect
 from ettin_retrieval.errors import InputError
-from ettin_retrieval.results import Entry, read_ledger, read_queries, write_entry
+from ettin_retrieval.results import (
+    Entry,
+    index_problem,
+    read_ledger,
+    read_queries,
+    write_entry,
+    write_index,
+)
 
 BASE = Entry("tiny", "base", 42, {"T.ndcg_at_10": 0.25}, {"T": {"queries": 2}}, {"commit": "a"})
 TUNED = replace(
@@ -41,12 +48,14 @@ def git(root, *arguments):
     return done.stdout.strip()
 
 
-def experiment(root, name, *entries):
+def experiment(root, name, *entries, index=False):
     """Commit entries where DVC keeps an experiment: refs/exps/AA/BBB.../NAME; leave the tree."""
     start = git(root, "rev-parse", "main")
     git(root, "checkout", "-q", "--detach", start)
     for entry, frame in entries:
         write_entry(root / "results", entry, frame)
+    if index:
+        write_index(root / "results")
     git(root, "add", "results")
     git(root, "commit", "-q", "-m", name)
     git(root, "update-ref", f"refs/exps/{start[:2]}/{start[2:]}/{name}", "HEAD")
@@ -75,6 +84,22 @@ def test_entries_of_experiments_and_of_a_named_branch_come_together(repository):
     # What the stage `tables` depends on: without it nothing would seem changed.
     index = json.loads((repository / "results" / "ledger.json").read_text())
     assert [name.removesuffix(".json") for name in index if name.endswith(".json")] == names
+
+
+def test_runs_in_temporary_workspaces_lose_none_of_their_rows(repository, monkeypatch, capsys):
+    """As `dvc exp run --temp` leaves them: each has seen its own size, and its own index, alone."""
+    monkeypatch.chdir(repository)
+    for size in ("17m", "150m", "1b"):
+        rows = [(replace(entry, model=size), queries()) for entry in (BASE, TUNED)]
+        experiment(repository, f"size-{size}", *rows, index=True)
+    assert not (repository / "results").exists(), "nothing of them is in the workspace"
+    assert main(["collect"]) == 0
+    assert capsys.readouterr().out.endswith("6 collected, 0 there already, 0 in conflict\n")
+    entries = read_ledger(repository / "results")
+    assert {(e.model, e.arm) for e in entries} == {
+        (size, arm) for size in ("17m", "150m", "1b") for arm in ("base", "finetuned-guide")
+    }
+    assert index_problem(repository / "results") is None
 
 
 def test_one_experiment_by_name(repository):

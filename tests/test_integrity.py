@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from conftest import ROOT
+from conftest import ROOT, Workspace
 from ettin_retrieval import provenance
+from ettin_retrieval.cli import main
 from ettin_retrieval.integrity import lock_problems, mean_problems, problems
-from ettin_retrieval.results import Entry, read_ledger, write_entry, write_index
+from ettin_retrieval.results import Entry, index_problem, read_ledger, write_entry, write_index
 from ettin_retrieval.sources.mteb_tasks import CQADUPSTACK_PARTS
 
 PIPELINE = """
@@ -127,13 +128,29 @@ def test_a_changed_file_of_the_ledger_is_named(root: Path) -> None:
     [told] = problems(results, root)
     assert "T.ndcg_at_10 is 0.760000, but the mean over its queries is 0.750000" in told
     (results / "tiny/base-seed7.queries.parquet").rename(results / "tiny/gone")
-    assert "in the index, but not there" in str(problems_of_index(results))
+    assert "in the index, but not there" in str(index_problem(results))
 
 
-def problems_of_index(results: Path) -> str | None:
-    from ettin_retrieval.results import index_problem
+def test_the_committed_ledger_verifies_and_a_changed_one_does_not(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(workspace.path)
+    assert main(["verify"]) == 0, capsys.readouterr().out
+    lock = workspace.path / "dvc.lock"
+    honest = lock.read_text()
+    [weights] = {out["md5"] for out in outs_of(honest, "base_encoder")}
+    lock.write_text(honest.replace(weights, "0" * 32 + ".dir"))
+    capsys.readouterr()
+    assert main(["verify"]) == 1
+    told = capsys.readouterr().out
+    for name in ("base-seed42", "finetuned-guide-seed42"):
+        assert f"results/tiny/{name}.json: made from other data or weights" in told
+    assert "recorded scores reproduced" in told
 
-    return index_problem(results)
+
+def outs_of(lock: str, stage: str) -> list[dict[str, str]]:
+    outs: list[dict[str, str]] = YAML(typ="safe").load(lock)["stages"][stage]["outs"]
+    return outs
 
 
 def test_cqadupstack_is_checked_as_the_mean_of_its_parts(tmp_path: Path) -> None:

@@ -272,6 +272,25 @@ def test_latex_has_no_command_that_the_text_did_not_mean(tmp_path: Path) -> None
             assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {len(columns[1])}
 
 
+def test_every_latex_table_has_a_name_of_its_own_to_refer_to(tmp_path: Path) -> None:
+    files = tables.render(*_tiny(tmp_path))
+    labels = [
+        label
+        for name, text in files.items()
+        if name.endswith(".tex")
+        for label in re.findall(r"\\caption\{.*\}\n\\label\{(tab:[a-z0-9:-]+)\}", text)
+    ]
+    assert len(labels) == len(set(labels))
+    assert len(labels) == sum(text.count(r"\begin{table}") for text in files.values())
+    assert "tab:tasks:model-tiny-recipe-guide-1-seed" in labels
+
+
+def test_published_scores_name_the_data_that_they_are_of(tmp_path: Path) -> None:
+    rows = _csv(tables.render(*_tiny(tmp_path))["published.csv"])
+    [scifact] = [r for r in rows if (r["model"], r["task"]) == ("mteb/baseline-bm25s", "SciFact")]
+    assert scifact["dataset_revision"] == "0228b52cf27578f30900b9e5271d331663a030d7"
+
+
 def test_latex_escapes_each_special_character() -> None:
     assert documents.escaped(r"a_b % & # $ { } ~ ^ \ `x_y`") == (
         r"a\_b \% \& \# \$ \{ \} \textasciitilde{} \textasciicircum{} \textbackslash{} x\_y"

@@ -87,10 +87,6 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     _add_ledger(parser)
     _add_expected(parser)
-    parser.add_argument(
-        "--root", type=Path, default=Path(), metavar="DIR",
-        help="where dvc.yaml and dvc.lock are (default: here)",
-    )  # fmt: skip
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
@@ -293,7 +289,7 @@ def _verify(given: argparse.Namespace) -> int:
     from ettin_retrieval.expected import verify
     from ettin_retrieval.integrity import problems
 
-    found = problems(given.results, given.root)
+    found = problems(given.results)
     for problem in found:
         print(problem)
     return max(verify(given.results, given.expected), int(bool(found)))

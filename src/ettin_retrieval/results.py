@@ -221,7 +221,8 @@ def write_entry(directory: Path, entry: Entry, queries: pd.DataFrame) -> str:
     rows = path.with_suffix(".queries.parquet")
     new, done = Measurement(entry, queries), "written"
     if path.is_file() and rows.is_file():
-        old = Measurement(read_entry(path), read_queries(directory, read_entry(path)))
+        there = read_entry(path)
+        old = Measurement(there, read_queries(directory, there))
         differences = origin_differences(old.entry, entry) or numeric_differences(old, new)
         if differences:
             done = "replaced"
