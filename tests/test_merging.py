@@ -72,6 +72,16 @@ def test_averages_over_different_tasks_are_no_average_of_the_whole(tmp_path: Pat
     ]  # fmt: skip
 
 
+def test_the_same_tasks_named_one_by_one_give_no_average_and_contradict_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = entry(SHARED)
+    write(tmp_path, replace(made, scores={AVERAGE: 0.375, **made.scores}), queries(SHARED))
+    assert run(tmp_path, SHARED, outputs_sha256="d2") == "provenance renewed"
+    assert ledger(tmp_path).scores[AVERAGE] == 0.375
+    assert caplog.messages == []
+
+
 def test_a_run_over_all_tasks_of_the_entry_takes_over_its_provenance(tmp_path: Path) -> None:
     run(tmp_path, {"SciFact": 0.5})
     assert run(tmp_path, SHARED, outputs_sha256="d2") == "1 tasks added"

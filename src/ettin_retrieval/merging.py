@@ -74,8 +74,8 @@ def _comparable(metric: str, ours: Entry, theirs: Entry) -> bool:
     """Whether both entries should have this metric, and the same."""
     task = metric.rpartition(".")[0]
     both = metric in ours.scores and metric in theirs.scores
-    if not task:  # an average, which is over the tasks of its own run
-        return ours.tasks.keys() == theirs.tasks.keys()
+    if not task:  # an average, over the tasks of its own run; a list of names has none
+        return both and ours.tasks.keys() == theirs.tasks.keys()
     if task.startswith("CQADupstack"):  # told part by part, or as the mean of all twelve
         return both
     return both or (task in ours.tasks and task in theirs.tasks)
