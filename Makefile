@@ -19,7 +19,8 @@ help: ## list the commands
 repro: install ## reproduce every stage whose inputs changed
 	dvc repro
 
-tables: install ## reproduce the result tables only
+tables: install ## reproduce the result tables only, from all rows that are in results/
+	python -m ettin_retrieval.results
 	dvc repro tables
 
 verify: install ## check the ledger against the recorded scores

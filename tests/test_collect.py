@@ -10,10 +10,19 @@ import pytest
 from ettin_retrieval.cli import main
 from ettin_retrieval.collect import collect
 from ettin_retrieval.errors import InputError
-from ettin_retrieval.results import Entry, read_ledger, read_queries, write_entry
+from ettin_retrieval.results import (
+    Entry,
+    index_problem,
+    read_ledger,
+    read_queries,
+    write_entry,
+    write_index,
+)
 
 BASE = Entry("tiny", "base", 42, {"T.ndcg_at_10": 0.25}, {"T": {"queries": 2}}, {"commit": "a"})
-TUNED = replace(BASE, checkpoint="finetuned", scores={"T.ndcg_at_10": 0.5, "T.mrr_at_10": 0.4})
+TUNED = replace(
+    BASE, checkpoint="finetuned", recipe="guide", scores={"T.ndcg_at_10": 0.5, "T.mrr_at_10": 0.4}
+)
 
 
 def queries(first=0.0):
@@ -39,19 +48,21 @@ def git(root, *arguments):
     return done.stdout.strip()
 
 
-def experiment(root, name, *entries):
+def experiment(root, name, *entries, index=False):
     """Commit entries where DVC keeps an experiment: refs/exps/AA/BBB.../NAME; leave the tree."""
     start = git(root, "rev-parse", "main")
     git(root, "checkout", "-q", "--detach", start)
     for entry, frame in entries:
         write_entry(root / "results", entry, frame)
+    if index:
+        write_index(root / "results")
     git(root, "add", "results")
     git(root, "commit", "-q", "-m", name)
     git(root, "update-ref", f"refs/exps/{start[:2]}/{start[2:]}/{name}", "HEAD")
     git(root, "checkout", "-q", "main")
 
 
-def test_entries_of_all_experiments_and_branches_come_together(repository):
+def test_entries_of_experiments_and_of_a_named_branch_come_together(repository):
     experiment(repository, "tidy-newt", (BASE, queries()))
     experiment(repository, "glad-hare", (BASE, queries()), (TUNED, queries(0.5)))
     git(repository, "checkout", "-q", "-b", "other")
@@ -61,9 +72,9 @@ def test_entries_of_all_experiments_and_branches_come_together(repository):
     git(repository, "checkout", "-q", "main")
     assert not (repository / "results").exists()
 
-    collected = collect(repository, [])
+    collected = collect(repository, ["tidy-newt", "glad-hare", "other"])
 
-    names = ["tiny/base-seed42", "tiny/finetuned-seed42", "tiny/finetuned-seed43"]
+    names = ["tiny/base-seed42", "tiny/finetuned-guide-seed42", "tiny/finetuned-guide-seed43"]
     assert collected.written == names
     assert collected.conflicts == []
     ledger = read_ledger(repository / "results")
@@ -75,10 +86,26 @@ def test_entries_of_all_experiments_and_branches_come_together(repository):
     assert [name.removesuffix(".json") for name in index if name.endswith(".json")] == names
 
 
+def test_runs_in_temporary_workspaces_lose_none_of_their_rows(repository, monkeypatch, capsys):
+    """As `dvc exp run --temp` leaves them: each has seen its own size, and its own index, alone."""
+    monkeypatch.chdir(repository)
+    for size in ("17m", "150m", "1b"):
+        rows = [(replace(entry, model=size), queries()) for entry in (BASE, TUNED)]
+        experiment(repository, f"size-{size}", *rows, index=True)
+    assert not (repository / "results").exists(), "nothing of them is in the workspace"
+    assert main(["collect"]) == 0
+    assert capsys.readouterr().out.endswith("6 collected, 0 there already, 0 in conflict\n")
+    entries = read_ledger(repository / "results")
+    assert {(e.model, e.arm) for e in entries} == {
+        (size, arm) for size in ("17m", "150m", "1b") for arm in ("base", "finetuned-guide")
+    }
+    assert index_problem(repository / "results") is None
+
+
 def test_one_experiment_by_name(repository):
     experiment(repository, "tidy-newt", (BASE, queries()))
     experiment(repository, "glad-hare", (TUNED, queries()))
-    assert collect(repository, ["glad-hare"]).written == ["tiny/finetuned-seed42"]
+    assert collect(repository, ["glad-hare"]).written == ["tiny/finetuned-guide-seed42"]
 
 
 def test_the_same_numbers_again_change_no_byte(repository):
@@ -98,7 +125,8 @@ def test_other_numbers_are_a_conflict_and_the_file_stays(repository):
     write_entry(repository / "results", mine, queries())
     [conflict] = collect(repository, []).conflicts
     assert str(conflict) == (
-        "conflict: tiny/finetuned-seed42: T.mrr_at_10: 0.375 (working tree) or 0.4 (tidy-newt)"
+        "conflict: tiny/finetuned-guide-seed42: T.mrr_at_10: "
+        "0.375 (working tree) or 0.4 (tidy-newt)"
     )
     assert read_ledger(repository / "results") == [mine]
 
@@ -107,7 +135,7 @@ def test_two_revisions_that_differ_are_a_conflict_and_neither_is_written(reposit
     experiment(repository, "glad-hare", (replace(BASE, scores={"T.ndcg_at_10": 0.75}), queries()))
     experiment(repository, "tidy-newt", (BASE, queries()), (TUNED, queries()))
     collected = collect(repository, [])
-    assert collected.written == ["tiny/finetuned-seed42"]
+    assert collected.written == ["tiny/finetuned-guide-seed42"]
     [conflict] = collected.conflicts
     assert (conflict.key, conflict.metric) == ("tiny/base-seed42", "T.ndcg_at_10")
     assert dict(zip(conflict.revisions, conflict.values, strict=True)) == {
@@ -158,17 +186,42 @@ def test_a_malformed_entry_is_named_with_its_revision_and_nothing_is_written(
 ):
     experiment(repository, "tidy-newt", (BASE, queries()))
     git(repository, "checkout", "-q", "-b", "broken")
-    path = repository / "results" / "tiny" / "finetuned-seed42"
+    path = repository / "results" / "tiny" / "finetuned-guide-seed42"
     path.parent.mkdir(parents=True)
     for suffix, content in files.items():
         path.with_name(path.name + suffix).write_text(content)
     git(repository, "add", "results")
     git(repository, "commit", "-q", "-m", "broken")
     git(repository, "checkout", "-q", "main")
-    where = r"^broken:results/tiny/finetuned-seed42\.json: .*"
+    where = r"^broken:results/tiny/finetuned-guide-seed42\.json: .*"
     with pytest.raises(InputError, match=where + told):
-        collect(repository, [])
+        collect(repository, ["tidy-newt", "broken"])
     assert not (repository / "results").exists()
+    # Where nothing is named, branches are not read at all.
+    assert collect(repository, []).written == ["tiny/base-seed42"]
+
+
+def test_tasks_of_one_checkpoint_from_two_experiments_fill_one_entry(repository):
+    """As two runs in temporary workspaces leave them: each has seen its own tasks alone."""
+    of = {"checkpoint": {"identity": "w1"}, "precision": "fp32"}
+    first = replace(BASE, provenance={**of, "outputs_sha256": "1"})
+    second = replace(
+        first, scores={"U.ndcg_at_10": 0.75}, tasks={"U": {"queries": 2}},
+        provenance={**of, "outputs_sha256": "2"},
+    )  # fmt: skip
+    experiment(repository, "tidy-newt", (first, queries()))
+    experiment(repository, "glad-hare", (second, queries().assign(task="U")))
+    assert collect(repository, []).written == ["tiny/base-seed42"]
+    [entry] = read_ledger(repository / "results")
+    assert entry.scores == {"T.ndcg_at_10": 0.25, "U.ndcg_at_10": 0.75}
+    assert read_queries(repository / "results", entry)["task"].tolist() == ["T", "T", "U", "U"]
+    assert collect(repository, []).present == ["tiny/base-seed42"]
+    # Of other weights it is another checkpoint's row.
+    other = replace(second, tasks={"V": {"queries": 2}}, scores={"V.ndcg_at_10": 0.5})
+    other.provenance["checkpoint"] = {"identity": "w2"}
+    experiment(repository, "loud-crab", (other, queries().assign(task="V")))
+    [conflict] = collect(repository, []).conflicts
+    assert (conflict.metric, conflict.values) == ("weights", ("w1", "w2"))
 
 
 def test_two_experiments_of_one_name_have_to_be_told_apart(repository):

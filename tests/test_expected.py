@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from ettin_retrieval.errors import InputError
+from ettin_retrieval.evaluation.benchmark import flat_metrics
+from ettin_retrieval.evaluation.tasks import METRICS
 from ettin_retrieval.expected import (
     Expected,
     Measured,
@@ -16,16 +20,23 @@ from ettin_retrieval.expected import (
     read_reference,
     read_references,
     record,
+    task_score,
     verify,
 )
-from ettin_retrieval.results import AVERAGE, Entry, write_entry
-from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS, split_of
+from ettin_retrieval.results import AVERAGE, AVERAGE_ENG_V2, Entry, write_entry
+from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS, expand, split_of
 
 COMMITTED = Path(__file__).parents[1] / "expected"
 V1, V2 = "MTEB(eng, v1)", "MTEB(eng, v2)"
 PARTS = (
     "Android English Gaming Gis Mathematica Physics Programmers Stats Tex Unix Webmasters Wordpress"
 )
+
+HARDER = (
+    "ClimateFEVERHardNegatives", "FEVERHardNegatives", "HotpotQAHardNegatives",
+    "Touche2020Retrieval.v3",
+)  # fmt: skip
+"""Tasks of the second benchmark alone, besides two forums of CQADupstack."""
 
 HEADER = """\
 source: somewhere
@@ -125,9 +136,54 @@ def test_a_partial_average_is_refused() -> None:
     assert _average(entry, V1) == Measured(None, reason="3 of 15 tasks")
 
 
-def test_the_average_over_more_tasks_is_another_average() -> None:
-    entry = _entry((*GUIDE_TASKS, "TinySciFact"))
-    assert _average(entry, V1).value is None
+def test_an_average_is_over_the_benchmark_s_tasks_and_no_others() -> None:
+    entry = _entry((*GUIDE_TASKS, *HARDER))
+    for task in HARDER:
+        entry.scores[f"{task}.ndcg_at_10"] = 1.0
+    del entry.scores[AVERAGE]
+    assert _average(entry, V1).value == pytest.approx(0.5)
+    for part in ("CQADupstackGamingRetrieval", "CQADupstackUnixRetrieval"):
+        entry.scores[f"{part}.ndcg_at_10"] = 0.5
+    # The ten of the other benchmark: four of the guide's, four harder ones and two forums.
+    assert _average(entry, V2).value == pytest.approx((6 * 0.5 + 4 * 1.0) / 10)
+
+
+def test_an_average_is_the_one_that_the_evaluation_stored() -> None:
+    names = [*expand(GUIDE_TASKS), *HARDER]
+    numbers = np.random.default_rng(1).uniform(size=len(names))
+    scores = {n: dict.fromkeys(METRICS, float(x)) for n, x in zip(names, numbers, strict=True)}
+    flat = flat_metrics(scores, whole=True)
+    entry = Entry("1b", "base", 42, flat, {n: {"split": split_of(n)} for n in names})
+    for benchmark, key in ((V1, AVERAGE), (V2, AVERAGE_ENG_V2)):
+        assert _average(entry, benchmark).value == pytest.approx(flat[key], abs=1e-9)
+
+
+def test_forums_that_were_added_one_by_one_make_the_task_too() -> None:
+    names = expand(GUIDE_TASKS)
+    scores = {f"{name}.ndcg_at_10": 0.5 for name in names}
+    scores["CQADupstackTexRetrieval.ndcg_at_10"] = 0.1
+    entry = Entry("1b", "base", 42, scores, {n: {"split": split_of(n)} for n in names})
+    cqadupstack = (11 * 0.5 + 0.1) / 12
+    assert task_score(entry, "CQADupstackRetrieval", "ndcg_at_10") == pytest.approx(cqadupstack)
+    assert _average(entry, V1).value == pytest.approx((14 * 0.5 + cqadupstack) / 15)
+    del entry.scores["CQADupstackTexRetrieval.ndcg_at_10"]
+    assert _average(entry, V1) == Measured(None, reason="14 of 15 tasks")
+
+
+def test_a_column_is_of_one_recipe() -> None:
+    guide = _entry(("SciFact",), checkpoint="finetuned", score=0.6)
+    paper = replace(guide, recipe="paper", scores={"SciFact.ndcg_at_10": 0.8})
+    assert (guide.name, paper.name) == ("1b/finetuned-guide-seed42", "1b/finetuned-paper-seed42")
+    wanted = Expected("1b", "finetuned", "SciFact", "test", "ndcg_at_10", 0.7, 0.01, "g", None)
+    for recipe, score in (("guide", 0.6), ("paper", 0.8), (None, None)):
+        assert measure([guide, paper], replace(wanted, recipe=recipe), {}).value == score
+
+
+def test_seeds_that_lack_a_task_are_counted() -> None:
+    entries = [_entry(GUIDE_TASKS, seed=1), _entry(GUIDE_TASKS, seed=2), _entry(("NQ",), seed=3)]
+    wanted = Expected("1b", "base", V1, None, "ndcg_at_10", 0.5, 0.01, "guide", None)
+    measured = measure(entries, wanted, read_references(COMMITTED).benchmarks)
+    assert (measured.value, measured.seeds, measured.partial) == (0.5, 2, 1)
 
 
 def test_one_benchmark_s_average_is_never_taken_for_the_other_s() -> None:
@@ -173,7 +229,7 @@ def test_verify_fails_on_either_side_and_says_by_how_much(
 ) -> None:
     results, expected = _ledger(tmp_path), _copy(tmp_path)
     record(results, expected)
-    for name, score, verdict in (("base", 0.35, "below"), ("finetuned", 0.75, "above")):
+    for name, score, verdict in (("base", 0.35, "below"), ("finetuned-guide", 0.75, "above")):
         path = results / f"tiny/{name}-seed42.json"
         path.write_text(path.read_text().replace("0.4" if name == "base" else "0.7", str(score)))
         assert verify(results, expected) == 1
@@ -205,10 +261,12 @@ def test_verify_fails_where_a_value_or_all_values_are_missing(
     assert verify(results, expected) == 1
     assert "nothing is recorded" in capsys.readouterr().out
     record(results, expected)
-    (results / "tiny/finetuned-seed42.json").unlink()
+    (results / "tiny/finetuned-guide-seed42.json").unlink()
     assert verify(results, expected) == 1
     out = capsys.readouterr().out
-    assert "tiny finetuned seed 42 TinySciFact (test) ndcg_at_10: not run, recorded 0.7" in out
+    assert (
+        "tiny finetuned-guide seed 42 TinySciFact (test) ndcg_at_10: not run, recorded 0.7" in out
+    )
     assert "3 of 6 recorded scores reproduced" in out
 
 
@@ -243,7 +301,9 @@ def _entry(
             else [task]
         )
     ]
-    return Entry(model, checkpoint, seed, scores, {n: {"split": split_of(n)} for n in named})
+    tasks = {n: {"split": split_of(n)} for n in named}
+    recipe = "guide" if checkpoint == "finetuned" else None
+    return Entry(model, checkpoint, seed, recipe=recipe, scores=scores, tasks=tasks)
 
 
 def _average(entry: Entry, benchmark: str) -> Measured:

@@ -1,6 +1,7 @@
 """Exports read back by the tools they are made for: mteb, pytrec_eval, MS MARCO's own formula."""
 
 import json
+from dataclasses import replace
 
 import mteb
 import numpy as np
@@ -17,6 +18,7 @@ from ettin_retrieval.evaluation.benchmark import score_task
 from ettin_retrieval.evaluation.exports import (
     export_leaderboard,
     export_trec,
+    foreign_data,
     run_lines,
     strictly_falling,
 )
@@ -228,12 +230,28 @@ def test_what_cannot_be_exported_is_refused(scored, checkpoint, tmp_path):
         export_trec(tmp_path, tmp_path / "out")
 
 
+def test_data_that_mteb_does_not_pin_is_told(collection, checkpoint, tmp_path):
+    record = json.loads((checkpoint / "checkpoint.json").read_text())
+    pinned = mteb.get_task("NFCorpus").metadata.dataset["revision"]
+    for name, origin in (
+        ("NFCorpus", Origin("mteb/nfcorpus", pinned, "MIT", "test")),
+        ("SciFact", Origin("beir", "5" * 64, "MIT", "test")),
+    ):
+        task = score_task(FixedRun(record), name, replace(collection, origin=origin))
+        write_json(tmp_path / "scores" / f"{name}.json", portable_result(task.result))
+    written = export_leaderboard(tmp_path / "scores", checkpoint, tmp_path / "out")
+    [told] = foreign_data(written)
+    assert told.startswith(f"SciFact: scored on data of revision {'5' * 64}, mteb pins ")
+    assert TaskResult.from_disk(written / "SciFact.json").dataset_revision == "5" * 64
+
+
 def test_both_exports_from_the_command_line(scored, checkpoint, tmp_path, capsys):
     root, _ = scored
     paths = ["--scores", str(root / "scores"), "--out", str(tmp_path)]
     assert main(["export-leaderboard", *paths, "--checkpoint", str(checkpoint)]) == 0
     assert main(["export-trec", *paths, "--benchmark", str(root / "benchmark")]) == 0
-    revision, run, qrels = capsys.readouterr().out.split()
+    foreign, revision, run, qrels = capsys.readouterr().out.splitlines()
+    assert foreign == "TinyTies: no task of mteb's"
     assert revision.endswith(identity(checkpoint)[:40])
     assert (run, qrels) == (str(tmp_path / "TinyTies.trec"), str(tmp_path / "TinyTies.qrels"))
     assert main(["export-trec", *paths[:-1], str(root), "--scores", str(tmp_path)]) == 1

@@ -37,7 +37,7 @@ def test_the_whole_pipeline_runs_from_the_hub(workspace: Workspace, tmp_path: Pa
     train = json.loads((workspace.path / "data/training/train/manifest.json").read_text())
     assert train["source"] == "microsoft/ms_marco v1.1"
     assert train["revision"] == commits["microsoft/ms_marco"]
-    entry = json.loads((workspace.path / "results/1b/finetuned-seed42.json").read_text())
+    entry = json.loads((workspace.path / "results/1b/finetuned-guide-seed42.json").read_text())
     assert entry["tasks"]["SciFact"]["source"] == "mteb/scifact"
     fetched = [path for path in requests if "ettin-encoder" in path]
     assert any(path.endswith("model.safetensors") for path in fetched)
@@ -71,7 +71,7 @@ def test_the_command_of_the_readme_with_all_tasks(workspace: Workspace, tmp_path
     scores = json.loads((workspace.path / "metrics/mteb.json").read_text())
     assert "mteb_avg_ndcg_at_10" in scores
     assert {key.split(".")[0] for key in scores} == {"mteb_avg_ndcg_at_10", *FIFTEEN}
-    entry = json.loads((workspace.path / "results/1b/finetuned-seed42.json").read_text())
+    entry = json.loads((workspace.path / "results/1b/finetuned-guide-seed42.json").read_text())
     parts = [task for task in entry["tasks"] if task.startswith("CQADupstack")]
     assert len(parts) == 12, "reported as one task, the mean of its twelve parts"
     guide = (workspace.path / "tables/guide.md").read_text()

@@ -61,6 +61,7 @@ def test_every_module_of_a_stage_is_there() -> None:
 
 READING = {
     "errors", "hub", "params", "provenance", "records", "determinism", "tokenizer", "results",
+    "merging",
 }  # fmt: skip
 """Modules that check and read inputs or describe a run: they decide no output's content."""
 ONLY_READ = {"finetuning": {"negatives", "mining_report", "passage_index"}}

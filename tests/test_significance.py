@@ -2,10 +2,12 @@
 
 import random
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ettin_retrieval import significance
 from ettin_retrieval.cli import main
@@ -14,10 +16,13 @@ from ettin_retrieval.results import Entry, write_entry
 from ettin_retrieval.significance import (
     bootstrap_interval,
     compare,
+    compare_benchmarks,
     holm,
     randomisation_p_value,
     seed_spread,
 )
+
+EXPECTED = Path(__file__).parents[1] / "expected"
 
 
 def frame(task="T", **scores):
@@ -63,6 +68,77 @@ def test_drawn_patterns_agree_with_the_exact_value():
     assert drawn == pytest.approx(exact, abs=0.03)
 
 
+def test_the_drawn_p_value_is_scipy_s_where_the_draws_are_symmetric():
+    """scipy doubles the smaller tail; ours counts both, which on symmetric draws is the same."""
+    differences = np.round(np.random.default_rng(4).normal(0.04, 0.3, 80), 10)
+    ours, exact = randomisation_p_value(differences, seed=1)
+    theirs = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=9_999, vectorized=True,
+        rng=np.random.default_rng(9), axis=-1,
+    )  # fmt: skip
+    assert not exact
+    assert 0.05 < ours < 0.95  # both estimates vary, here by about 0.005
+    assert ours == pytest.approx(theirs.pvalue, abs=0.02)
+
+
+def test_ties_with_the_observed_sum_are_counted():
+    """20 queries of +0.1 and 2 of -0.1: patterns with 2 or fewer of one sign are as far.
+
+    The sums of 0.1 differ in their last bits by order, and are equal all the same.
+    """
+    differences = np.array([0.1] * 18 + [-0.1] * 2)
+    p_value, exact = randomisation_p_value(differences, seed=2, resamples=200_000)
+    as_far = 2 * (1 + 20 + 190) / 2**20
+    assert not exact
+    assert p_value == pytest.approx(as_far, rel=0.3)
+
+
+def forums(scores, queries):
+    """Frames of the twelve parts: base 0, and one score and number of queries for each."""
+    rows = [
+        (f"CQADupstack{i:02}Retrieval", f"q{q}", score)
+        for i, (score, count) in enumerate(zip(scores, queries, strict=True))
+        for q in range(count)
+    ]
+    other = pd.DataFrame(rows, columns=["task", "query_id", "ndcg_at_10"])
+    return other.assign(ndcg_at_10=0.0), other
+
+
+def test_twelve_forums_are_one_task_whose_mean_is_over_forums():
+    base, other = forums([0.6, *[0.0] * 11], [30, *[10] * 11])
+    [task] = compare(base, other)
+    assert (task.task, task.queries) == ("CQADupstackRetrieval", 140)
+    assert (task.other, task.difference) == (0.05, 0.05)  # 0.6 / 12, not 0.6 * 30 / 140
+    assert (task.wins, task.losses, task.ties) == (30, 0, 110)
+    eleven = [f[f["task"] != "CQADupstack03Retrieval"] for f in (base, other)]
+    assert len(compare(*eleven)) == 11
+
+
+def test_a_family_is_a_benchmark_with_an_average_outside_holm():
+    base, other = forums([0.2] * 12, [10] * 12)
+    more = [many(40, 0.1, task="SciFact"), many(20, 0.0, seed=1, task="FEVERHardNegatives")]
+    more.append(many(10, 0.0, seed=2, task="own"))
+    base, other = (pd.concat([f, *(pair[i] for pair in more)]) for i, f in enumerate((base, other)))
+    benchmarks = {
+        "one": ["CQADupstackRetrieval", "SciFact", "NQ"],
+        "two": ["CQADupstack02Retrieval", "FEVERHardNegatives"],
+        "three": ["CQADupstack03Retrieval"],  # told with the whole, and nothing beside it
+    }
+    one, two, rest = compare_benchmarks(base, other, benchmarks)
+    assert [f.name for f in (one, two, rest)] == ["one", "two", ""]
+    assert [t.task for t in one.tasks] == ["CQADupstackRetrieval", "SciFact"]
+    assert [t.task for t in two.tasks] == ["CQADupstack02Retrieval", "FEVERHardNegatives"]
+    assert [t.task for t in rest.tasks] == ["own"] and rest.average is None
+    for family in (one, two):
+        corrected = holm([t.p_value for t in family.tasks])
+        assert [t.holm_p_value for t in family.tasks] == corrected
+        mean = sum(t.difference for t in family.tasks) / 2
+        assert family.average.difference == pytest.approx(mean, abs=1e-9)
+        assert family.average.holm_p_value is None
+    assert (one.average.queries, one.average.task) == (160, "Average")
+    assert one.average.wins == sum(t.wins for t in one.tasks)
+
+
 def test_equal_systems_differ_by_nothing():
     [task] = compare(frame(a=0.3, b=0.9), frame(a=0.3, b=0.9))
     assert (task.difference, task.interval, task.p_value) == (0.0, (0.0, 0.0), 1.0)
@@ -87,7 +163,8 @@ def test_pairing_finds_what_unpaired_scores_would_hide():
     base, _ = many(200, 0)
     [task] = compare(base, base.assign(ndcg_at_10=base["ndcg_at_10"] + 0.02))
     assert task.interval == (0.02, 0.02)
-    assert task.p_value == pytest.approx(2 / 10_000)
+    # No drawn pattern is as far from 0 as the observed one: the least that 9,999 draws can say.
+    assert (task.p_value, task.exact, task.at_floor) == (0.0001, False, True)
 
 
 def test_holm_by_hand():
@@ -169,22 +246,47 @@ def test_the_command_compares_two_entries_of_the_ledger(tmp_path, capsys):
     def enter(checkpoint, seed, **scores):
         ledger_frame = frame(**scores).assign(mrr_at_10=0.5)
         tasks = {"T": {"split": "test"}}
-        write_entry(tmp_path, Entry("tiny", checkpoint, seed, {}, tasks), ledger_frame)
+        recipe = "guide" if checkpoint == "finetuned" else None
+        write_entry(
+            tmp_path,
+            Entry("tiny", checkpoint, seed, recipe=recipe, scores={}, tasks=tasks),
+            ledger_frame,
+        )
 
     enter("base", 42, a=0.2, b=0.5, c=0.7, d=0.4)
     enter("finetuned", 42, a=0.5, b=0.6, c=0.5, d=0.4)
     enter("finetuned", 43, a=0.7, b=0.6, c=0.7, d=0.4)
-    names = ["tiny/base-seed42", "tiny/finetuned-seed42"]
-    assert main(["compare", *names, "--results", str(tmp_path)]) == 0
+    names = ["tiny/base-seed42", "tiny/finetuned-guide-seed42"]
+    command = ["compare", *names, "--results", str(tmp_path), "--expected", str(EXPECTED)]
+    assert main(command) == 0
     told = capsys.readouterr().out
     [row] = [line.split() for line in told.splitlines() if line.startswith("T ")][:1]
     assert row[:5] == ["T", "4", "45.0", "50.0", "+5.00"]
     assert row[-3:] == ["0.7500", "0.7500", "2/1/1"]
     # Seeds 42 and 43 have the means 0.5 and 0.6.
-    assert "tiny/finetuned over the seeds 42, 43" in told
+    assert "tiny/finetuned-guide over the seeds 42, 43" in told
     assert told.splitlines()[-1].split() == ["T", "55.0", "7.07"]
     assert "tiny/base over the seeds" not in told
-    assert main(["compare", *names, "--results", str(tmp_path), "--metric", "mrr_at_10"]) == 0
+    assert main([*command, "--metric", "mrr_at_10"]) == 0
     assert "0/0/4" in capsys.readouterr().out
     assert main(["compare", names[0], "tiny/none-seed1", "--results", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_command_compares_what_both_scored(tmp_path, capsys):
+    def enter(model, **tasks):
+        rows = pd.concat([frame(task, **scores) for task, scores in tasks.items()])
+        named = {task: {"split": "test"} for task in tasks}
+        write_entry(tmp_path, Entry(model, "base", 42, {}, named), rows.assign(mrr_at_10=0.5))
+
+    enter("17m", SciFact={"a": 0.5, "b": 0.5}, NQ={"a": 0.5}, FEVER={"a": 0.5})
+    enter("1b", SciFact={"a": 0.75, "b": 0.5}, Touche2020={"a": 0.5})
+    enter("own", contracts={"a": 0.5})
+    command = ["compare", "--results", str(tmp_path), "--expected", str(EXPECTED)]
+    assert main([*command, "17m/base-seed42", "1b/base-seed42"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in told if line.startswith(("SciFact", "NQ"))] == ["SciFact"]
+    assert "left out, scored by A alone: FEVER, NQ" in told
+    assert "left out, scored by B alone: Touche2020" in told
+    assert main([*command, "17m/base-seed42", "own/base-seed42"]) == 1
+    assert "have no task in common" in capsys.readouterr().err

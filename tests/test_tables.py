@@ -15,7 +15,8 @@ import pytest
 
 from ettin_retrieval import documents, reference_notes, tables
 from ettin_retrieval.expected import read_references, record
-from ettin_retrieval.results import AVERAGE, Entry, write_entry
+from ettin_retrieval.results import AVERAGE, Entry, write_entry, write_index
+from ettin_retrieval.results import main as ledger_main
 from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS, split_of
 
 COMMITTED = Path(__file__).parents[1] / "expected"
@@ -59,7 +60,7 @@ def test_a_partial_average_is_shown_as_not_run(tmp_path: Path) -> None:
 
 
 def test_the_paper_s_average_is_not_compared_with_the_guide_s(tmp_path: Path) -> None:
-    _write_guide_entry(tmp_path / "results", "150m", "finetuned")
+    _write_guide_entry(tmp_path / "results", "150m", "finetuned", recipe="paper")
     rows = _rows(tables.render(tmp_path / "results", COMMITTED)["guide.md"])
     assert rows["150m", "expected", 1][4] == "45.7"
     assert rows["150m", "measured", 1][4] == "not run (4 of 10 tasks)"
@@ -79,13 +80,13 @@ def test_models_are_in_order_of_size(tmp_path: Path) -> None:
 def test_the_embedded_table_shows_verdicts_against_recorded_scores(tmp_path: Path) -> None:
     results, expected = _tiny(tmp_path)
     record(results, expected)
-    entry = results / "tiny/finetuned-seed42.json"
+    entry = results / "tiny/finetuned-guide-seed42.json"
     entry.write_text(entry.read_text().replace("0.625", "0.62501"))
     lines = tables.render(results, expected)["embedded.md"].splitlines()
     assert "| TinyMSMARCO | MRR@10 | 25.0 | 50.0 (+25.0) | 25.0 | 50.0 " in "\n".join(lines)
     [scifact] = [line for line in lines if line.startswith("| TinySciFact")]
     assert scifact == (
-        "| TinySciFact | nDCG@10 | 25.0 | 62.5 (+37.5) | 25.0 | 62.5 | reproduced | above |"
+        "| TinySciFact | nDCG@10 | 25.0 | 62.5 (+37.5) | 25.0 | 62.5 | reproduced | above | -- |"
     )
 
 
@@ -96,6 +97,49 @@ def test_scores_of_several_seeds_have_a_mean_and_a_deviation(tmp_path: Path) -> 
     assert "| SciFact | test | 70.0 ± 14.1 | not run | -- |" in files["tasks.md"]
     assert "## Model 17m, 2 seeds" in files["tasks.md"]
     assert r"70.0 $\pm$ 14.1" in files["tasks.tex"]
+
+
+def test_each_recipe_is_judged_by_its_own_columns(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    _write(results, "1b", "base", {"MSMARCO": 0.25}, None)
+    _write(results, "1b", "finetuned", {"MSMARCO": 0.375}, None, recipe="guide")
+    _write(results, "1b", "finetuned", {"MSMARCO": 0.5}, None, recipe="paper")
+    files = tables.render(results, COMMITTED)
+    row = _rows(files["guide.md"])["1b", "measured", 1]
+    assert (row[1], row[5]) == ("37.5 (+12.5)", "50.0 (+25.0)")
+    found = {(r["recipe"], r["metric"]): r for r in _csv(files["guide.csv"]) if r["measured"]}
+    assert found["guide", "mrr_at_10"]["measured"] == "0.375"
+    assert found["paper", "ndcg_at_10"]["measured"] == "0.5"
+    assert "Guide" in found["guide", "mrr_at_10"]["source"]
+    assert "Ettin paper" in found["paper", "ndcg_at_10"]["source"]
+    assert "| MSMARCO | dev | 25.0 | 37.5 | +12.5 |" in files["tasks.md"]
+    assert "| MSMARCO | dev | 25.0 | 50.0 | +25.0 |" in files["tasks.md"]
+    means = [(r["checkpoint"], r["recipe"], r["metric"]) for r in _csv(files["tasks.csv"])]
+    assert len(means) == len(set(means)) == 6
+    recipes = {(r["recipe"], r["model"]) for r in _csv(files["significance.csv"])}
+    assert recipes == {("guide", "1b"), ("paper", "1b")}
+
+
+def test_several_seeds_show_their_number_and_deviation(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for seed, score in ((1, 0.4), (2, 0.5)):
+        _write(results, "1b", "base", {"MSMARCO": 0.25}, None, seed)
+        _write(results, "1b", "finetuned", {"MSMARCO": score}, None, seed)
+    _write(results, "1b", "finetuned", {"NFCorpus": 0.5}, None, 3)
+    row = _rows(tables.render(results, COMMITTED)["guide.md"])["1b", "measured", 1]
+    assert row[1:3] == ["45.0 ± 7.1 (+20.0), 2 of 3 seeds", "50.0, 1 of 3 seeds"]
+
+
+def test_bm25_stands_in_both_of_the_guide_s_tables_and_beside_tiny(tmp_path: Path) -> None:
+    results, expected = _tiny(tmp_path)
+    scores = dict.fromkeys((*GUIDE_TASKS, "TinySciFact"), 0.4) | {"MSMARCO": 0.1}
+    _write(results, "bm25", "base", scores, None, seed=0)
+    files = tables.render(results, expected)
+    rows = _rows(files["guide.md"])
+    assert rows["bm25", "measured", 0] == ["38.0", "10.0", "40.0", "40.0"]
+    assert rows["bm25", "measured", 1][:4] == ["38.0", "10.0", "40.0", "40.0"]
+    [scifact] = [x for x in files["embedded.md"].splitlines() if x.startswith("| TinySciFact")]
+    assert scifact.endswith("| 40.0 |")
 
 
 def test_significance_is_paired_by_query(tmp_path: Path) -> None:
@@ -151,6 +195,7 @@ def test_a_check_finds_an_edited_digit_a_missing_file_and_a_foreign_one(
     results, expected = _tiny(tmp_path)
     directory = tmp_path / "tables"
     options = ["--results", str(results), "--expected", str(expected), "--tables", str(directory)]
+    write_index(results)
     assert tables.main(options) == 0
     assert tables.main([*options, "--check"]) == 0
     capsys.readouterr()
@@ -169,6 +214,24 @@ def test_a_check_finds_an_edited_digit_a_missing_file_and_a_foreign_one(
     (directory / "old.md").touch()
     assert tables.main([*options, "--check"]) == 1
     assert "old.md: no table of the ledger" in capsys.readouterr().out
+
+
+def test_a_check_names_the_row_that_the_index_has_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, expected = _tiny(tmp_path)
+    options = ["--results", str(results), "--expected", str(expected)]
+    options += ["--tables", str(tmp_path / "tables")]
+    write_index(results)
+    assert tables.main(options) == 0
+    _write(results, "17m", "base", {"SciFact": 0.5}, None)
+    capsys.readouterr()
+    assert tables.main([*options, "--check"]) == 1
+    told = capsys.readouterr().out
+    assert told.startswith(f"{results}/17m/base-seed42.json: not in the index")
+    assert "run `python -m ettin_retrieval.results` and `dvc repro tables`" in told
+    assert ledger_main(["--results", str(results)]) == 0
+    assert tables.main(options) == tables.main([*options, "--check"]) == 0
 
 
 def test_an_empty_ledger_gives_tables_that_say_not_run(tmp_path: Path) -> None:
@@ -209,6 +272,25 @@ def test_latex_has_no_command_that_the_text_did_not_mean(tmp_path: Path) -> None
             assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {len(columns[1])}
 
 
+def test_every_latex_table_has_a_name_of_its_own_to_refer_to(tmp_path: Path) -> None:
+    files = tables.render(*_tiny(tmp_path))
+    labels = [
+        label
+        for name, text in files.items()
+        if name.endswith(".tex")
+        for label in re.findall(r"\\caption\{.*\}\n\\label\{(tab:[a-z0-9:-]+)\}", text)
+    ]
+    assert len(labels) == len(set(labels))
+    assert len(labels) == sum(text.count(r"\begin{table}") for text in files.values())
+    assert "tab:tasks:model-tiny-recipe-guide-1-seed" in labels
+
+
+def test_published_scores_name_the_data_that_they_are_of(tmp_path: Path) -> None:
+    rows = _csv(tables.render(*_tiny(tmp_path))["published.csv"])
+    [scifact] = [r for r in rows if (r["model"], r["task"]) == ("mteb/baseline-bm25s", "SciFact")]
+    assert scifact["dataset_revision"] == "0228b52cf27578f30900b9e5271d331663a030d7"
+
+
 def test_latex_escapes_each_special_character() -> None:
     assert documents.escaped(r"a_b % & # $ { } ~ ^ \ `x_y`") == (
         r"a\_b \% \& \# \$ \{ \} \textasciitilde{} \textasciicircum{} \textbackslash{} x\_y"
@@ -229,8 +311,10 @@ def _write(
     scores: dict[str, float],
     average: float | None,
     seed: int = 42,
+    recipe: str | None = None,
 ) -> None:
-    """An entry whose nDCG@10 and MRR@10 are the same."""
+    """An entry whose nDCG@10 and MRR@10 are the same; fine-tuned by the guide's recipe."""
+    recipe = recipe or ("guide" if checkpoint == "finetuned" else None)
     flat = {f"{t}.{m}": s for t, s in scores.items() for m in ("ndcg_at_10", "mrr_at_10")}
     if average is not None:
         flat[AVERAGE] = average
@@ -240,18 +324,24 @@ def _write(
         {"task": names, "query_id": "q", "ndcg_at_10": 0.5, "mrr_at_10": 0.5},
     )
     tasks = {name: {"split": split_of(name), "queries": 1} for name in names}
-    write_entry(results, Entry(model, checkpoint, seed, flat, tasks), queries)
+    entry = Entry(model, checkpoint, seed, recipe=recipe, scores=flat, tasks=tasks)
+    write_entry(results, entry, queries)
 
 
-def _write_guide_entry(results: Path, model: str, checkpoint: str, **changed: float) -> None:
+def _write_guide_entry(
+    results: Path, model: str, checkpoint: str, recipe: str | None = None, **changed: float
+) -> None:
     """What the guide says of a checkpoint, as if it had been measured."""
     guide = {
         value.task: value.value
         for value in read_references(COMMITTED).guide
         if (value.model, value.checkpoint) == (model, checkpoint)
     }
-    scores = {task: guide.get(task, 0.5) for task in GUIDE_TASKS} | changed
-    _write(results, model, checkpoint, scores, average=guide[V1])
+    named = [value for task, value in guide.items() if task != V1]
+    # Of the other tasks, so that the average is the guide's.
+    others = (15 * guide[V1] - sum(named)) / (15 - len(named))
+    scores = {task: guide.get(task, others) for task in GUIDE_TASKS} | changed
+    _write(results, model, checkpoint, scores, average=guide[V1], recipe=recipe)
 
 
 def _tiny(tmp_path: Path) -> tuple[Path, Path]:
@@ -280,7 +370,11 @@ def _tiny(tmp_path: Path) -> tuple[Path, Path]:
         )
         splits = {"TinyMSMARCO": "dev", "TinySciFact": "test"}
         listed = {t: {"split": splits[t], "queries": 4} for t in tasks}
-        entry = Entry("tiny", checkpoint, 42, {AVERAGE: average, **scores}, listed)
+        recipe = "guide" if checkpoint == "finetuned" else None
+        entry = Entry(
+            "tiny", checkpoint, 42, recipe=recipe, scores={AVERAGE: average, **scores},
+            tasks=listed,
+        )  # fmt: skip
         write_entry(results, entry, frame.astype({"ndcg_at_10": float, "mrr_at_10": float}))
     return results, expected
 

@@ -18,7 +18,7 @@ from ettin_retrieval.errors import InputError
 
 if TYPE_CHECKING:
     from ettin_retrieval.results import Entry
-    from ettin_retrieval.significance import SeedSpread, TaskComparison
+    from ettin_retrieval.significance import Family, SeedSpread
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _add_compare(add("compare", _compare, "Test whether B scores differently from A, per task."))
-    _add_verify(add("verify", _verify, "Check the ledger against the recorded scores."))
+    _add_verify(
+        add("verify", _verify, "Check the ledger against its index, dvc.lock and recorded scores.")
+    )
     _add_calibrate(
         add("calibrate", _calibrate, "Check the evaluation against a model's published score.")
     )
@@ -75,15 +77,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="entry, such as tiny/base-seed42")
-    parser.add_argument("b", metavar="B", help="entry, such as tiny/finetuned-seed42")
+    parser.add_argument("b", metavar="B", help="entry, such as tiny/finetuned-guide-seed42")
     _add_ledger(parser)
+    _add_expected(parser)
     parser.add_argument("--metric", choices=["ndcg_at_10", "mrr_at_10"], default="ndcg_at_10")
     parser.add_argument("--seed", type=int, default=42, help="of the resampling (default: 42)")
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     _add_ledger(parser)
-    parser.add_argument("--expected", type=Path, default=Path("expected"), metavar="DIR")
+    _add_expected(parser)
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +118,7 @@ def _add_collect(parser: argparse.ArgumentParser) -> None:
         "revisions",
         metavar="REV",
         nargs="*",
-        help="experiment, branch, tag or commit (default: all experiments and branches)",
+        help="experiment, branch, tag or commit (default: all experiments)",
     )
 
 
@@ -161,6 +164,13 @@ def _add_ledger(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
 
 
+def _add_expected(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--expected", type=Path, default=Path("expected"), metavar="DIR",
+        help="expected scores, and which tasks a benchmark has (default: %(default)s)",
+    )  # fmt: skip
+
+
 def _add_scores(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scores", type=Path, required=True, metavar="DIR", help="such as data/scores/finetuned"
@@ -169,20 +179,31 @@ def _add_scores(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(given: argparse.Namespace) -> int:
+    from ettin_retrieval.expected import read_references
     from ettin_retrieval.results import read_ledger, read_queries
-    from ettin_retrieval.significance import compare, seed_spread
+    from ettin_retrieval.significance import compare_benchmarks, seed_spread
 
     ledger = read_ledger(given.results)
     names = (given.a, given.b)
     entries = [_entry(ledger, name, given.results) for name in names]
     frames = [read_queries(given.results, entry) for entry in entries]
-    tasks = compare(frames[0], frames[1], given.metric, given.seed)
-    print(_comparison_table(given.a, given.b, tasks))
+    scored = [set(frame["task"]) for frame in frames]
+    shared = scored[0] & scored[1]
+    if not shared:
+        raise InputError(f"{given.a} and {given.b} have no task in common")
+    left, right = (frame[frame["task"].isin(shared)] for frame in frames)
+    benchmarks = read_references(given.expected).benchmarks
+    print(f"A = {given.a}, B = {given.b}; {given.metric} in points")
+    for family in compare_benchmarks(left, right, benchmarks, given.metric, given.seed):
+        print(_comparison_table(family))
+    for name, tasks in zip("AB", scored, strict=True):
+        if tasks - shared:
+            print(f"left out, scored by {name} alone: {', '.join(sorted(tasks - shared))}")
     for entry in {entry.name: entry for entry in entries}.values():
         seeds = [other for other in ledger if _is_another_seed(other, entry)]
         if len(seeds) > 1:
             spread = seed_spread([read_queries(given.results, e) for e in seeds], given.metric)
-            print(_seed_table(f"{entry.model}/{entry.checkpoint}", seeds, spread))
+            print(_seed_table(f"{entry.model}/{entry.arm}", seeds, spread))
     return 0
 
 
@@ -196,17 +217,18 @@ def _entry(ledger: list[Entry], name: str, directory: Path) -> Entry:
 
 def _is_another_seed(other: Entry, entry: Entry) -> bool:
     """Whether two entries differ in the seed alone, or not at all."""
-    return (other.model, other.checkpoint) == (entry.model, entry.checkpoint) and (
-        other.tasks == entry.tasks
-    )
+    return (other.model, other.arm) == (entry.model, entry.arm) and other.tasks == entry.tasks
 
 
-def _comparison_table(a: str, b: str, tasks: list[TaskComparison]) -> str:
-    """Differences as text, in points."""
+def _comparison_table(family: Family) -> str:
+    """Differences of a family as text, in points."""
+    from ettin_retrieval.documents import p_text
+    from ettin_retrieval.significance import RESAMPLES
+
     rows = [
         ["task", "queries", "A", "B", "B - A", "95% interval", "p", "Holm p", "B wins/loses/ties"]
     ]
-    for task in tasks:
+    for task in [*family.tasks, *([family.average] if family.average else [])]:
         interval = (
             "one query"
             if task.interval is None
@@ -220,17 +242,17 @@ def _comparison_table(a: str, b: str, tasks: list[TaskComparison]) -> str:
                 f"{100 * task.other:.1f}",
                 f"{100 * task.difference:+.2f}",
                 interval,
-                f"{task.p_value:.4f}",
-                f"{task.holm_p_value:.4f}",
+                p_text(task.p_value, task.at_floor),
+                p_text(task.holm_p_value, task.at_floor),
                 f"{task.wins}/{task.losses}/{task.ties}",
             ]
         )
     return "\n".join(
         [
-            f"A = {a}, B = {b}; {tasks[0].metric if tasks else ''} in points",
+            f"\n{family.name or 'tasks of no benchmark'}",
             *_aligned(rows),
-            "interval: bootstrap over queries; p: two-sided paired randomisation test; Holm p: "
-            f"corrected for {len(tasks)} tasks",
+            "interval: bootstrap over queries; p: two-sided paired randomisation test, "
+            f"{RESAMPLES:,} draws at most; Holm p: corrected for {len(family.tasks)} tasks",
         ]
     )
 
@@ -265,8 +287,12 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 def _verify(given: argparse.Namespace) -> int:
     from ettin_retrieval.expected import verify
+    from ettin_retrieval.integrity import problems
 
-    return verify(given.results, given.expected)
+    found = problems(given.results)
+    for problem in found:
+        print(problem)
+    return max(verify(given.results, given.expected), int(bool(found)))
 
 
 def _calibrate(given: argparse.Namespace) -> int:
@@ -317,9 +343,12 @@ def _collect(given: argparse.Namespace) -> int:
 
 
 def _leaderboard(given: argparse.Namespace) -> int:
-    from ettin_retrieval.evaluation.exports import export_leaderboard
+    from ettin_retrieval.evaluation.exports import export_leaderboard, foreign_data
 
-    print(export_leaderboard(given.scores, given.checkpoint, given.out, given.name))
+    written = export_leaderboard(given.scores, given.checkpoint, given.out, given.name)
+    for line in foreign_data(written):
+        print(line)
+    print(written)
     return 0
 
 

@@ -1,8 +1,9 @@
-"""Ledger entries of DVC experiments and branches, brought together in the working tree.
+"""Ledger entries of DVC experiments, brought together in the working tree.
 
 An experiment's commit holds the entries that it measured; nothing else keeps them once the
 experiment is removed. Collecting never overwrites: an entry that is there already with the same
-numbers is left alone, one with other numbers is a conflict that somebody has to decide.
+numbers is left alone, or filled with the tasks that it lacks; one with other numbers is a
+conflict that somebody has to decide.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import pandas as pd
-
 from ettin_retrieval.errors import InputError
-from ettin_retrieval.results import Entry, read_entry, read_queries, write_index
+from ettin_retrieval.merging import (
+    Measurement,
+    numeric_differences,
+    origin_differences,
+    united,
+)
+from ettin_retrieval.results import read_entry, read_queries, write_entry, write_index
 
 WORKING_TREE = "working tree"
 
@@ -25,13 +30,10 @@ KEPT_FOR_DVC = ("refs/exps/exec/", "refs/exps/stash", "refs/exps/celery/")
 
 @dataclass(frozen=True)
 class Found:
-    """An entry, where it was found, and the bytes of its two files."""
+    """A measurement, and where it was found."""
 
-    entry: Entry
-    queries: pd.DataFrame
+    measurement: Measurement
     revision: str
-    json_bytes: bytes
-    queries_bytes: bytes
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class Conflict:
     Attributes
     ----------
     key
-        Name of the entry, such as `150m/finetuned-seed42`.
+        Name of the entry, such as `150m/finetuned-guide-seed42`.
     metric
-        Flat metric, a task (when what was evaluated differs) or a query of one.
+        Flat metric, a task (when what was evaluated differs), a query of one, or what was scored.
     values, revisions
         The two values, in words where they are no numbers, and where each was found.
     """
@@ -80,8 +82,7 @@ def collect(repository: Path, revisions: list[str], ledger: str = "results") -> 
     repository
         Root of the working tree.
     revisions
-        Names of DVC experiments, branches, tags or commits; none stands for all experiments and
-        branches.
+        Names of DVC experiments, branches, tags or commits; none stands for all experiments.
     ledger
         Directory of the ledger, relative to the root.
 
@@ -91,59 +92,54 @@ def collect(repository: Path, revisions: list[str], ledger: str = "results") -> 
         No git repository, an unknown revision, or an entry that is malformed or lacks its
         per-query scores.
     """
-    references = revisions or experiments_and_branches(repository)
+    references = revisions or experiments(repository)
     found: dict[str, list[Found]] = {}
     for found_entry in _read_revisions(repository, references, ledger):
-        found.setdefault(found_entry.entry.name, []).append(found_entry)
+        found.setdefault(found_entry.measurement.entry.name, []).append(found_entry)
     collected = Collected()
     writable = []
     for name, versions in sorted(found.items()):
         here = _in_working_tree(repository / ledger, name)
         kept, *others = ([here] if here else []) + versions
-        conflicts = [c for other in others for c in differences(kept, other)]
+        conflicts: list[Conflict] = []
+        for other in others:
+            differing = conflicts_of(kept, other)
+            conflicts += differing
+            kept = kept if differing else _together(kept, other)
         collected.conflicts += conflicts
-        if here:
+        if kept is here or (here and conflicts):
             collected.present.append(name)
         elif not conflicts:
             writable.append(kept)
     for kept in writable:
-        _write(repository / ledger, kept)
-        collected.written.append(kept.entry.name)
+        write_entry(repository / ledger, kept.measurement.entry, kept.measurement.queries)
+        collected.written.append(kept.measurement.entry.name)
     if (repository / ledger).is_dir():
         # Or `dvc repro tables` would find nothing changed.
         write_index(repository / ledger)
     return collected
 
 
-def differences(left: Found, right: Found) -> list[Conflict]:
-    """Every number in which two entries of the same key differ; provenance is no number."""
-    told: list[tuple[str, str, str]] = []
-    ours, theirs = left.entry.scores, right.entry.scores
-    for metric in sorted(ours.keys() | theirs.keys()):
-        if ours.get(metric) != theirs.get(metric):
-            values = [str(scores.get(metric, "missing")) for scores in (ours, theirs)]
-            told.append((metric, values[0], values[1]))
-    for task in sorted(left.entry.tasks.keys() | right.entry.tasks.keys()):
-        a, b = left.entry.tasks.get(task), right.entry.tasks.get(task)
-        if a != b:
-            told.append((f"task {task}", str(a), str(b)))
-    told += [] if told else _query_differences(left.queries, right.queries)
+def conflicts_of(left: Found, right: Found) -> list[Conflict]:
+    """Every number in which two entries of the same key differ over the tasks that both have.
+
+    Where one has further tasks, the two may only be taken together if the same weights were
+    scored in the same precision.
+    """
+    ours, theirs = left.measurement, right.measurement
+    told = numeric_differences(ours, theirs)
+    if not told and ours.entry.tasks.keys() != theirs.entry.tasks.keys():
+        told = origin_differences(ours.entry, theirs.entry)
     return [
-        Conflict(left.entry.name, metric, (a, b), (left.revision, right.revision))
-        for metric, a, b in told
+        Conflict(ours.entry.name, each.what, each.values, (left.revision, right.revision))
+        for each in told
     ]
 
 
-def experiments_and_branches(repository: Path) -> list[str]:
-    """Full names of all references to experiments and to local and remote branches."""
-    listed = _git(
-        repository, "for-each-ref", "--format=%(refname)", "refs/exps", "refs/heads", "refs/remotes"
-    )
-    return [
-        name
-        for name in listed.decode().split()
-        if not name.startswith(KEPT_FOR_DVC) and not name.endswith("/HEAD")
-    ]
+def experiments(repository: Path) -> list[str]:
+    """Full names of all references to DVC experiments."""
+    listed = _git(repository, "for-each-ref", "--format=%(refname)", "refs/exps")
+    return [name for name in listed.decode().split() if not name.startswith(KEPT_FOR_DVC)]
 
 
 def _read_revisions(repository: Path, references: list[str], ledger: str) -> list[Found]:
@@ -177,7 +173,7 @@ def _parse(path: str, json_bytes: bytes, queries_bytes: bytes, revision: str) ->
             queries = read_queries(Path(scratch), entry)
         except InputError as error:
             raise InputError(str(error).replace(str(file), f"{revision}:{path}")) from None
-    return Found(entry, queries, revision, json_bytes, queries_bytes)
+    return Found(Measurement(entry, queries), revision)
 
 
 def _in_working_tree(ledger: Path, name: str) -> Found | None:
@@ -185,32 +181,15 @@ def _in_working_tree(ledger: Path, name: str) -> Found | None:
     if not path.is_file():
         return None
     entry = read_entry(path)
-    return Found(entry, read_queries(ledger, entry), WORKING_TREE, b"", b"")
+    return Found(Measurement(entry, read_queries(ledger, entry)), WORKING_TREE)
 
 
-def _write(ledger: Path, found: Found) -> None:
-    """Write both files; the JSON last, as the one that makes an entry."""
-    path = ledger / f"{found.entry.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".queries.parquet").write_bytes(found.queries_bytes)
-    path.write_bytes(found.json_bytes)
-
-
-def _query_differences(left: pd.DataFrame, right: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """The first difference of per-query scores: where, and both values."""
-    ours, theirs = (frame.set_index(["task", "query_id"]).sort_index() for frame in (left, right))
-    if not ours.index.equals(theirs.index):
-        task, query = ours.index.symmetric_difference(theirs.index)[0]
-        words = ["scored" if (task, query) in f.index else "missing" for f in (ours, theirs)]
-        return [(f"query {query} of {task}", words[0], words[1])]
-    for metric in ours.columns:
-        differ = ours[metric] != theirs[metric]
-        if differ.any():
-            row = int(differ.to_numpy().argmax())
-            task, query = ours.index[row]
-            values = [str(f[metric].iloc[row]) for f in (ours, theirs)]
-            return [(f"{metric} of query {query} of {task}", values[0], values[1])]
-    return []
+def _together(kept: Found, other: Found) -> Found:
+    """Two that agree as one; the first as it is where the other has no further task."""
+    ours, theirs = kept.measurement, other.measurement
+    if theirs.entry.tasks.keys() <= ours.entry.tasks.keys():
+        return kept
+    return Found(united(ours, theirs), f"{kept.revision} and {other.revision}")
 
 
 def _blobs(repository: Path, commit: str, ledger: str) -> dict[str, str]:
@@ -231,14 +210,10 @@ def _blob(repository: Path, blob: str) -> bytes:
 
 def _commit(repository: Path, reference: str) -> str:
     """The commit that an experiment's name, or any name that git knows, stands for."""
-    experiments = [
-        name
-        for name in experiments_and_branches(repository)
-        if name.startswith("refs/exps/") and name.endswith(f"/{reference}")
-    ]
-    if len(experiments) > 1:
-        raise InputError(f"{reference}: several experiments; name one of {', '.join(experiments)}")
-    name = experiments[0] if experiments else reference
+    named = [name for name in experiments(repository) if name.endswith(f"/{reference}")]
+    if len(named) > 1:
+        raise InputError(f"{reference}: several experiments; name one of {', '.join(named)}")
+    name = named[0] if named else reference
     try:
         answer = _git(
             repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"

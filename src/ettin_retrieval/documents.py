@@ -75,13 +75,15 @@ def improved(score: float, base: float | None) -> str:
     return points(score) if base is None else f"{points(score)} ({signed(score - base)})"
 
 
-def p_text(value: float) -> str:
-    """A p-value; below what 10,000 draws can tell apart it is given as a bound.
+def p_text(value: float | None, at_floor: bool = False) -> str:
+    """A p-value; one that the test could not have given lower is a bound.
 
-    >>> p_text(0.0321), p_text(0.00002)
-    ('0.0321', '<0.0001')
+    >>> p_text(0.0321), p_text(0.0001, at_floor=True), p_text(None)
+    ('0.0321', '≤0.0001', '--')
     """
-    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+    if value is None:
+        return "--"
+    return f"≤{value:.4f}" if at_floor else f"{value:.4f}"
 
 
 def markdown(document: Document) -> str:
@@ -108,6 +110,7 @@ def latex(document: Document) -> str:
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{escaped(document.title)}. {escaped(table.caption)}.}}",
+            rf"\label{{{label(document, table)}}}",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
@@ -125,6 +128,17 @@ def latex(document: Document) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def label(document: Document, table: Table) -> str:
+    r"""A table's name to refer to, of letters and digits that no LaTeX command is made of.
+
+    >>> table = Table("Model tiny, recipe guide, 1 seed", (), ())
+    >>> label(Document("tasks", "", (table,), (), ()), table)
+    'tab:tasks:model-tiny-recipe-guide-1-seed'
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", table.caption.lower()).strip("-")
+    return f"tab:{document.name}:{words}"
+
+
 def escaped(text: str) -> str:
     r"""Text with what LaTeX would take for commands made harmless.
 
@@ -133,7 +147,8 @@ def escaped(text: str) -> str:
     """
     special = {
         "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "`": r"\textquotesingle{}",
+        "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "≤": r"$\le$",
+        "`": r"\textquotesingle{}",
     } | {c: "\\" + c for c in "&%$#_{}"}  # fmt: skip
     # Code spans are Markdown's; here they are upright.
     text = re.sub(r"`([^`]*)`", r"\1", text)

@@ -1,11 +1,11 @@
 """Expected scores, and whether the ledger reproduces them.
 
 `expected/*.yaml` hold them as data: value, tolerance and source, keyed by model, checkpoint,
-task, split and metric. `guide.yaml`, `paper.yaml` and `published.yaml` are other people's
+recipe, task, split and metric. `guide.yaml`, `paper.yaml` and `published.yaml` are other people's
 figures; `recorded.yaml` is this repository's own, which every run must meet again:
 
-    python -m ettin_retrieval.expected record    # write recorded.yaml from the ledger
-    ettin-retrieval verify                       # fail unless the ledger meets recorded.yaml
+    python -m ettin_retrieval.expected    # write recorded.yaml from the ledger
+    ettin-retrieval verify                # fail unless the ledger meets recorded.yaml
 
 The name of a benchmark in place of a task means the average over that benchmark's tasks. Averages
 over different task lists therefore have different keys, and are never compared.
@@ -18,6 +18,7 @@ import json
 import math
 import statistics
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,22 +29,24 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Section
-from ettin_retrieval.results import AVERAGE, AVERAGE_ENG_V2, Entry, read_ledger
+from ettin_retrieval.results import (
+    AVERAGE,
+    CQADUPSTACK,
+    Entry,
+    arm_name,
+    cqadupstack_parts,
+    read_ledger,
+)
 from ettin_retrieval.sources.subsampling import MARK
 
 Metric = Literal["ndcg_at_10", "mrr_at_10"]
 Verdict = Literal["reproduced", "above", "below", "not run"]
+Recipe = Literal["guide", "paper"]
 
 REFERENCES = ("guide", "paper", "published", "recorded")
 
 EMBEDDED = "embedded"
 """Name of the benchmark that the embedded default is evaluated on."""
-
-AVERAGES = {"MTEB(eng, v2)": AVERAGE_ENG_V2}
-"""Flat keys of averages that are over a benchmark's tasks whatever else was scored."""
-
-CQADUPSTACK_PARTS = 12
-"""CQADupstackRetrieval is the mean over this many subtasks, which the ledger lists one by one."""
 
 RECORDED_TOLERANCE = "0.000001"
 """Strict mode gives the same ranks everywhere. One passage one rank lower in the top ten, for one
@@ -60,12 +63,17 @@ class Figure(Section):
     value, tolerance, improvement
         In the file's unit. `tolerance` replaces the file's; `improvement` is over the base
         checkpoint, as the reference prints it.
+    recipe
+        That trained a fine-tuned checkpoint; the file's where this value names none.
     seed
         Of this repository's own runs; null where the reference names none.
+    dataset_revision
+        Of the data that a published score was measured on, where that is known.
     """
 
     model: str
     checkpoint: Literal["base", "finetuned", "published"]
+    recipe: Recipe | None = None
     task: str
     split: str | None = None
     metric: Metric
@@ -86,6 +94,8 @@ class Reference(Section):
         `points` (0 to 100) or `fraction` (0 to 1), of every number in the file.
     tolerance
         Of values that have none of their own.
+    recipe
+        Of fine-tuned checkpoints whose value names none.
     seeds
         How many training runs a value is the mean of; null where that is not known.
     benchmarks
@@ -95,6 +105,7 @@ class Reference(Section):
     source: str
     unit: Literal["points", "fraction"]
     tolerance: Annotated[float, Field(gt=0, strict=False)]
+    recipe: Recipe | None = None
     seeds: Annotated[int, Field(gt=0)] | None
     benchmarks: dict[str, dict[str, str]]
     values: list[Figure]
@@ -116,18 +127,25 @@ class Expected:
     seed: int | None = None
     improvement: float | None = None
     note: str | None = None
+    recipe: str | None = None
+    dataset_revision: str | None = None
+
+    @property
+    def arm(self) -> str:
+        """The checkpoint, with the recipe that trained it."""
+        return arm_name(self.checkpoint, self.recipe)
 
     @property
     def key(self) -> tuple[str, str, str, str | None, str, int | None]:
         """What is measured, without what it is expected to be."""
-        return (self.model, self.checkpoint, self.task, self.split, self.metric, self.seed)
+        return (self.model, self.arm, self.task, self.split, self.metric, self.seed)
 
     @property
     def name(self) -> str:
         """The key in words, for messages."""
         split = f" ({self.split})" if self.split else ""
         seed = "" if self.seed is None else f" seed {self.seed}"
-        return f"{self.model} {self.checkpoint}{seed} {self.task}{split} {self.metric}"
+        return f"{self.model} {self.arm}{seed} {self.task}{split} {self.metric}"
 
 
 @dataclass(frozen=True)
@@ -161,6 +179,8 @@ class Measured:
         How many seeds it is the mean of.
     deviation
         Standard deviation over seeds; None with one.
+    partial
+        How many further seeds are in the ledger that lack the task, or one of the benchmark's.
     reason
         Why there is no value, such as `3 of 15 tasks`; empty where nothing was run.
     """
@@ -169,6 +189,7 @@ class Measured:
     seeds: int = 0
     deviation: float | None = None
     reason: str = ""
+    partial: int = 0
 
 
 def read_references(directory: Path) -> References:
@@ -241,8 +262,12 @@ def _expected(
             seed=figure.seed,
             improvement=None if figure.improvement is None else figure.improvement / scale,
             note=figure.note,
+            recipe=(figure.recipe or file.recipe) if figure.checkpoint == "finetuned" else None,
+            dataset_revision=figure.dataset_revision,
         )
         where = f"{path}: values.{index}"
+        if figure.checkpoint == "finetuned" and value.recipe is None:
+            raise InputError(f"{where}: name the recipe that fine-tuned: guide or paper")
         if value.key in seen:
             raise InputError(f"{where}: {value.name} is given twice")
         if value.value > 1:
@@ -285,7 +310,7 @@ def measure(
     chosen = [
         entry
         for entry in entries
-        if (entry.model, entry.checkpoint) == (expected.model, expected.checkpoint)
+        if (entry.model, entry.arm) == (expected.model, expected.arm)
         and expected.seed in (None, entry.seed)
     ]
     tried = [
@@ -301,6 +326,7 @@ def measure(
         value=math.fsum(values) / len(values),
         seeds=len(values),
         deviation=statistics.stdev(values) if len(values) > 1 else None,
+        partial=len(chosen) - len(values),
     )
 
 
@@ -314,36 +340,61 @@ def scored_tasks(entry: Entry) -> dict[str, str]:
     >>> scored_tasks(Entry("1b", "base", 42, scores, tasks))
     {'SciFact': 'test'}
     """
-    names = sorted({key.rpartition(".")[0] for key in entry.scores} - {""})
+    names = {key.rpartition(".")[0] for key in entry.scores} - {""}
     splits = {name: str(entry.tasks[name]["split"]) for name in names if name in entry.tasks}
-    parts = [task["split"] for name, task in entry.tasks.items() if name.startswith("CQADupstack")]
-    whole = "CQADupstackRetrieval"
-    if whole in names and len(parts) == CQADUPSTACK_PARTS and len(set(parts)) == 1:
-        splits[whole] = str(parts[0])
-    return {name: splits[name] for name in names if name in splits}
+    parts = cqadupstack_parts(entry.tasks)
+    judged = {str(entry.tasks[part]["split"]) for part in parts}
+    if len(judged) == 1 and (CQADUPSTACK in names or names >= set(parts)):
+        splits[CQADUPSTACK] = judged.pop()
+    return dict(sorted(splits.items()))
+
+
+def task_score(entry: Entry, task: str, metric: str) -> float | None:
+    """A task's score; CQADupstackRetrieval's from its twelve parts, where those were added singly.
+
+    >>> entry = Entry("1b", "base", 42, {"SciFact.ndcg_at_10": 0.7}, {})
+    >>> task_score(entry, "SciFact", "ndcg_at_10"), task_score(entry, "NQ", "ndcg_at_10")
+    (0.7, None)
+    """
+    stored = entry.scores.get(f"{task}.{metric}")
+    if stored is not None or task != CQADUPSTACK:
+        return stored
+    parts = cqadupstack_parts(entry.tasks)
+    scores = [entry.scores.get(f"{part}.{metric}") for part in parts]
+    known = [score for score in scores if score is not None]
+    return math.fsum(known) / len(known) if known and len(known) == len(parts) else None
+
+
+def average(entry: Entry, tasks: Iterable[str], metric: str = "ndcg_at_10") -> float | None:
+    """Mean over exactly these tasks, whatever else was scored; None where one has no score.
+
+    >>> scores = {"A.ndcg_at_10": 0.5, "B.ndcg_at_10": 1.0, "C.ndcg_at_10": 0.0}
+    >>> average(Entry("1b", "base", 42, scores, {}), ["A", "B"])
+    0.75
+    """
+    scores = [task_score(entry, task, metric) for task in sorted(tasks)]
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known and len(known) == len(scores) else None
 
 
 def _average_of(entry: Entry, expected: Expected, tasks: dict[str, str]) -> Measured:
-    """The average over a benchmark, from an entry that scored all of it and nothing else."""
+    """The average over a benchmark, from an entry that scored all of it on its splits."""
     scored = scored_tasks(entry)
     agreeing = [task for task, split in tasks.items() if scored.get(task) == split]
-    if any(name.startswith(f"{task}{MARK}") for name in entry.tasks for task in tasks):
-        return Measured(None, reason="subsampled")
-    if not agreeing:
-        return Measured(None)
     if len(agreeing) < len(tasks):
-        return Measured(None, reason=f"{len(agreeing)} of {len(tasks)} tasks")
-    key = AVERAGES.get(expected.task, AVERAGE)
-    if (key == AVERAGE and set(scored) != set(tasks)) or key not in entry.scores:
-        return Measured(None, reason=f"no average over these {len(tasks)} tasks alone")
-    if expected.metric != "ndcg_at_10":
-        return Measured(None, reason="the ledger averages nDCG@10 alone")
-    return Measured(entry.scores[key], seeds=1)
+        if any(name.startswith(f"{task}{MARK}") for name in entry.tasks for task in tasks):
+            return Measured(None, reason="subsampled")
+        reason = f"{len(agreeing)} of {len(tasks)} tasks" if agreeing else ""
+        return Measured(None, reason=reason)
+    value = average(entry, tasks, expected.metric)
+    if value is None:
+        return Measured(None, reason=f"a task has no {expected.metric}")
+    return Measured(value, seeds=1)
 
 
 def _score_of(entry: Entry, task: str, split: str, metric: str) -> Measured:
     """One task's score, if it was measured on all of the task and on the split asked for."""
-    value = entry.scores.get(f"{task}.{metric}")
+    value = task_score(entry, task, metric)
     if value is None:
         smaller = any(name.startswith(f"{task}{MARK}") for name in entry.tasks)
         return Measured(None, reason="subsampled" if smaller else "")
@@ -422,19 +473,19 @@ def record(results: Path, expected: Path, models: tuple[str, ...] = ("tiny",)) -
 def _figures(entry: Entry, benchmarks: dict[str, dict[str, str]]) -> list[Figure]:
     """What is recorded of an entry: nDCG@10 and MRR@10 of every task, and the average."""
     tasks = scored_tasks(entry)
-    keys = {name: AVERAGES.get(name, AVERAGE) for name in benchmarks}
     found: list[tuple[str, str | None, str, float]] = [
-        (name, None, "ndcg_at_10", entry.scores[keys[name]])
+        (name, None, "ndcg_at_10", mean)
         for name, splits in benchmarks.items()
-        if set(splits) == set(tasks) and keys[name] in entry.scores
+        if splits.items() <= tasks.items() and (mean := average(entry, splits)) is not None
     ]
     for task, split in tasks.items():
         for metric in ("ndcg_at_10", "mrr_at_10"):
-            if f"{task}.{metric}" in entry.scores:
-                found.append((task, split, metric, entry.scores[f"{task}.{metric}"]))
+            if (score := task_score(entry, task, metric)) is not None:
+                found.append((task, split, metric, score))
     return [
         Figure.model_validate(
-            {"model": entry.model, "checkpoint": entry.checkpoint, "seed": entry.seed}
+            {"model": entry.model, "checkpoint": entry.checkpoint, "recipe": entry.recipe}
+            | {"seed": entry.seed}
             | {"task": task, "split": split, "metric": metric, "value": value}
         )
         for task, split, metric, value in found
@@ -445,7 +496,7 @@ def _recorded_text(benchmarks: dict[str, dict[str, str]], values: list[Figure]) 
     """recorded.yaml in one fixed form; JSON's scalars and mappings are YAML's too."""
     lines = [
         "# This repository's own scores, which every run must meet again (`make verify`).",
-        "# Written by `python -m ettin_retrieval.expected record`; do not edit by hand.",
+        "# Written by `python -m ettin_retrieval.expected`; do not edit by hand.",
         "source: this repository's results ledger",
         "unit: fraction      # 0 to 1, as the ledger has them",
         f"tolerance: {RECORDED_TOLERANCE} # less than one passage one rank lower for one query",
@@ -458,9 +509,11 @@ def _recorded_text(benchmarks: dict[str, dict[str, str]], values: list[Figure]) 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point of `python -m ettin_retrieval.expected`."""
-    parser = argparse.ArgumentParser(prog="python -m ettin_retrieval.expected")
-    parser.add_argument("command", choices=["record", "verify"])
+    """Entry point of `python -m ettin_retrieval.expected`: write recorded.yaml."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ettin_retrieval.expected",
+        description="Write recorded.yaml from the ledger.",
+    )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="PATH")
     parser.add_argument("--expected", type=Path, default=Path("expected"), metavar="PATH")
     parser.add_argument(
@@ -468,8 +521,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        if given.command == "verify":
-            return verify(given.results, given.expected)
         count = record(given.results, given.expected, tuple(given.model or ["tiny"]))
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -1,8 +1,8 @@
 """Pictures of the ledger, with the same bytes each time, and the data that DVC plots.
 
-- `tasks-MODEL.png`: nDCG@10 of each task, base against fine-tuned
-- `heatmap.png`, `heatmap-embedded.png`: nDCG@10 of tasks by models
-- `queries-MODEL.png`: each query's difference, fine-tuned minus base, sorted, by task
+- `tasks-MODEL-RECIPE.png`: nDCG@10 of each task, base against fine-tuned
+- `heatmaps/embedded.png`, `heatmaps/mteb.png`: nDCG@10 of tasks by models, for DVC too
+- `queries-MODEL-RECIPE.png`: each query's difference, fine-tuned minus base, sorted, by task
 - `tasks.json`, `queries.json`: for `dvc plots show` and `dvc plots diff`
 """
 
@@ -15,10 +15,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from ettin_retrieval.expected import Expected, measure, scored_tasks
+from ettin_retrieval.expected import Expected, Measured, measure, scored_tasks, task_score
 from ettin_retrieval.records import replacing, write_json
-from ettin_retrieval.results import Entry, read_ledger, read_queries
-from ettin_retrieval.tables import model_order
+from ettin_retrieval.results import CQADUPSTACK, Entry, arm_name, read_ledger, read_queries
+from ettin_retrieval.tables import BM25, model_order, pairs
 
 matplotlib.use("Agg")
 
@@ -50,8 +50,15 @@ STYLE: dict[str, Any] = {
 SHARES = tuple(range(0, 101, 5))
 """Percentages of queries at which queries.json gives the difference."""
 
-Scores = dict[tuple[str, str, str], float]
-"""Model, checkpoint and task to nDCG@10 in points, mean over seeds."""
+Scores = dict[tuple[str, str, str], Measured]
+"""Model, arm and task to nDCG@10, a fraction: mean and deviation over seeds."""
+
+ARM_NAMES = {
+    "base": "base",
+    "finetuned-guide": "fine-tuned (guide)",
+    "finetuned-paper": "fine-tuned (paper)",
+}
+"""How pictures call the arms, in the order in which they show them."""
 
 
 def write_plots(results: Path, directory: Path) -> int:
@@ -62,18 +69,19 @@ def write_plots(results: Path, directory: Path) -> int:
     with replacing(directory) as partial, plt.style.context(STYLE, after_reset=True):
         write_json(partial / "tasks.json", task_rows(entries))
         rows = []
-        for model in _models(entries):
-            checkpoints = {entry.checkpoint for entry in entries if entry.model == model}
-            if checkpoints >= {"base", "finetuned"}:
-                _save(draw_tasks(model, scores), partial / f"tasks-{model}.png")
-            differences = query_differences(results, entries, model)
-            if differences:
-                rows += query_rows(model, differences)
-                _save(draw_queries(model, differences), partial / f"queries-{model}.png")
+        for model, recipe in _trained(entries):
+            arm = arm_name("finetuned", recipe)
+            _save(draw_tasks(model, arm, scores), partial / f"tasks-{model}-{recipe}.png")
+            # Of the first seed: differences of several would hide how queries vary.
+            base, tuned = next(p for p in pairs(entries) if p[1].key[:2] == (model, arm))
+            differences = query_differences(results, base, tuned)
+            rows += query_rows(tuned, differences)
+            _save(draw_queries(tuned, differences), partial / f"queries-{model}-{recipe}.png")
         write_json(partial / "queries.json", rows)
+        (partial / "heatmaps").mkdir()
         for name, chosen in _heat_maps(scores).items():
-            _save(draw_heat_map(chosen), partial / name)
-        return len(list(partial.iterdir()))
+            _save(draw_heat_map(chosen), partial / "heatmaps" / name)
+        return len([path for path in partial.rglob("*") if path.is_file()])
 
 
 # ---------------------------------------------------------------------------------------------
@@ -81,56 +89,49 @@ def write_plots(results: Path, directory: Path) -> int:
 
 
 def ndcg_scores(entries: list[Entry]) -> Scores:
-    """nDCG@10 of every model, checkpoint and task, in points."""
+    """nDCG@10 of every model, arm and task."""
     scores: Scores = {}
     for entry in entries:
         for task, split in scored_tasks(entry).items():
             wanted = Expected(
-                entry.model, entry.checkpoint, task, split, "ndcg_at_10", 0.0, 1.0, "", None
-            )
-            value = measure(entries, wanted, {}).value
-            if value is not None:
-                scores[entry.model, entry.checkpoint, task] = value * 100
+                entry.model, entry.checkpoint, task, split, "ndcg_at_10", 0.0, 1.0, "", None,
+                recipe=entry.recipe,
+            )  # fmt: skip
+            score = measure(entries, wanted, {})
+            if score.value is not None:
+                scores[entry.model, entry.arm, task] = score
     return scores
 
 
 def task_rows(entries: list[Entry]) -> list[dict[str, Any]]:
-    """Rows of tasks.json: one a model, checkpoint, seed and task; scores are fractions."""
+    """Rows of tasks.json: one a model, arm, seed and task; scores are fractions."""
     return [
         {
-            "score": f"{task} {entry.model} {entry.checkpoint} {entry.seed}",
             "model": entry.model,
-            "checkpoint": entry.checkpoint,
+            "checkpoint": ARM_NAMES.get(entry.arm, entry.arm),
             "seed": entry.seed,
             "task": task,
-            "ndcg_at_10": entry.scores.get(f"{task}.ndcg_at_10"),
-            "mrr_at_10": entry.scores.get(f"{task}.mrr_at_10"),
+            "ndcg_at_10": task_score(entry, task, "ndcg_at_10"),
+            "mrr_at_10": task_score(entry, task, "mrr_at_10"),
         }
-        for entry in sorted(entries, key=lambda e: (model_order(e.model), e.checkpoint, e.seed))
+        for entry in sorted(entries, key=lambda e: (model_order(e.model), e.arm, e.seed))
         for task in scored_tasks(entry)
     ]
 
 
 def query_differences(
-    directory: Path, entries: list[Entry], model: str
+    directory: Path, base: Entry, tuned: Entry
 ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Each task's differences in nDCG@10 (points), sorted; of the first seed with both checkpoints.
+    """Each task's differences in nDCG@10 (points), sorted, of the queries that both scored.
 
     The parts of CQADupstackRetrieval are taken together.
     """
-    found = {entry.key: entry for entry in entries if entry.model == model}
-    seeds = sorted(s for _, c, s in found if c == "base" and (model, "finetuned", s) in found)
-    if not seeds:
-        return {}
     index = ["task", "query_id"]
-    base, tuned = (
-        read_queries(directory, found[model, checkpoint, seeds[0]]).set_index(index)["ndcg_at_10"]
-        for checkpoint in ("base", "finetuned")
+    left, right = (
+        read_queries(directory, entry).set_index(index)["ndcg_at_10"] for entry in (base, tuned)
     )
-    both = pd.concat([base, tuned], axis=1, join="inner", keys=["base", "tuned"]).reset_index()
-    both["task"] = both["task"].where(
-        ~both["task"].str.startswith("CQADupstack"), "CQADupstackRetrieval"
-    )
+    both = pd.concat([left, right], axis=1, join="inner", keys=["base", "tuned"]).reset_index()
+    both["task"] = both["task"].where(~both["task"].str.startswith("CQADupstack"), CQADUPSTACK)
     # Rounded: equal scores of two runs may differ in the last bit, and are ties.
     both["difference"] = (100 * (both["tuned"] - both["base"])).round(8)
     return {
@@ -140,17 +141,19 @@ def query_differences(
 
 
 def query_rows(
-    model: str, differences: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+    tuned: Entry, differences: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 ) -> list[dict[str, Any]]:
     """Rows of queries.json: the sorted differences at every twentieth of the queries.
 
-    >>> rows = query_rows("tiny", {"T": np.array([-50.0, 0.0, 100.0])})
+    >>> tuned = Entry("tiny", "finetuned", 42, recipe="guide", scores={}, tasks={})
+    >>> rows = query_rows(tuned, {"T": np.array([-50.0, 0.0, 100.0])})
     >>> [rows[0]["difference"], rows[10]["difference"], rows[20]["difference"]]
     [-0.5, 0.0, 1.0]
     """
     return [
         {
-            "task": f"{task} {model}",
+            "model": f"{tuned.model}, recipe {tuned.recipe}, seed {tuned.seed}",
+            "task": task,
             "share_of_queries": share,
             # Of the nearest query: an interpolated difference is nobody's.
             "difference": round(float(values[round(share / 100 * (len(values) - 1))]) / 100, 10),
@@ -164,56 +167,83 @@ def query_rows(
 # Pictures
 
 
-def draw_tasks(model: str, scores: Scores) -> Figure:
-    """Bars of base and fine-tuned for each task that both have."""
+def draw_tasks(model: str, arm: str, scores: Scores) -> Figure:
+    """Bars of base and fine-tuned for each task that both have, with the spread over seeds."""
     tasks = sorted(
-        (t for m, c, t in scores if (m, c) == (model, "base") and (m, "finetuned", t) in scores),
+        (t for m, c, t in scores if (m, c) == (model, "base") and (m, arm, t) in scores),
         key=str.casefold,
         reverse=True,  # the first bar is drawn lowest
     )
     figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.34 * max(len(tasks), 2)))
     places = np.arange(len(tasks))
-    for offset, checkpoint, colour, label in (
-        (0.2, "base", BASE, "base"),
-        (-0.2, "finetuned", TUNED, "fine-tuned"),
-    ):
-        values = [scores[model, checkpoint, task] for task in tasks]
-        bars = axes.barh(places + offset, values, height=0.38, color=colour, label=label)
-        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7)
+    several = False
+    for offset, checkpoint, colour in ((0.2, "base", BASE), (-0.2, arm, TUNED)):
+        shown = [scores[model, checkpoint, task] for task in tasks]
+        values = [100 * (score.value or 0) for score in shown]
+        spread = [100 * (score.deviation or 0) for score in shown]
+        seeds = sorted({score.seeds for score in shown})
+        several = several or seeds[-1:] > [1]
+        label = ARM_NAMES[checkpoint] + (f", {_numbers(seeds)} seeds" if seeds[-1:] > [1] else "")
+        axes.barh(places + offset, values, height=0.38, color=colour, label=label)
+        if any(spread):
+            axes.errorbar(values, places + offset, xerr=spread, fmt="none", ecolor="black",
+                          elinewidth=0.8, capsize=2)  # fmt: skip
+        for place, value, deviation in zip(places + offset, values, spread, strict=True):
+            axes.annotate(
+                f"{value:.1f}", (value + deviation, place), (3, 0), textcoords="offset points",
+                va="center", fontsize=7,
+            )  # fmt: skip
     axes.set_yticks(places, tasks)
     axes.set_ylim(-0.6, len(tasks) - 0.4)
     axes.tick_params(axis="y", length=0)
     # Room for the labels of the longest bars.
     axes.set_xlim(0, 108)
     axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel("nDCG@10 (points)")
+    axes.set_xlabel(
+        "nDCG@10 (points)" + ("; mean and standard deviation over seeds" if several else "")
+    )
     axes.grid(axis="x")
-    axes.set_title(f"Model {model}: base against fine-tuned", loc="left")
+    axes.set_title(f"Model {model}", loc="left")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderpad=0)
     return figure
 
 
+def _numbers(seeds: list[int]) -> str:
+    """How many seeds the bars are over: one number, or the least and the most."""
+    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+
+
 def draw_heat_map(scores: Scores) -> Figure:
-    """Tasks by models, a panel for each checkpoint, on one scale of colours."""
-    models = sorted({model for model, _, _ in scores}, key=model_order)
+    """Tasks by models, a panel for each arm and the models that have it; one scale of colours."""
     tasks = sorted({task for _, _, task in scores}, key=str.casefold)
-    checkpoints = [c for c in ("base", "finetuned") if any(c == k for _, k, _ in scores)]
+    arms = {
+        arm: sorted({model for model, c, _ in scores if c == arm}, key=model_order)
+        for arm in ARM_NAMES
+        if any(arm == c for _, c, _ in scores)
+    }
+    columns = sum(map(len, arms.values()))
     figure, panels = plt.subplots(
-        1, len(checkpoints), squeeze=False, sharey=True,
-        figsize=(min(WIDTH, 2.6 + 0.75 * len(models) * len(checkpoints)), 1.1 + 0.24 * len(tasks)),
+        1, len(arms), squeeze=False, sharey=True, width_ratios=[len(m) for m in arms.values()],
+        figsize=(min(WIDTH, 2.6 + 0.75 * columns), 1.1 + 0.24 * len(tasks)),
     )  # fmt: skip
-    for axes, checkpoint in zip(panels[0], checkpoints, strict=True):
-        values = np.array([[scores.get((m, checkpoint, t), np.nan) for m in models] for t in tasks])
+    for axes, (arm, models) in zip(panels[0], arms.items(), strict=True):
+        values = np.array(
+            [[_in_points(scores.get((m, arm, t))) for m in models] for t in tasks], dtype=float
+        )
         image = axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
         _write_cells(axes, values)
-        axes.set_title({"base": "base", "finetuned": "fine-tuned"}[checkpoint])
-        axes.set_xticks(range(len(models)), models, fontsize=7)
+        axes.set_title(ARM_NAMES[arm].replace(" (", "\n("), fontsize=7)
+        axes.set_xticks(range(len(models)), [m.replace(BM25, "BM25") for m in models], fontsize=7)
         axes.set_yticks(range(len(tasks)), tasks)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_xlabel("model")
+    figure.supxlabel("model", fontsize=8)
     figure.colorbar(image, ax=list(panels[0]), label="nDCG@10 (points)", fraction=0.04, pad=0.02)
     return figure
+
+
+def _in_points(score: Measured | None) -> float:
+    return np.nan if score is None or score.value is None else 100 * score.value
 
 
 def _write_cells(axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
@@ -225,7 +255,7 @@ def _write_cells(axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]]) -> N
 
 
 def draw_queries(
-    model: str, differences: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+    tuned: Entry, differences: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 ) -> Figure:
     """Sorted differences by query, a panel for each task."""
     columns = 2 if len(differences) == 4 else min(3, len(differences))
@@ -245,7 +275,10 @@ def draw_queries(
         panels[lowest][column].tick_params(labelbottom=True)
     figure.supxlabel("Queries, from most worsened to most improved (%)", fontsize=8)
     figure.supylabel("Fine-tuned minus base, nDCG@10 (points)", fontsize=8)
-    title = f"Model {model}: difference on each query (number of queries in parentheses)"
+    title = (
+        f"Model {tuned.model}, recipe {tuned.recipe}, seed {tuned.seed}: difference on each query "
+        "(number of queries in parentheses)"
+    )
     figure.suptitle(title, fontsize=8)
     return figure
 
@@ -274,12 +307,13 @@ def _heat_maps(scores: Scores) -> dict[str, Scores]:
     """Generated tasks and real ones share no models, and are two pictures."""
     embedded = {key: value for key, value in scores.items() if key[2].startswith("Tiny")}
     real = {key: value for key, value in scores.items() if key not in embedded}
-    maps = {"heatmap-embedded.png": embedded, "heatmap.png": real}
+    maps = {"embedded.png": embedded, "mteb.png": real}
     return {name: chosen for name, chosen in maps.items() if chosen}
 
 
-def _models(entries: list[Entry]) -> list[str]:
-    return sorted({entry.model for entry in entries}, key=model_order)
+def _trained(entries: list[Entry]) -> list[tuple[str, str]]:
+    """Model and recipe of every fine-tuned checkpoint whose base was scored with the same seed."""
+    return list(dict.fromkeys((tuned.model, str(tuned.recipe)) for _, tuned in pairs(entries)))
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -39,7 +39,8 @@ def guide_notes(references: References) -> tuple[str, ...]:
         "Scores are in points (x100). A verdict is two-sided: reproduced means that the measured "
         "score is within the expected value's tolerance (guide.csv gives it), above and below "
         f"that it is not, {NOT_RUN} that the ledger has no such score. An average needs every one "
-        "of its tasks.",
+        "of its tasks. The guide's columns judge checkpoints of recipe guide, the paper's those of "
+        "recipe paper. Over several seeds a score is the mean ± standard deviation.",
         _average_note(references),
         "MSMARCO is scored on `dev`, as MTEB does. The guide's code asks for `test`, which "
         "has 43 queries; a score on it is not compared.",
@@ -47,10 +48,9 @@ def guide_notes(references: References) -> tuple[str, ...]:
         *_coincidence_notes(references),
         _bm25_note(references),
         *_ceiling_notes(references),
-        "Encoders trained by masked language modelling alone are poor retrievers: mean-pooled, "
-        "they score about 5 to 15 nDCG@10 before any contrastive training. Public example: "
-        "ettin-encoder-68m scores about 10 on NanoBEIR (13 tasks) before contrastive training, by "
-        "the model card of capemox/ettin-encoder-68m-contrastive-2.5m.",
+        "Before any contrastive training ettin-encoder-68m scores about 10 nDCG@10 on NanoBEIR, by "
+        "the model card of capemox/ettin-encoder-68m-contrastive-2.5m. NanoBEIR is another "
+        "benchmark, of 13 small collections: no figure of the tables here is of it.",
         "Neither the guide nor the paper gives a tolerance; those here are this repository's "
         "choice. The paper's MSMARCO scores are read off a plot (about 0.3 either way).",
     )
@@ -128,7 +128,8 @@ def _bm25_note(references: References) -> str:
             found.append(f"{name} {bm25.value * 100:.2f} (above it: {', '.join(above)})")
     return (
         "BM25's published scores, and the guide's figures before fine-tuning that are above them: "
-        f"{'; '.join(found) or 'none'}."
+        f"{'; '.join(found) or 'none'}. A row bm25, where there is one, was measured here; "
+        "nothing of it is trained, and it is the same in both tables."
     )
 
 

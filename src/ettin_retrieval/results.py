@@ -1,15 +1,20 @@
-"""The results ledger: one small JSON, and per-query scores, per model, checkpoint and seed.
+"""The results ledger: one small JSON, and per-query scores, per model, arm and seed.
 
-    results/MODEL/CHECKPOINT-seedSEED.json              scores, tasks, provenance
-    results/MODEL/CHECKPOINT-seedSEED.queries.parquet   task, query_id, ndcg_at_10, mrr_at_10
-    results/ledger.json                                 sha256 of each of those files
+    results/MODEL/ARM-seedSEED.json              scores, tasks, provenance
+    results/MODEL/ARM-seedSEED.queries.parquet   task, query_id, ndcg_at_10, mrr_at_10
+    results/ledger.json                          sha256 of each of those files
 
-Tables, plots and verdicts are made from the ledger alone. Scores are fractions.
+An arm is a checkpoint and the recipe that trained it: `base`, `finetuned-guide`,
+`finetuned-paper`. Tables, plots and verdicts are made from the ledger alone. Scores are fractions.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import logging
+import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +24,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ettin_retrieval.errors import InputError
+from ettin_retrieval.merging import (
+    Difference,
+    Measurement,
+    numeric_differences,
+    origin_differences,
+    told,
+    united,
+)
+from ettin_retrieval.provenance import is_committed
 from ettin_retrieval.records import sha256_file, write_json
+
+logger = logging.getLogger("ettin_retrieval")
+
+INDEX = "ledger.json"
 
 AVERAGE = "mteb_avg_ndcg_at_10"
 """Flat key of the mean nDCG@10; there only when every task of the benchmark was scored."""
@@ -27,6 +45,11 @@ AVERAGE = "mteb_avg_ndcg_at_10"
 AVERAGE_ENG_V2 = "mteb_eng_v2_avg_ndcg_at_10"
 """Flat key of the mean nDCG@10 over the retrieval tasks of MTEB(eng, v2), which the Ettin paper
 reports; there only when all ten were scored."""
+
+CQADUPSTACK = "CQADupstackRetrieval"
+"""A task of the guide's whose score is the mean over `CQADUPSTACK_PARTS` tasks."""
+
+CQADUPSTACK_PARTS = 12
 
 QUERIES = pa.schema(
     [
@@ -44,34 +67,64 @@ class Entry:
 
     Attributes
     ----------
-    model, checkpoint, seed
-        The key: `150m`, `base` or `finetuned`, 42.
+    model, checkpoint, recipe, seed
+        The key: `150m`, `base` or `finetuned`, `guide` or `paper`, 42. The recipe is None where
+        none was followed: of the base checkpoint, of BM25 and of a study's arms.
     scores
         Flat metrics: `SciFact.ndcg_at_10`, ..., and `AVERAGE` or
         `AVERAGE_ENG_V2` where no task is missing.
     tasks
         Task name to its split, number of queries, data source and revision.
     provenance
-        Commit, dirty flag, hash of dvc.lock, checkpoint record, training data, settings,
-        library versions, hardware, precision and duration.
+        Commit, changed files, hash of what the pipeline made on the way, checkpoint record,
+        training data, settings, library versions, hardware, precision and costs.
     """
 
     model: str
     checkpoint: str
     seed: int
+    recipe: str | None = field(default=None, kw_only=True)
     scores: dict[str, float]
     tasks: dict[str, dict[str, Any]]
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def arm(self) -> str:
+        """The checkpoint, with the recipe that trained it."""
+        return arm_name(self.checkpoint, self.recipe)
+
+    @property
     def key(self) -> tuple[str, str, int]:
-        """model, checkpoint, seed"""
-        return (self.model, self.checkpoint, self.seed)
+        """model, arm, seed"""
+        return (self.model, self.arm, self.seed)
 
     @property
     def name(self) -> str:
         """Path below the ledger's directory, without suffix."""
-        return f"{self.model}/{self.checkpoint}-seed{self.seed}"
+        return f"{self.model}/{self.arm}-seed{self.seed}"
+
+
+def arm_name(checkpoint: str, recipe: str | None) -> str:
+    """A checkpoint's name among all that one model has.
+
+    >>> arm_name("base", None), arm_name("finetuned", "guide")
+    ('base', 'finetuned-guide')
+    """
+    return checkpoint if recipe is None else f"{checkpoint}-{recipe}"
+
+
+def cqadupstack_parts(names: Iterable[str]) -> list[str]:
+    """The twelve tasks that CQADupstackRetrieval is the mean of, in order; none if one is missing.
+
+    >>> cqadupstack_parts(["CQADupstackTexRetrieval", "SciFact"])
+    []
+    """
+    parts = sorted(
+        name
+        for name in set(names) - {CQADUPSTACK}
+        if name.startswith("CQADupstack") and name.endswith("Retrieval")
+    )
+    return parts if len(parts) == CQADUPSTACK_PARTS else []
 
 
 def read_entry(path: Path) -> Entry:
@@ -80,19 +133,25 @@ def read_entry(path: Path) -> Entry:
     Raises
     ------
     InputError
-        The file is not a ledger entry, or its name is not that of its key.
+        The file is not a ledger entry, a fine-tuned checkpoint's names no recipe, or its name is
+        not that of its key.
     """
     try:
         entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, TypeError) as error:
         raise InputError(f"{path}: not a ledger entry ({error}); restore it with git") from None
+    if entry.checkpoint == "finetuned" and entry.recipe is None:
+        raise InputError(
+            f"{path}: names no recipe, as a fine-tuned checkpoint's entry must; run its experiment "
+            "again"
+        )
     if f"{path.parent.name}/{path.stem}" != entry.name:
         raise InputError(f"{path}: holds {entry.name}; a file is named after its key")
     return entry
 
 
 def read_ledger(directory: Path) -> list[Entry]:
-    """All entries, in order of model, checkpoint and seed."""
+    """All entries, in order of model, arm and seed."""
     entries = [read_entry(path) for path in directory.glob("*/*.json")]
     return sorted(entries, key=lambda entry: entry.key)
 
@@ -105,40 +164,99 @@ def read_queries(directory: Path, entry: Entry) -> pd.DataFrame:
     return pq.read_table(path, schema=QUERIES).to_pandas()
 
 
+def index_of(directory: Path) -> dict[str, str]:
+    """sha256 of each file of the ledger, by its path below the directory."""
+    files = sorted([*directory.glob("*/*.json"), *directory.glob("*/*.queries.parquet")])
+    return {path.relative_to(directory).as_posix(): sha256_file(path) for path in files}
+
+
 def write_index(directory: Path) -> Path:
     """Write `ledger.json`: the hash of each file of the ledger.
 
     The stage `tables` depends on this one file instead of the directory. An edge from the stage
     that writes entries would make `dvc repro tables` train and evaluate in a fresh clone.
     """
-    files = sorted([*directory.glob("*/*.json"), *directory.glob("*/*.queries.parquet")])
-    index = directory / "ledger.json"
-    write_json(index, {p.relative_to(directory).as_posix(): sha256_file(p) for p in files})
+    index = directory / INDEX
+    write_json(index, index_of(directory))
     return index
 
 
-def write_entry(directory: Path, entry: Entry, queries: pd.DataFrame) -> bool:
-    """Write an entry and its per-query scores, unless the ledger has the same numbers already.
+def index_problem(directory: Path) -> str | None:
+    """Say in which file the ledger is not what its index says, and what to do; None if in none.
 
-    An entry with the same scores is left as it is, so that its provenance goes on telling who
-    measured it first, and repeating a run changes no byte.
+    Rows that came in by git or by copying are not in it yet, and `dvc repro tables` looks at the
+    index alone.
+    """
+    index = directory / INDEX
+    written = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    there = index_of(directory)
+    for name in sorted(written.keys() | there.keys()):
+        if written.get(name) == there.get(name):
+            continue
+        what = "changed since the index was written"
+        if name not in written:
+            what = "not in the index"
+        elif name not in there:
+            what = "in the index, but not there"
+        return (
+            f"{directory / name}: {what} ({index}); restore the file with git, or, if it belongs "
+            "there, run `python -m ettin_retrieval.results` and `dvc repro tables`"
+        )
+    return None
+
+
+def write_entry(directory: Path, entry: Entry, queries: pd.DataFrame) -> str:
+    """Add a measurement to the ledger.
+
+    One of the same checkpoint that agrees over the tasks which both scored fills the entry
+    further; one that says nothing new changes no byte. Any other takes the entry's place, as
+    the pipeline's outputs follow its parameters, and a line of the log says of what, why, and
+    where that is still to be had.
 
     Returns
     -------
-    Whether anything was written.
+    What was done, in a word or two.
     """
     path = directory / f"{entry.name}.json"
-    table = pa.Table.from_pandas(queries[QUERIES.names], schema=QUERIES, preserve_index=False)
-    table = table.replace_schema_metadata(None)
-    queries_path = directory / f"{entry.name}.queries.parquet"
-    if path.is_file() and queries_path.is_file():
-        old = read_entry(path)
-        if (
-            old.scores == entry.scores
-            and old.tasks == entry.tasks
-            and (pq.read_table(queries_path).equals(table))
-        ):
-            return False
-    write_json(path, asdict(entry))
-    pq.write_table(table, queries_path)
-    return True
+    rows = path.with_suffix(".queries.parquet")
+    new, done = Measurement(entry, queries), "written"
+    if path.is_file() and rows.is_file():
+        there = read_entry(path)
+        old = Measurement(there, read_queries(directory, there))
+        differences = origin_differences(old.entry, entry) or numeric_differences(old, new)
+        if differences:
+            done = "replaced"
+            _tell_replaced(path, differences[0])
+        else:
+            new = united(old, new)
+            if new is old:
+                return "unchanged"
+            added = len(new.entry.tasks) - len(old.entry.tasks)
+            done = f"{added} tasks added" if added else "provenance renewed"
+    write_json(path, asdict(new.entry))
+    table = pa.Table.from_pandas(new.queries[QUERIES.names], schema=QUERIES, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata(None), rows)
+    return done
+
+
+def _tell_replaced(path: Path, difference: Difference) -> None:
+    where = f"`git show HEAD:{path}` has the earlier one"
+    if not is_committed(path):
+        where = "the earlier one was not committed and is gone"
+    logger.warning("%s replaced: %s; %s", path, told(difference), where)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of `python -m ettin_retrieval.results`: write the ledger's index."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ettin_retrieval.results",
+        description="Write the ledger's index, after rows came in by git or by copying.",
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="PATH")
+    given = parser.parse_args(arguments)
+    print(f"{write_index(given.results)}: {len(read_ledger(given.results))} entries")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,6 +5,11 @@ task by a bootstrap interval and a randomisation test over the queries (`compare
 model was trained with is answered by the standard deviation of the task's score over seeds
 (`seed_spread`); no number of queries makes it smaller.
 
+Every task of a benchmark counts equally, as in its average, however many queries it has: where
+differences of several tasks are taken together, each is scaled so that their mean over queries is
+the mean over tasks. The twelve parts of CQADupstackRetrieval are one task in this way, and a
+benchmark's `Average` is.
+
 The tests follow Smucker, Allan and Carterette, "A comparison of statistical significance tests
 for information retrieval evaluation", CIKM 2007.
 """
@@ -12,8 +17,8 @@ for information retrieval evaluation", CIKM 2007.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +26,7 @@ import pandas as pd
 from scipy import stats
 
 from ettin_retrieval.errors import InputError
+from ettin_retrieval.results import CQADUPSTACK, cqadupstack_parts
 
 Scores = npt.NDArray[np.float64]
 
@@ -31,6 +37,12 @@ CONFIDENCE = 0.95
 
 CELLS = 1_000_000
 """Numbers held per batch of draws: bounds memory whatever the number of queries."""
+
+FLOOR = 1 / (RESAMPLES + 1)
+"""The least p-value that the drawn test can give: it says no more than that p is at most this."""
+
+AVERAGE = "Average"
+"""Name of the comparison over all tasks of a family."""
 
 DIGITS = 10
 """Decimals kept: below them the width of a CPU's vectors decides the order of the sums."""
@@ -50,7 +62,8 @@ class TaskComparison:
     p_value
         Two-sided paired randomisation test.
     holm_p_value
-        The same after Holm's correction over the tasks compared together.
+        The same after Holm's correction over the tasks of the family; None of their average,
+        which is no claim of its own.
     exact
         Whether every sign pattern was counted, rather than `RESAMPLES` drawn ones.
     wins, losses, ties
@@ -65,11 +78,50 @@ class TaskComparison:
     difference: float
     interval: tuple[float, float] | None
     p_value: float
-    holm_p_value: float
+    holm_p_value: float | None
     exact: bool
     wins: int
     losses: int
     ties: int
+
+    @property
+    def at_floor(self) -> bool:
+        """Whether no drawn pattern reached the observed difference: p is a bound."""
+        return not self.exact and self.p_value <= FLOOR
+
+
+@dataclass(frozen=True)
+class Family:
+    """Tasks that are one claim together: Holm's correction is over them.
+
+    Attributes
+    ----------
+    name
+        The benchmark; empty for tasks that no benchmark lists.
+    tasks
+        In order of name.
+    average
+        Over the tasks, each counting equally; None with a single task.
+    """
+
+    name: str
+    tasks: list[TaskComparison]
+    average: TaskComparison | None
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """Scores of two systems by query, and how much each query counts.
+
+    Attributes
+    ----------
+    base, other, weights
+        Shape (queries,); the weights' mean is 1.
+    """
+
+    base: Scores
+    other: Scores
+    weights: Scores
 
 
 @dataclass(frozen=True)
@@ -93,7 +145,7 @@ class SeedSpread:
 def compare(
     base: pd.DataFrame, other: pd.DataFrame, metric: str = "ndcg_at_10", seed: int = 42
 ) -> list[TaskComparison]:
-    """Compare two systems on every task, query by query.
+    """Compare two systems on every task, query by query, as one family.
 
     A task's figures depend on its own queries and the seed alone: neither the order of the rows
     nor the other tasks change them, Holm's correction excepted. No global generator is read.
@@ -107,7 +159,8 @@ def compare(
 
     Returns
     -------
-    One comparison a task, in order of name.
+    One comparison a task, in order of name; of CQADupstackRetrieval one where all of its parts
+    are there.
 
     Raises
     ------
@@ -121,19 +174,89 @@ def compare(
     >>> t.difference, t.p_value, (t.wins, t.losses, t.ties)
     (0.35, 0.0625, (5, 0, 0))
     """
+    return _family("", _folded(_paired(base, other, metric)), metric, seed).tasks
+
+
+def compare_benchmarks(
+    base: pd.DataFrame,
+    other: pd.DataFrame,
+    benchmarks: Mapping[str, Iterable[str]],
+    metric: str = "ndcg_at_10",
+    seed: int = 42,
+) -> list[Family]:
+    """Compare two systems on every task, a family for each benchmark.
+
+    A task that two benchmarks list is in both families, as it is in both averages. A benchmark
+    of which nothing was scored beyond another's tasks is left out; tasks of none come last.
+
+    Parameters
+    ----------
+    benchmarks
+        Name to tasks.
+    """
+    paired = _paired(base, other, metric)
+    folded = _folded(paired)
+    # Two forums are tasks of a benchmark of their own, where the twelve are one task of another.
+    every = paired | folded
+    listed = {name: set(tasks) & set(every) for name, tasks in benchmarks.items()}
+    # The parts of a folded task are told with it.
+    families, covered = [], set(paired) - set(folded)
+    for name, tasks in listed.items():
+        if tasks - covered:
+            families.append((name, {task: every[task] for task in sorted(tasks)}))
+            covered |= tasks
+    rest = {task: folded[task] for task in sorted(folded) if task not in covered}
+    if rest:
+        families.append(("", rest))
+    return [_family(name, tasks, metric, seed) for name, tasks in families]
+
+
+def _family(name: str, tasks: dict[str, _Paired], metric: str, seed: int) -> Family:
+    alone = [_compare_task(task, metric, pairs, seed) for task, pairs in tasks.items()]
+    corrected = holm([comparison.p_value for comparison in alone])
+    average = None
+    if len(tasks) > 1:
+        average = _compare_task(AVERAGE, metric, _together(list(tasks.values())), seed)
+    return Family(
+        name,
+        [replace(each, holm_p_value=p) for each, p in zip(alone, corrected, strict=True)],
+        average,
+    )
+
+
+def _paired(base: pd.DataFrame, other: pd.DataFrame, metric: str) -> dict[str, _Paired]:
+    """Scores of both systems by task, aligned by query, in order of name."""
     left, right = _by_task(base, metric, "the first"), _by_task(other, metric, "the second")
     _same_ids(set(left), set(right), "task", "the comparison")
     for task in left:
         _same_ids(set(left[task].index), set(right[task].index), "query", task)
-    alone = [
-        _compare_task(task, metric, left[task].to_numpy(), right[task].to_numpy(), seed)
+    return {
+        task: _Paired(left[task].to_numpy(), right[task].to_numpy(), np.ones(len(left[task])))
         for task in left
-    ]
-    corrected = holm([comparison.p_value for comparison in alone])
-    return [
-        TaskComparison(**{**vars(comparison), "holm_p_value": p})
-        for comparison, p in zip(alone, corrected, strict=True)
-    ]
+    }
+
+
+def _folded(tasks: dict[str, _Paired]) -> dict[str, _Paired]:
+    """The twelve parts of CQADupstackRetrieval as that task; the others as they are."""
+    parts = cqadupstack_parts(tasks)
+    if not parts:
+        return tasks
+    others = {task: pairs for task, pairs in tasks.items() if task not in parts}
+    return dict(sorted({**others, CQADUPSTACK: _together([tasks[p] for p in parts])}.items()))
+
+
+def _together(tasks: list[_Paired]) -> _Paired:
+    """Queries of several tasks as one, each task counting equally.
+
+    Of N queries in T tasks, those of a task with n are scaled by N / (T n).
+    """
+    queries = sum(len(pairs.base) for pairs in tasks)
+    scales = [queries / (len(tasks) * len(pairs.base)) for pairs in tasks]
+    return _Paired(
+        np.concatenate([pairs.base for pairs in tasks]),
+        np.concatenate([pairs.other for pairs in tasks]),
+        np.concatenate([s * pairs.weights for s, pairs in zip(scales, tasks, strict=True)]),
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -215,17 +338,39 @@ def randomisation_p_value(
     moved = differences[differences != 0]
     if len(moved) < 2:  # of one difference, either sign is as far from 0
         return 1.0, True
+    if 2 ** len(moved) > resamples:
+        return _drawn_p_value(moved, seed, resamples), False
     test = stats.permutation_test(
         (moved,),
         _mean,
         permutation_type="samples",
         alternative="two-sided",
         n_resamples=resamples,
-        batch=_batch(len(moved)),
         vectorized=True,
-        rng=np.random.default_rng([seed, 1]),
     )
-    return round(float(test.pvalue), DIGITS), 2 ** len(moved) <= resamples
+    return round(float(test.pvalue), DIGITS), True
+
+
+def _drawn_p_value(differences: Scores, seed: int, resamples: int) -> float:
+    """The share of drawn sign patterns whose sum is as far from 0, the observed one among them.
+
+    B. Phipson, G. Smyth, "Permutation p-values should never be zero", Statistical Applications
+    in Genetics and Molecular Biology 9, 2010.
+    """
+    # Whole numbers of the last decimal kept: their sums are exact in any order, so that no tie
+    # with the observed sum is lost, on any machine.
+    whole = np.rint(differences * 10**DIGITS)
+    observed = abs(whole.sum())
+    rng = np.random.default_rng([seed, 1])
+    # Bytes in eights, as the generator makes them: a batch then takes none of the next one's.
+    batch, width = _batch(len(whole)), 8 * -(-len(whole) // 64)
+    as_far = 0
+    for start in range(0, resamples, batch):
+        rows = min(batch, resamples - start)
+        drawn = np.frombuffer(rng.bytes(rows * width), dtype=np.uint8).reshape(rows, width)
+        turned = np.unpackbits(drawn, axis=1, count=len(whole)).astype(np.float64)
+        as_far += int((np.abs(whole.sum() - 2 * (turned @ whole)) >= observed).sum())
+    return (as_far + 1) / (resamples + 1)
 
 
 def seed_spread(seeds: Sequence[pd.DataFrame], metric: str = "ndcg_at_10") -> list[SeedSpread]:
@@ -275,25 +420,25 @@ def _spread(task: str, metric: str, means: list[float]) -> SeedSpread:
     )
 
 
-def _compare_task(task: str, metric: str, base: Scores, other: Scores, seed: int) -> TaskComparison:
-    """One task; scores of shape (queries,), aligned by query."""
+def _compare_task(task: str, metric: str, pairs: _Paired, seed: int) -> TaskComparison:
     # Rounded: 0.8 - 0.7 and 0.3 - 0.2 differ in the last bit and are the same difference.
-    differences = np.round(other - base, DIGITS)
+    raw = np.round(pairs.other - pairs.base, DIGITS)
+    differences = np.round(raw * pairs.weights, DIGITS)
     p_value, exact = randomisation_p_value(differences, seed)
     return TaskComparison(
         task=task,
         metric=metric,
         queries=len(differences),
-        base=round(_exact_mean(base), DIGITS),
-        other=round(_exact_mean(other), DIGITS),
+        base=round(_exact_mean(pairs.base * pairs.weights), DIGITS),
+        other=round(_exact_mean(pairs.other * pairs.weights), DIGITS),
         difference=round(_exact_mean(differences), DIGITS),
         interval=bootstrap_interval(differences, seed),
         p_value=p_value,
-        holm_p_value=p_value,
+        holm_p_value=None,
         exact=exact,
-        wins=int((differences > 0).sum()),
-        losses=int((differences < 0).sum()),
-        ties=int((differences == 0).sum()),
+        wins=int((raw > 0).sum()),
+        losses=int((raw < 0).sum()),
+        ties=int((raw == 0).sum()),
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,10 +52,10 @@ from ettin_retrieval.reference_notes import (
     V2,
     guide_notes,
 )
-from ettin_retrieval.results import Entry, read_ledger, read_queries
+from ettin_retrieval.results import Entry, index_problem, read_ledger, read_queries
 
 if TYPE_CHECKING:
-    from ettin_retrieval.significance import TaskComparison
+    from ettin_retrieval.significance import Family, TaskComparison
 
 NONE = "--"
 """A cell that stands for nothing: no expected value, no interval."""
@@ -112,10 +112,15 @@ class Cell:
 
     @property
     def measured_text(self) -> str:
-        """The measured score with its improvement."""
+        """The measured score with its improvement, and how it varies over seeds."""
         if self.measured.value is None:
             return not_run(self.measured)
-        return improved(self.measured.value, self.base.value)
+        improvement = (
+            ""
+            if self.base.value is None
+            else (f" ({signed(self.measured.value - self.base.value)})")
+        )
+        return f"{_mean_text(self.measured)}{improvement}{_seeds_text(self.measured)}"
 
     @property
     def expected_text(self) -> str:
@@ -141,18 +146,22 @@ class Cell:
         return {
             "model": self.wanted.model,
             "checkpoint": self.wanted.checkpoint,
+            "recipe": self.wanted.recipe,
             "task": self.wanted.task,
             "split": self.wanted.split,
             "metric": self.wanted.metric,
             "measured": value,
             "seeds": self.measured.seeds,
+            "partial_seeds": self.measured.partial,
             "deviation": self.measured.deviation,
             "reason": self.measured.reason or None,
             "improvement": None
             if value is None or self.base.value is None
             else value - self.base.value,
             "reference": self.reference,
+            "source": expected.source if expected else None,
             "expected": expected.value if expected else None,
+            "expected_seeds": expected.seeds if expected else None,
             "tolerance": expected.tolerance if expected else None,
             "difference": value - expected.value if expected and value is not None else None,
             "verdict": judge(value, expected) if expected else None,
@@ -160,8 +169,9 @@ class Cell:
 
 
 CELL_FIELDS = (
-    "model", "checkpoint", "task", "split", "metric", "measured", "seeds", "deviation", "reason",
-    "improvement", "reference", "expected", "tolerance", "difference", "verdict",
+    "model", "checkpoint", "recipe", "task", "split", "metric", "measured", "seeds",
+    "partial_seeds", "deviation", "reason", "improvement", "reference", "source", "expected",
+    "expected_seeds", "tolerance", "difference", "verdict",
 )  # fmt: skip
 
 
@@ -195,23 +205,32 @@ def _cells(
     # The paper's other encoders are not run here; they are in the table of published scores.
     named = [v.model for values in references.values() for v in values if v.model in SIZES]
     for model in _models([*named, *(entry.model for entry in ledger.entries)]):
-        row = []
-        for reference, columns in groups:
-            known = {value.key: value for value in references[reference]}
-            for column, task, split, metric in columns:
-                wanted = Expected(model, checkpoint, task, split, metric, 0.0, 1.0, "", None)
-                base = Measured(None)
-                if checkpoint != "base":
-                    base = ledger.measured(replace(wanted, checkpoint="base"))
-                row.append(
-                    Cell(
-                        column, reference, wanted, ledger.measured(wanted), base,
-                        known.get(wanted.key),
-                    )
-                )  # fmt: skip
+        row = [
+            _cell(ledger, Expected(model, checkpoint, task, split, metric, 0.0, 1.0, "", None),
+                  column, reference, {value.key: value for value in references[reference]})
+            for reference, columns in groups
+            for column, task, split, metric in columns
+        ]  # fmt: skip
         if any(cell.expected or cell.measured.value is not None for cell in row):
             rows[model] = row
     return rows
+
+
+def _cell(
+    ledger: Ledger,
+    wanted: Expected,
+    column: str,
+    reference: str,
+    known: dict[tuple[str, str, str, str | None, str, int | None], Expected],
+) -> Cell:
+    """A model's score in a column: fine-tuned checkpoints by the reference's own recipe."""
+    base = Measured(None)
+    if wanted.model == BM25:  # is not trained: it stands beside both checkpoints as it is
+        wanted = replace(wanted, checkpoint="base")
+    elif wanted.checkpoint == "finetuned":
+        base = ledger.measured(replace(wanted, checkpoint="base"))
+        wanted = replace(wanted, recipe=reference)
+    return Cell(column, reference, wanted, ledger.measured(wanted), base, known.get(wanted.key))
 
 
 def _guide_table(caption: str, cells: dict[str, list[Cell]]) -> Table:
@@ -230,38 +249,38 @@ def _guide_table(caption: str, cells: dict[str, list[Cell]]) -> Table:
 # The embedded default's table
 
 EMBEDDED_FIELDS = (
-    "model", "checkpoint", "seed", "task", "split", "metric", "measured", "recorded", "tolerance",
-    "difference", "verdict",
+    "model", "checkpoint", "recipe", "seed", "task", "split", "metric", "measured", "recorded",
+    "tolerance", "difference", "verdict",
 )  # fmt: skip
 
 EMBEDDED_COLUMNS = (
     "Task", "Metric", "Base", "Fine-tuned", "Recorded base", "Recorded fine-tuned", "Verdict base",
-    "Verdict fine-tuned",
+    "Verdict fine-tuned", "BM25",
 )  # fmt: skip
 
 
 def embedded_document(ledger: Ledger) -> Document:
     """Model tiny, base against fine-tuned, and against what this repository recorded."""
-    recorded = {value.key: value for value in ledger.references.recorded}
-    seeds = {entry.seed for entry in ledger.entries if entry.model == "tiny"}
-    seeds |= {v.seed for v in recorded.values() if v.model == "tiny" and v.seed is not None}
     tables, records = [], []
-    for seed in sorted(seeds):
+    for recipe, seed in _embedded_runs(ledger):
         rows = []
         for task, split, metric in _embedded_rows(ledger):
             wanted = Expected("tiny", "base", task, split, metric, 0.0, 1.0, "", None, seed)
-            pair = [wanted, replace(wanted, checkpoint="finetuned")]
-            scores = [ledger.measured(each) for each in pair]
-            known = [recorded.get(each.key) for each in pair]
-            records += [_embedded_record(*each) for each in zip(pair, scores, known, strict=True)]
+            pair = [wanted, replace(wanted, checkpoint="finetuned", recipe=recipe)]
+            bm25 = replace(wanted, model=BM25, seed=None)
+            cells, told = _embedded_cells(ledger, pair, bm25)
+            records += told
             name = "Average" if split is None else task
-            rows.append((name, METRIC_NAMES[metric], *_embedded_cells(scores, known)))
-        tables.append(Table(f"Model tiny, seed {seed}", EMBEDDED_COLUMNS, tuple(rows), labels=2))
+            rows.append((name, METRIC_NAMES[metric], *cells))
+        caption = f"Model tiny, recipe {recipe}, seed {seed}"
+        tables.append(Table(caption, EMBEDDED_COLUMNS, tuple(rows), labels=2))
+    # The base checkpoint is in the table of each recipe, and one number all the same.
+    unique = {tuple(record[name] for name in EMBEDDED_FIELDS): record for record in records}
     return Document(
         name="embedded",
         title="The embedded default: model tiny on the synthetic collection",
         tables=tuple(tables),
-        records=tuple(records),
+        records=tuple(unique.values()),
         fields=EMBEDDED_FIELDS,
         notes=(
             "Scores are in points (x100), the improvement over base in parentheses. Verdicts are "
@@ -273,10 +292,23 @@ def embedded_document(ledger: Ledger) -> Document:
     )
 
 
-def _embedded_cells(scores: list[Measured], known: list[Expected | None]) -> list[str]:
-    """Base and fine-tuned: measured, recorded, verdict."""
+def _embedded_runs(ledger: Ledger) -> list[tuple[str, int]]:
+    """Recipe and seed of every fine-tuned tiny encoder that was measured or recorded."""
+    measured = {(e.recipe, e.seed) for e in ledger.entries if e.model == "tiny"}
+    recorded = {(v.recipe, v.seed) for v in ledger.references.recorded if v.model == "tiny"}
+    return sorted((r, s) for r, s in measured | recorded if r is not None and s is not None)
+
+
+def _embedded_cells(
+    ledger: Ledger, pair: list[Expected], bm25: Expected
+) -> tuple[list[str], list[Record]]:
+    """Base and fine-tuned: measured, recorded, verdict; then BM25."""
+    recorded = {value.key: value for value in ledger.references.recorded}
+    known = [recorded.get(each.key) for each in pair]
+    scores = [ledger.measured(each) for each in pair]
     base, tuned = scores
-    return [
+    lexical = ledger.measured(bm25)
+    cells = [
         not_run(base) if base.value is None else points(base.value),
         not_run(tuned) if tuned.value is None else improved(tuned.value, base.value),
         *(points(each.value) if each else NONE for each in known),
@@ -284,7 +316,12 @@ def _embedded_cells(scores: list[Measured], known: list[Expected | None]) -> lis
             judge(score.value, each) if each else "not recorded"
             for score, each in zip(scores, known, strict=True)
         ),
+        NONE if lexical.value is None else points(lexical.value),
     ]
+    records = [_embedded_record(*each) for each in zip(pair, scores, known, strict=True)]
+    if lexical.value is not None:
+        records.append(_embedded_record(bm25, lexical, None))
+    return cells, records
 
 
 def _embedded_rows(ledger: Ledger) -> list[tuple[str, str | None, str]]:
@@ -309,6 +346,7 @@ def _embedded_record(wanted: Expected, measured: Measured, recorded: Expected | 
     return {
         "model": wanted.model,
         "checkpoint": wanted.checkpoint,
+        "recipe": wanted.recipe,
         "seed": wanted.seed,
         "task": wanted.task,
         "split": wanted.split,
@@ -325,51 +363,84 @@ def _embedded_record(wanted: Expected, measured: Measured, recorded: Expected | 
 # Every score in the ledger
 
 TASK_FIELDS = (
-    "model", "checkpoint", "task", "split", "queries", "metric", "mean", "deviation", "seeds",
+    "model", "checkpoint", "recipe", "task", "split", "queries", "metric", "mean", "deviation",
+    "seeds", "partial_seeds",
 )  # fmt: skip
+
+TASK_METRICS = ("ndcg_at_10", "mrr_at_10")
 
 
 def tasks_document(ledger: Ledger) -> Document:
-    """All scores, mean and standard deviation over seeds."""
-    tables, records = [], []
+    """All scores, mean and standard deviation over seeds; a table for each model and recipe."""
+    tables = []
+    records: dict[Expected, Record] = {}
     for model in _models(entry.model for entry in ledger.entries):
-        entries = [entry for entry in ledger.entries if entry.model == model]
-        # What cannot be trained has no second column and no difference.
-        trained = model != BM25
-        checkpoints = ("base", "finetuned") if trained else ("base",)
-        rows = []
-        tasks = {t: s for entry in entries for t, s in scored_tasks(entry).items()}
-        for task, split in sorted(tasks.items(), key=lambda item: item[0].casefold()):
-            row = [task, split]
-            for metric in ("ndcg_at_10", "mrr_at_10"):
-                scores = []
-                for checkpoint in checkpoints:
-                    wanted = Expected(model, checkpoint, task, split, metric, 0.0, 1.0, "", None)
-                    score = ledger.measured(wanted)
-                    scores.append(score)
-                    if score.value is not None:
-                        records.append(_task_record(wanted, score, _queries(entries, task)))
-                row += [_mean_text(score) for score in scores]
-                if trained:
-                    row.append(_difference_text(*scores))
-            rows.append(tuple(row))
-        metrics = [METRIC_NAMES[m] for m in ("ndcg_at_10", "mrr_at_10")]
-        kinds = (" base", " fine-tuned", " difference") if trained else ("",)
-        columns = [f"{m}{kind}" for m in metrics for kind in kinds]
-        seeds = len({entry.seed for entry in entries})
-        caption = f"Model {model}, {seeds} seed{'s' if seeds > 1 else ''}"
-        tables.append(Table(caption, ("Task", "Split", *columns), tuple(rows), labels=2))
+        own = [entry for entry in ledger.entries if entry.model == model]
+        # A model without a fine-tuned checkpoint has one table all the same.
+        recipes: Sequence[str | None] = sorted({e.recipe for e in own if e.recipe is not None})
+        for recipe in recipes or [None]:
+            entries = [entry for entry in own if entry.recipe in (None, recipe)]
+            table, told = _tasks_table(ledger, model, recipe, entries)
+            tables.append(table)
+            # A base checkpoint's scores are in the table of each recipe.
+            records |= told
     return Document(
         name="tasks",
         title="Every score in the ledger",
         tables=tuple(tables),
-        records=tuple(records),
+        records=tuple(records.values()),
         fields=TASK_FIELDS,
         notes=(
             "Scores are in points (x100): the mean over seeds and, with several, the standard "
             "deviation over them.",
         ),
     )
+
+
+def _tasks_table(
+    ledger: Ledger, model: str, recipe: str | None, entries: list[Entry]
+) -> tuple[Table, dict[Expected, Record]]:
+    """Base against fine-tuned by one recipe; what was not trained has no second column."""
+    trained = model != BM25
+    checkpoints = ("base", "finetuned") if trained else ("base",)
+    rows, records = [], {}
+    tasks = {t: s for entry in entries for t, s in scored_tasks(entry).items()}
+    for task, split in sorted(tasks.items(), key=lambda item: item[0].casefold()):
+        row = [task, split]
+        for metric in TASK_METRICS:
+            wanted = [
+                Expected(model, checkpoint, task, split, metric, 0.0, 1.0, "", None,
+                         recipe=recipe if checkpoint == "finetuned" else None)
+                for checkpoint in checkpoints
+            ]  # fmt: skip
+            scores = [ledger.measured(each) for each in wanted]
+            for each, score in zip(wanted, scores, strict=True):
+                if score.value is not None:
+                    records[each] = _task_record(each, score, _queries(entries, task))
+            row += [_mean_text(score) for score in scores]
+            if trained:
+                row.append(_difference_text(*scores))
+        rows.append(tuple(row))
+    kinds = (" base", " fine-tuned", " difference") if trained else ("",)
+    columns = [f"{METRIC_NAMES[metric]}{kind}" for metric in TASK_METRICS for kind in kinds]
+    by = f", recipe {recipe}" if recipe else ""
+    caption = f"Model {model}{by}, {_counted(len({entry.seed for entry in entries}))}"
+    return Table(caption, ("Task", "Split", *columns), tuple(rows), labels=2), records
+
+
+def _counted(seeds: int) -> str:
+    return f"{seeds} seed{'' if seeds == 1 else 's'}"
+
+
+def _seeds_text(score: Measured) -> str:
+    """How many seeds a mean is over, where that is not plainly one.
+
+    >>> _seeds_text(Measured(0.5, seeds=3)), _seeds_text(Measured(0.5, seeds=1, partial=1))
+    (', 3 seeds', ', 1 of 2 seeds')
+    """
+    if score.partial:
+        return f", {score.seeds} of {_counted(score.seeds + score.partial)}"
+    return f", {_counted(score.seeds)}" if score.seeds > 1 else ""
 
 
 def _mean_text(score: Measured) -> str:
@@ -400,6 +471,7 @@ def _task_record(wanted: Expected, score: Measured, queries: int | None) -> Reco
     return {
         "model": wanted.model,
         "checkpoint": wanted.checkpoint,
+        "recipe": wanted.recipe,
         "task": wanted.task,
         "split": wanted.split,
         "queries": queries,
@@ -407,6 +479,7 @@ def _task_record(wanted: Expected, score: Measured, queries: int | None) -> Reco
         "mean": score.value,
         "deviation": score.deviation,
         "seeds": score.seeds,
+        "partial_seeds": score.partial,
     }
 
 
@@ -414,8 +487,9 @@ def _task_record(wanted: Expected, score: Measured, queries: int | None) -> Reco
 # Fine-tuned against base
 
 SIGNIFICANCE_FIELDS = (
-    "model", "seed", "task", "metric", "queries", "base", "other", "difference", "interval_low",
-    "interval_high", "p_value", "holm_p_value", "exact", "wins", "losses", "ties",
+    "model", "recipe", "seed", "benchmark", "task", "metric", "queries", "base", "other",
+    "difference", "interval_low", "interval_high", "p_value", "holm_p_value", "exact", "wins",
+    "losses", "ties",
 )  # fmt: skip
 
 
@@ -426,16 +500,22 @@ SIGNIFICANCE_COLUMNS = (
 
 
 def significance_document(ledger: Ledger) -> Document:
-    """One table per model and seed that has both checkpoints."""
+    """One table per model, recipe, seed and benchmark that has both checkpoints."""
+    # scipy takes a second to import, and no other table needs it.
+    from ettin_retrieval.significance import RESAMPLES
+
     tables, records = [], []
-    for (model, seed), compared in comparisons(ledger).items():
-        for task in compared:
+    for tuned, family in comparisons(ledger):
+        shown = [*family.tasks, *([family.average] if family.average else [])]
+        for task in shown:
             low, high = task.interval or (None, None)
-            content = {"model": model, "seed": seed, **asdict(task)}
+            content: Record = {"model": tuned.model, "recipe": tuned.recipe, "seed": tuned.seed}
+            content |= asdict(task) | {"benchmark": family.name or None}
             content |= {"interval_low": low, "interval_high": high}
             records.append({name: content[name] for name in SIGNIFICANCE_FIELDS})
-        caption = f"Model {model}, seed {seed}: fine-tuned minus base, nDCG@10"
-        rows = tuple(_significance_row(task) for task in compared)
+        caption = f"Model {tuned.model}, recipe {tuned.recipe}, seed {tuned.seed}"
+        caption += f", {_extent(ledger, family)}: fine-tuned minus base, nDCG@10"
+        rows = tuple(_significance_row(task) for task in shown)
         tables.append(Table(caption, SIGNIFICANCE_COLUMNS, rows))
     return Document(
         name="significance",
@@ -445,32 +525,54 @@ def significance_document(ledger: Ledger) -> Document:
         fields=SIGNIFICANCE_FIELDS,
         notes=(
             "Scores are in points (x100). Interval: percentile bootstrap over queries. p: "
-            "two-sided paired randomisation test; Holm p: corrected over the tasks of a table. "
-            "Wins, losses and ties count the queries on which the fine-tuned checkpoint scores "
-            "higher, lower and the same.",
-            "Both say how far the queries vary; how far training seeds vary is in the table of "
-            "tasks.",
+            f"two-sided paired randomisation test with {RESAMPLES:,} drawn sign patterns, or all "
+            "of them where there are fewer (`exact` in the CSV); the least that drawing can tell "
+            "is 1 in 10,000, given as ≤. Holm p: corrected over the tasks of a table. Wins, "
+            "losses and ties count the queries on which the fine-tuned checkpoint scores higher, "
+            "lower and the same.",
+            "CQADupstackRetrieval is one task, the mean over its twelve forums, and in the "
+            "average every task counts the same: a query is weighed by how few its forum or its "
+            "task has. The average is no part of Holm's family.",
+            "All of these say how far the queries vary; how far training seeds vary is in the "
+            "table of tasks.",
         ),
     )
 
 
-def comparisons(ledger: Ledger) -> dict[tuple[str, int], list[TaskComparison]]:
-    """Model and seed to fine-tuned against base, over the tasks that both have."""
-    # scipy takes a second to import, and no other table needs it.
-    from ettin_retrieval.significance import compare
+def _extent(ledger: Ledger, family: Family) -> str:
+    """The benchmark, and how much of it was scored.
 
-    entries = {entry.key: entry for entry in ledger.entries}
-    pairs = {
-        (model, seed): (entries[model, "base", seed], entries[model, "finetuned", seed])
-        for model, checkpoint, seed in sorted(entries, key=lambda k: (model_order(k[0]), k[2]))
-        if checkpoint == "base" and (model, "finetuned", seed) in entries
-    }
-    compared = {}
-    for key, pair in pairs.items():
-        base, tuned = (read_queries(ledger.directory, entry) for entry in pair)
-        shared = set(base["task"]) & set(tuned["task"])
-        compared[key] = compare(base[base["task"].isin(shared)], tuned[tuned["task"].isin(shared)])
+    The average of some tasks is named as what it is.
+    """
+    benchmarks, scored = ledger.references.benchmarks, len(family.tasks)
+    if not family.name:
+        return "tasks of no benchmark"
+    whole = len(benchmarks[family.name])
+    return family.name if scored == whole else f"{scored} of {whole} tasks of {family.name}"
+
+
+def comparisons(ledger: Ledger) -> list[tuple[Entry, Family]]:
+    """Fine-tuned against base, over the tasks that both have, a family for each benchmark."""
+    from ettin_retrieval.significance import compare_benchmarks
+
+    compared = []
+    for base, tuned in pairs(ledger.entries):
+        frames = [read_queries(ledger.directory, entry) for entry in (base, tuned)]
+        shared = set(frames[0]["task"]) & set(frames[1]["task"])
+        left, right = (frame[frame["task"].isin(shared)] for frame in frames)
+        families = compare_benchmarks(left, right, ledger.references.benchmarks)
+        compared += [(tuned, family) for family in families]
     return compared
+
+
+def pairs(entries: list[Entry]) -> list[tuple[Entry, Entry]]:
+    """Each fine-tuned checkpoint after the base of its model and seed; by size, recipe, seed."""
+    bases = {(e.model, e.seed): e for e in entries if e.checkpoint == "base"}
+    return [
+        (bases[tuned.model, tuned.seed], tuned)
+        for tuned in sorted(entries, key=lambda e: (model_order(e.model), e.arm, e.seed))
+        if tuned.checkpoint == "finetuned" and (tuned.model, tuned.seed) in bases
+    ]
 
 
 def _significance_row(task: TaskComparison) -> tuple[str, ...]:
@@ -484,8 +586,8 @@ def _significance_row(task: TaskComparison) -> tuple[str, ...]:
         points(task.other),
         signed(task.difference),
         interval,
-        p_text(task.p_value),
-        p_text(task.holm_p_value),
+        p_text(task.p_value, task.at_floor),
+        p_text(task.holm_p_value, task.at_floor),
         f"{task.wins}/{task.losses}/{task.ties}",
     )
 
@@ -493,7 +595,9 @@ def _significance_row(task: TaskComparison) -> tuple[str, ...]:
 # ---------------------------------------------------------------------------------------------
 # Known models
 
-PUBLISHED_FIELDS = ("model", "task", "split", "metric", "published", "source", "note")
+PUBLISHED_FIELDS = (
+    "model", "task", "split", "metric", "published", "seeds", "dataset_revision", "source", "note",
+)  # fmt: skip
 
 
 def published_document(ledger: Ledger) -> Document:
@@ -527,6 +631,8 @@ def published_document(ledger: Ledger) -> Document:
                 "split": value.split,
                 "metric": value.metric,
                 "published": value.value,
+                "seeds": value.seeds,
+                "dataset_revision": value.dataset_revision,
                 "source": value.source,
                 "note": value.note,
             }
@@ -576,7 +682,12 @@ def write_tables(results: Path, expected: Path, directory: Path) -> int:
 
 
 def check_tables(results: Path, expected: Path, directory: Path) -> str | None:
-    """Say which table is not what the ledger gives, and in which line; None where all are."""
+    """Say which table is not what the ledger gives, and in which line; None where all are.
+
+    The index is looked at first: where it is stale, `dvc repro tables` sees nothing to do.
+    """
+    if problem := index_problem(results):
+        return problem
     files = render(results, expected)
     for name, text in files.items():
         path = directory / name

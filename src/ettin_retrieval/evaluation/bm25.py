@@ -8,6 +8,7 @@ shows in the scores.
 from __future__ import annotations
 
 import logging
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,9 @@ from ettin_retrieval.evaluation.benchmark import (
     score_task,
     task_directories,
 )
+from ettin_retrieval.provenance import provenance
 from ettin_retrieval.records import RetrievalDataset, read_dataset
-from ettin_retrieval.results import (
-    AVERAGE,
-    AVERAGE_ENG_V2,
-    Entry,
-    read_entry,
-    read_queries,
-    write_entry,
-    write_index,
-)
+from ettin_retrieval.results import Entry, read_entry, write_entry, write_index
 from ettin_retrieval.stages.results import task_record
 
 logger = logging.getLogger("ettin_retrieval")
@@ -39,6 +33,9 @@ MODEL = "mteb/baseline-bm25s"
 
 NAME, CHECKPOINT, SEED = "bm25", "base", 0
 """BM25's key in the ledger; nothing of it is drawn at random."""
+
+SETTINGS = {"method": "lucene", "k1": 1.5, "b": 0.75, "stopwords": "english", "stemmer": "english"}
+"""mteb's, told in an entry's provenance."""
 
 
 def score_bm25(name: str, dataset: RetrievalDataset) -> TaskScores:
@@ -66,40 +63,44 @@ def stemmer_version() -> str:
 def record_bm25(benchmark: Path, results: Path) -> Entry:
     """Score BM25 on every task of a benchmark and add them to its entry of the ledger.
 
-    Scores of other tasks that the entry has stay. Averages are left to the tables, which take
-    them over the tasks of a benchmark.
+    Returns
+    -------
+    The entry as it is then, with the tasks of earlier runs.
 
     Raises
     ------
     InputError
         No task in the directory.
     """
+    start = time.monotonic()
     scored, tasks = [], {}
     for directory in task_directories(benchmark):
         dataset = read_dataset(directory)
         scored.append(score_bm25(directory.name, dataset))
         tasks[directory.name] = task_record(dataset.manifest())
         logger.info("%s: nDCG@10 %.5f", directory.name, scored[-1].scores["ndcg_at_10"])
-    scores = flat_metrics({task.name: task.scores for task in scored}, whole=False)
-    queries = pd.concat([task.per_query.assign(task=task.name) for task in scored])
-    path = results / NAME / f"{CHECKPOINT}-seed{SEED}.json"
-    if path.is_file():
-        old = read_entry(path)
-        kept = read_queries(results, old)
-        scores = {**old.scores, **scores}
-        tasks = {**old.tasks, **tasks}
-        queries = pd.concat([kept[~kept["task"].isin(set(queries["task"]))], queries])
     entry = Entry(
         model=NAME,
         checkpoint=CHECKPOINT,
         seed=SEED,
-        scores={k: v for k, v in sorted(scores.items()) if k not in {AVERAGE, AVERAGE_ENG_V2}},
-        tasks=dict(sorted(tasks.items())),
-        provenance={
-            "implementation": MODEL,
-            "versions": {name: version(name) for name in ("bm25s", "mteb", "PyStemmer")},
-        },
+        scores=flat_metrics({task.name: task.scores for task in scored}, whole=False),
+        tasks=tasks,
+        provenance=_provenance(time.monotonic() - start),
     )
+    queries = pd.concat([task.per_query.assign(task=task.name) for task in scored])
     write_entry(results, entry, queries.sort_values(["task", "query_id"], ignore_index=True))
     write_index(results)
-    return entry
+    return read_entry(results / f"{entry.name}.json")
+
+
+def _provenance(seconds: float) -> dict[str, Any]:
+    """The record of any other entry; what BM25's scores depend on stands for its weights."""
+    versions = {name: version(name) for name in ("bm25s", "PyStemmer")}
+    identity = ", ".join(f"{name} {release}" for name, release in versions.items())
+    record = provenance(
+        {"source": MODEL, "identity": identity},
+        None,
+        SETTINGS,
+        costs={NAME: {"seconds": round(seconds, 1)}},
+    )
+    return record | {"versions": record["versions"] | versions}

@@ -21,6 +21,8 @@ ORGANISATION = "ettin-retrieval"
 
 TAG = "ettin-retrieval"
 
+META = "model_meta.json"
+
 
 def export_leaderboard(scores: Path, checkpoint: Path, out: Path, name: str | None = None) -> Path:
     """Write results as the public MTEB results repository lays them out.
@@ -65,9 +67,7 @@ def export_leaderboard(scores: Path, checkpoint: Path, out: Path, name: str | No
     with replacing(target) as directory:
         for task, content in results:
             write_json(directory / f"{task}.json", content)
-        write_json(
-            directory / "model_meta.json", json.loads(json.dumps(meta.to_dict(), default=str))
-        )
+        write_json(directory / META, json.loads(json.dumps(meta.to_dict(), default=str)))
     return target
 
 
@@ -78,6 +78,28 @@ def leaderboard_name(record: dict[str, Any]) -> str:
     'ettin-retrieval/ettin-encoder-17m-0a1b2c3d4e5f'
     """
     return f"{ORGANISATION}/{record['source'].rpartition('/')[2]}-{record['identity'][:12]}"
+
+
+def foreign_data(results: Path) -> list[str]:
+    """Tasks of an exported directory that were not scored on mteb's pinned data, a line each.
+
+    Such a result is no entry for the public leaderboard, whatever its scores.
+    """
+    import mteb
+
+    told = []
+    for path in sorted(results.glob("*.json")):
+        if path.name == META:
+            continue
+        revision = json.loads(path.read_text(encoding="utf-8"))["dataset_revision"]
+        try:
+            pinned = mteb.get_task(path.stem).metadata.dataset["revision"]
+        except KeyError:
+            told.append(f"{path.stem}: no task of mteb's")
+            continue
+        if revision != pinned:
+            told.append(f"{path.stem}: scored on data of revision {revision}, mteb pins {pinned}")
+    return told
 
 
 def export_trec(

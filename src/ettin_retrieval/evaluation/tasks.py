@@ -1,7 +1,8 @@
 """MTEB task objects over RetrievalDatasets on disk: official classes, metrics and names.
 
 A name that mteb knows gets mteb's own class; any other collection gets a retrieval task of its
-own. In both cases the data comes from the local directory, and per-query scores are kept.
+own. In both cases the data comes from the local directory, whose origin and revision the task's
+metadata names, and per-query scores are kept.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def task_for(name: str, dataset: RetrievalDataset | StoredDataset) -> Any:
     attribute `run`, {query id: {passage id: score}}, once it was evaluated.
     """
     cls = _official_class(name) or _class_of_own(name, dataset)
-    metadata = cls.metadata.model_copy(update={"name": name})
+    # mteb's own metadata names the data that mteb would load; results tell what was scored.
+    origin = {"path": dataset.origin.source, "revision": dataset.origin.revision}
+    metadata = cls.metadata.model_copy(update={"name": name, "dataset": origin})
     namespace = {"__module__": cls.__module__, "metadata": metadata}
     task = type(cls.__name__, (_KeepsPerQuery, cls), namespace)()
     split = dataset.origin.split

@@ -71,7 +71,8 @@ def run_stage(
     read = ", ".join(str(paths[o]) for o in reads) or "nothing"
     written = ", ".join(str(paths[o]) for o in writes)
     seconds = time.monotonic() - start
-    note_cost(paths[writes[0]], seconds)
+    made_for = {"model": settings.model, "recipe": settings.recipe, "seed": settings.seed}
+    note_cost(paths[writes[0]], seconds, made_for)
     logger.info(
         "%s: read %s; wrote %s in %.1f s%s",
         name,

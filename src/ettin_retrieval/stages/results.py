@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ettin_retrieval.params import Settings
-from ettin_retrieval.provenance import provenance
+from ettin_retrieval.provenance import costs_of, outputs_behind, provenance
 from ettin_retrieval.results import Entry, write_entry, write_index
 from ettin_retrieval.stages import Paths, run_stage
 
@@ -22,14 +22,11 @@ def body(settings: Settings, paths: Paths) -> str:
         entry = Entry(
             model=settings.model,
             checkpoint=checkpoint,
+            recipe=settings.recipe if checkpoint == "finetuned" else None,
             seed=settings.seed,
             scores=_json(paths["metrics"] / f"{checkpoint}.json"),
             tasks={name: task_record(manifest) for name, manifest in tasks.items()},
-            provenance=provenance(
-                _json(paths["models"] / checkpoint / "checkpoint.json"),
-                _json(paths["training"] / "train" / "manifest.json"),
-                _json(paths["metrics"] / "settings.json"),
-            ),
+            provenance=_provenance(settings, paths, checkpoint),
         )
         frames = [
             pd.read_parquet(paths["scores"] / checkpoint / f"{name}.queries.parquet").assign(
@@ -37,10 +34,27 @@ def body(settings: Settings, paths: Paths) -> str:
             )
             for name in tasks
         ]
-        written = write_entry(paths["results"], entry, pd.concat(frames, ignore_index=True))
-        told.append(f"{entry.name} {'written' if written else 'unchanged'}")
+        done = write_entry(paths["results"], entry, pd.concat(frames, ignore_index=True))
+        told.append(f"{entry.name} {done}")
     write_index(paths["results"])
     return ", ".join(told)
+
+
+def _provenance(settings: Settings, paths: Paths, checkpoint: str) -> dict[str, Any]:
+    """What made a checkpoint's scores; a base encoder was trained on nothing, by no recipe."""
+    outputs = outputs_behind(checkpoint)
+    made_for = {"model": settings.model, "seed": settings.seed}
+    training = None
+    if checkpoint == "finetuned":
+        made_for["recipe"] = settings.recipe
+        training = _json(paths["training"] / "train" / "manifest.json")
+    return provenance(
+        _json(paths["models"] / checkpoint / "checkpoint.json"),
+        training,
+        _json(paths["metrics"] / "settings.json"),
+        outputs,
+        costs_of(outputs, made_for),
+    )
 
 
 def task_record(manifest: dict[str, Any]) -> dict[str, Any]:
