@@ -44,6 +44,15 @@ def is_collection(directory: Path) -> bool:
     return (directory / "corpus.jsonl").is_file()
 
 
+def collections(directory: Path) -> list[Path]:
+    """The directory, if it is a collection, or those in it; BEIR keeps twelve in `cqadupstack`."""
+    if is_collection(directory):
+        return [directory]
+    inside = [path for path in directory.iterdir() if path.is_dir()]
+    forums = [p for path in inside if path.name == "cqadupstack" for p in path.iterdir()]
+    return sorted(path for path in [*inside, *forums] if is_collection(path))
+
+
 def splits(directory: Path) -> list[str]:
     """Names of the judgment files of a collection."""
     return sorted(path.stem for path in (directory / "qrels").glob("*.tsv"))
