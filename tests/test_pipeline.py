@@ -7,10 +7,14 @@ import json
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
 from conftest import ROOT, Workspace
+from ettin_retrieval.params import load_settings
+from ettin_retrieval.records import write_json
+from ettin_retrieval.stages import results
 
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
@@ -50,6 +54,29 @@ def test_a_setting_re_runs_the_stages_that_read_it(
 ) -> None:
     workspace.set_params(lambda text: text.replace(before, after))
     assert stages_of_changed_params(workspace) == stages
+
+
+def test_an_entry_says_the_settings_that_its_scores_were_made_with(tmp_path: Path) -> None:
+    """Those of params.yaml now: `dvc repro results` makes no file of settings anew."""
+    manifest = {
+        "split": "test", "source": "s", "revision": "1", "notes": {},
+        "counts": {"corpus": 3, "queries_with_positive": 1},
+    }  # fmt: skip
+    write_json(tmp_path / "benchmark/Leases/manifest.json", manifest)
+    write_json(tmp_path / "training/train/manifest.json", manifest)
+    scored = pd.DataFrame({"query_id": ["q"], "ndcg_at_10": [0.5], "mrr_at_10": [0.5]})
+    for checkpoint in ("base", "finetuned"):
+        write_json(tmp_path / f"metrics/{checkpoint}.json", {"Leases.ndcg_at_10": 0.5})
+        write_json(tmp_path / f"models/{checkpoint}/checkpoint.json", {"identity": checkpoint})
+        (tmp_path / "scores" / checkpoint).mkdir(parents=True)
+        scored.to_parquet(tmp_path / "scores" / checkpoint / "Leases.queries.parquet")
+    settings = load_settings(ROOT / "params.yaml")
+    changed = settings.with_changes({"finetuning.learning_rate": 0.5})
+    names = ("metrics", "scores", "models", "benchmark", "training", "results")
+    results.body(changed, {name: tmp_path / name for name in names})
+    entry = json.loads((tmp_path / "results/tiny/finetuned-seed42.json").read_text())
+    assert entry["provenance"]["settings"]["finetuning"]["learning_rate"] == 0.5
+    assert entry["provenance"]["training_data"] == manifest
 
 
 def test_every_module_of_a_stage_is_there() -> None:

@@ -12,6 +12,7 @@ from ettin_retrieval.params import Settings
 from ettin_retrieval.provenance import provenance
 from ettin_retrieval.results import Entry, write_entry, write_index
 from ettin_retrieval.stages import Paths, run_stage
+from ettin_retrieval.stages.settings import in_force
 
 
 def body(settings: Settings, paths: Paths) -> str:
@@ -28,7 +29,7 @@ def body(settings: Settings, paths: Paths) -> str:
             provenance=provenance(
                 _json(paths["models"] / checkpoint / "checkpoint.json"),
                 _json(paths["training"] / "train" / "manifest.json"),
-                _json(paths["metrics"] / "settings.json"),
+                in_force(settings),
             ),
         )
         frames = [
