@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ettin_retrieval import hub
 from ettin_retrieval.errors import InputError
+from ettin_retrieval.model_directory import check_model_directory
 from ettin_retrieval.params import Encoder, Shape
 from ettin_retrieval.records import write_json
 
@@ -110,7 +111,7 @@ def pretrained(entry: Encoder, local_path: str) -> tuple[SentenceTransformer, di
         directory = hub.download_model(entry.source, commit)
         origin = {"source": entry.source, "revision": commit}
         where = f"encoder {entry.source} at {commit}"
-    _check_model_directory(directory, where)
+    check_model_directory(directory, where)
     if entry.source == "local":
         origin["revision"] = identity(directory)
     return _assemble(directory, entry, where), origin
@@ -212,18 +213,3 @@ def _is_normalised(model: SentenceTransformer) -> bool:
     from sentence_transformers.base.modules import Normalize
 
     return isinstance(model[len(model) - 1], Normalize)
-
-
-def _check_model_directory(directory: Path, where: str) -> None:
-    if not directory.is_dir():
-        raise InputError(f"{where}: no such directory; set local.encoder to a model's directory")
-    if not (directory / "config.json").is_file() and not (directory / "modules.json").is_file():
-        raise InputError(
-            f"{where}: no config.json or modules.json in it; it must be a transformers or "
-            "sentence-transformers directory"
-        )
-    if not any(directory.rglob("*.safetensors")):
-        raise InputError(
-            f"{where}: no .safetensors weights in it; convert them with the model's "
-            "save_pretrained(safe_serialization=True), pickled weights are not loaded"
-        )

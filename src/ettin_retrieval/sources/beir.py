@@ -44,13 +44,43 @@ def is_collection(directory: Path) -> bool:
     return (directory / "corpus.jsonl").is_file()
 
 
-def collections(directory: Path) -> list[Path]:
-    """The directory, if it is a collection, or those in it; BEIR keeps twelve in `cqadupstack`."""
+def collections(directory: Path, key: str) -> list[Path]:
+    """The directory, if it is a collection, or those in it; BEIR keeps twelve in `cqadupstack`.
+
+    Parameters
+    ----------
+    key
+        The setting that names the directory, for messages.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
     if is_collection(directory):
         return [directory]
-    inside = [path for path in directory.iterdir() if path.is_dir()]
+    inside = [p for p in directory.iterdir() if p.is_dir()] if directory.is_dir() else []
     forums = [p for path in inside if path.name == "cqadupstack" for p in path.iterdir()]
-    return sorted(path for path in [*inside, *forums] if is_collection(path))
+    found = sorted(path for path in [*inside, *forums] if is_collection(path))
+    if not found:
+        raise InputError(
+            f"{key}: {directory}: no corpus.jsonl in it or in a directory in it; name a BEIR "
+            "directory"
+        )
+    return found
+
+
+def check_files(directory: Path, split: str, key: str) -> None:
+    """See that a collection has the files that `load` reads.
+
+    Raises
+    ------
+    InputError
+        One of them is missing.
+    """
+    for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"):
+        if not (directory / name).is_file():
+            raise InputError(f"{key}: {_missing(directory / name, directory)}")
 
 
 def splits(directory: Path) -> list[str]:
@@ -103,9 +133,18 @@ def _queries(path: Path) -> _Table:
 
 def _qrels(path: Path, directory: Path) -> _Table:
     if not path.is_file():
-        there = ", ".join(splits(directory)) or "none"
-        raise InputError(f"{path}: no such file; judgment files here: {there}")
+        raise InputError(_missing(path, directory))
     return _scored_pairs(path, int, "a whole number")
+
+
+def _missing(path: Path, directory: Path) -> str:
+    if not directory.is_dir():
+        return f"{directory}: {'a file, and' if directory.exists() else ''} no directory"
+    there = ", ".join(splits(directory)) or "none"
+    return (
+        f"{path}: no such file; a BEIR directory has corpus.jsonl, queries.jsonl and "
+        f"qrels/SPLIT.tsv; judgment files here: {there}"
+    )
 
 
 def _teacher(path: Path) -> _Table:

@@ -51,7 +51,7 @@ def _beir_tasks(directory: Path, wanted: list[str] | str) -> Iterator[tuple[str,
     from ettin_retrieval.sources.mteb_tasks import task_of_directory
 
     found: dict[str, tuple[Path, str]] = {}
-    for collection in beir.collections(directory):
+    for collection in beir.collections(directory, "local.benchmark"):
         name, split = task_of_directory(collection)
         if name in found:
             raise InputError(
@@ -59,11 +59,6 @@ def _beir_tasks(directory: Path, wanted: list[str] | str) -> Iterator[tuple[str,
                 "leave one of the two"
             )
         found[name] = collection, split
-    if not found:
-        raise InputError(
-            f"local.benchmark: {directory}: no corpus.jsonl in it or in a directory in it; name "
-            "a BEIR directory"
-        )
     for name in _selected(sorted(found), wanted, str(directory)):
         yield name, beir.load(*found[name])
 
