@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import sys
 import time
@@ -17,6 +18,7 @@ from ettin_retrieval import hub, preflight
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings, load_settings
 from loopback_hub import LoopbackHub, populate
+from test_encoders import without_normalize
 from test_own_documents import minilm, write_collection
 
 
@@ -121,6 +123,20 @@ def test_a_collection_without_a_file(damage: Break, told: str, tmp_path: Path) -
     damage(collection)
     with pytest.raises(InputError, match=told):
         preflight.check(settings(model="local", local=own))
+
+
+def test_an_objective_that_the_encoder_cannot_be_trained_with(tmp_path: Path) -> None:
+    write_collection(tmp_path / "leases")
+    encoder = without_normalize(Path(shutil.copytree(minilm(), tmp_path / "minilm")), "dot")
+    own = dict.fromkeys(("train", "benchmark"), str(tmp_path / "leases")) | {
+        "encoder": str(encoder)
+    }
+    objective = {"finetuning__objective": "cosine_similarity"}
+    preflight.check(settings(model="local", local=own))
+    with pytest.raises(InputError, match="scores by dot product, which the objective"):
+        preflight.check(settings(model="local", local=own, **objective))
+    normalised = {"encoders__ettin_local__normalize": True}
+    preflight.check(settings(model="local", local=own, **objective, **normalised))
 
 
 def test_no_directories_at_all(tmp_path: Path) -> None:

@@ -54,6 +54,12 @@ def check_model_directory(directory: Path, where: str) -> None:
         _check_safetensors(path, where)
 
 
+def transformer_directory(directory: Path) -> Path:
+    """Where the transformers files of a checked directory are."""
+    modules = _modules(directory, str(directory))
+    return directory / str(modules[0].get("path", "")) if modules else directory
+
+
 def scores_by_dot_product(directory: Path, where: str) -> bool:
     """Whether a sentence-transformers directory asks for dot products of unnormalised vectors."""
     path = directory / "config_sentence_transformers.json"

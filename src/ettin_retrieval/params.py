@@ -108,7 +108,8 @@ class Encoder(Section):
         (synthetic, offline), `paper` (MS MARCO and MTEB) or `local` (a BEIR directory).
     pooling, normalize, max_query_length, max_passage_length
         Lengths in tokens. `auto` keeps what a sentence-transformers directory says of itself,
-        and stands for mean, true, 64 and 512 where there is no such word.
+        and stands for mean, true, 64 and 512 where there is no such word. A normalised encoder is
+        trained, mined and evaluated by cosine, any other by dot product.
     guide, paper
         Learning rate, batch size and epochs in each recipe.
     """
