@@ -139,6 +139,15 @@ def test_the_dev_judgments_of_ms_marco_are_its_benchmark(collection: Path, tmp_p
         next(benchmark_data._beir_tasks(below, "auto"))
 
 
+def test_byte_order_marks_and_ids_that_are_numbers(collection: Path) -> None:
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        content = (collection / name).read_bytes().replace(b'"d2"', b"2").replace(b"d2", b"2")
+        (collection / name).write_bytes(b"\xef\xbb\xbf" + content)
+    dataset = beir.load(collection, "test")
+    assert dataset.corpus["id"].tolist() == ["d1", "2"]
+    assert dataset.judgments() == {"q1": {"d1": 2, "2": 0}}
+
+
 Break = Callable[[Path], object]
 
 
@@ -184,6 +193,48 @@ Break = Callable[[Path], object]
         (
             lambda d: (d / "qrels" / "test.tsv").write_text("q1\td1\t0.5\n"),
             "test.tsv:1: score '0.5' is not a whole number",
+        ),
+        (
+            lambda d: (d / "qrels" / "test.tsv").write_text(f"q1\td1\t{2**63}\n"),
+            "test.tsv:1: score '9223372036854775808' is not a whole number of at most 18 digits",
+        ),
+        (
+            lambda d: (d / "qrels" / "test.tsv").write_text("q1\td1\t1_0\n"),
+            "test.tsv:1: score '1_0' is not a whole number",
+        ),
+        (
+            lambda d: (d / "qrels" / "test.tsv").write_text("query_id\tcorpus_id\tscore\n"),
+            "test.tsv:1: unknown header; write query-id <tab> corpus-id <tab> score, or none",
+        ),
+        (
+            lambda d: (d / "queries.jsonl").write_bytes(b'{"_id": "q1", "text": "a"}\n\xe9\n'),
+            "queries.jsonl:2: not UTF-8 (byte 1 of the line)",
+        ),
+        (
+            lambda d: (d / "queries.jsonl").write_text(r'{"_id": "q1", "text": "\ud800"}'),
+            "queries.jsonl:1: 'text' holds half of a surrogate pair",
+        ),
+        (
+            lambda d: (d / "queries.jsonl").write_text("[" * 100_000),
+            "queries.jsonl:1: not JSON that can be read",
+        ),
+        (
+            lambda d: (d / "queries.jsonl").write_text('{"_id": ' + "1" * 5000 + "}"),
+            "queries.jsonl:1: not JSON that can be read",
+        ),
+        (
+            lambda d: (d / "queries.jsonl").write_text(lines({"_id": True, "text": "a"})),
+            "queries.jsonl:1: no text '_id'",
+        ),
+        (
+            lambda d: (d / "corpus.jsonl").write_text(
+                lines({"_id": "d1", "title": ["a"], "text": "a"})
+            ),
+            "corpus.jsonl:1: no text 'title'",
+        ),
+        (
+            lambda d: ((d / "corpus.jsonl").unlink(), (d / "corpus.jsonl").mkdir()),
+            "corpus.jsonl: a directory, and no file",
         ),
         (
             lambda d: (d / "qrels" / "test.tsv").write_text("q1 d1 1\n"),
@@ -242,5 +293,28 @@ def test_a_row_without_a_selected_passage_is_refused_or_counted() -> None:
 
 
 def test_a_row_of_another_schema_is_refused() -> None:
-    with pytest.raises(InputError, match=r"train row 1: no field 'passages'"):
+    with pytest.raises(InputError, match=r"train row 1: a field is missing or null \('passages'\)"):
         msmarco.from_rows([{"query": "q", "query_id": 1}], HUB, skip_without_positive=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"passages": None}, "train row 2: a field is missing or null"),
+        ({"query": None}, "train row 2: query must be text"),
+        (
+            {"passages": {"passage_text": [None], "is_selected": [1]}},
+            "train row 2: query must be text, passage_text a list of texts",
+        ),
+        ({"passages": {"passage_text": ["a"], "is_selected": None}}, "train row 2: query must"),
+        (
+            {"passages": {"passage_text": ["a", "b"], "is_selected": [1]}},
+            "train row 2: 2 passage_text but 1 is_selected",
+        ),
+    ],
+)
+def test_a_row_with_nothing_where_text_should_be(change: dict[str, Any], told: str) -> None:
+    rows = [row(7, [("a", 1)]), row(8, [("b", 1)]) | change]
+    with pytest.raises(InputError) as refused:
+        msmarco.from_rows(rows, HUB, skip_without_positive=True)
+    assert told in str(refused.value)
