@@ -208,6 +208,18 @@ def test_pooling_and_normalisation_train_and_are_saved(
     assert torch.allclose(read.encode_query("ash and elm", convert_to_tensor=True), wanted)
 
 
+def test_the_development_set_is_searched_by_the_encoders_similarity(tmp_path: Path) -> None:
+    """An encoder without normalisation ranks by inner product, as its evaluation does."""
+    model, curve = trained(tmp_path, settings("mean", normalize=False, epochs=1))
+    dev = development()
+    queries = model.encode_query(dev.queries["text"].tolist())
+    order = (-queries @ model.encode_document(dev.passage_texts()).T).argsort(axis=1)
+    ranks = [order[row].tolist().index(row) for row in range(len(dev.queries))]
+    gains = [1 / math.log2(rank + 2) for rank in ranks]
+    assert model.similarity_fn_name == "dot"
+    assert curve.dev[-1][1] == pytest.approx(sum(gains) / len(gains), abs=1e-6)
+
+
 def test_the_best_checkpoint_by_the_development_set_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

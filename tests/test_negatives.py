@@ -15,7 +15,13 @@ import torch
 from ettin_retrieval import negatives as negatives_module
 from ettin_retrieval import passage_index
 from ettin_retrieval.errors import InputError
-from ettin_retrieval.negatives import choose, mine, read_negatives, write_negatives
+from ettin_retrieval.negatives import (
+    check_enough_passages,
+    choose,
+    mine,
+    read_negatives,
+    write_negatives,
+)
 from ettin_retrieval.params import Settings, load_settings
 from ettin_retrieval.passage_index import PassageIndex
 from ettin_retrieval.records import (
@@ -450,3 +456,11 @@ def test_the_memory_benchmark_mines(tmp_path: Path) -> None:
     told = benchmark.measure(tmp_path / "collection", 8, ROOT / "params.yaml")
     assert (told["passages"], told["queries"], told["pairs"]) == (120, 5, 5)
     assert told["above_index_gib"] == pytest.approx(told["peak_gib"] - told["index_gib"], abs=2e-3)
+
+
+def test_more_negatives_than_there_are_other_passages_are_refused() -> None:
+    given = dataset([("q", "p", 1), ("q", "a", 1)])
+    most = len(given.corpus) - 2
+    check_enough_passages(given, settings(per_query=most))
+    with pytest.raises(InputError, match=f"has {most} others than its positives; ask for {most} "):
+        check_enough_passages(given, settings(per_query=most + 1))

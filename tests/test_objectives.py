@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 class Module(torch.nn.Module):
     """A sentence encoder of one module, which losses ask for by its place."""
 
+    similarity_fn_name = "cosine"
+
     def __getitem__(self, place: int) -> torch.nn.Module:
         return self
 
@@ -108,6 +110,27 @@ def test_margin_mse_is_the_squared_error_to_the_teachers_margin(texts) -> None:
     loss = loss_for(Given(), settings(objective="margin_mse"))(columns(q, p, n), margins)
     error = ((cosine(q, p) - cosine(q, n) - margins) ** 2).mean()
     assert loss.item() == pytest.approx(error.item(), rel=1e-6)
+
+
+def test_an_encoder_that_scores_by_dot_product_is_trained_by_it(texts) -> None:
+    q, p, n, _ = texts
+    encoder = Given()
+    encoder.similarity_fn_name = "dot"
+    positive, negative = (q * p).sum(-1), (q * n).sum(-1)
+    scores = q @ torch.cat([p, n]).T / 0.1
+    margins = torch.tensor([0.75, -0.25, 0.0])
+    for objective, labels, expected in (
+        ("contrastive", None, (torch.logsumexp(scores, 1) - scores.diagonal()).mean()),
+        ("triplet", None, (negative - positive + 0.3).clamp(min=0).mean()),
+        ("margin_mse", margins, ((positive - negative - margins) ** 2).mean()),
+    ):
+        loss = loss_for(encoder, settings(objective=objective, temperature=0.1, margin=0.3))
+        value = loss(columns(q, p, n), labels)
+        assert value.item() == pytest.approx(expected.item(), rel=1e-5), objective
+    cached = loss_for(encoder, settings(), 8)
+    assert cached.similarity_fct(q, p) == pytest.approx(q @ p.T)
+    with pytest.raises(InputError, match="cosine_similarity cannot train an encoder that scores"):
+        loss_for(encoder, settings(objective="cosine_similarity"))
 
 
 @pytest.mark.parametrize("negatives", [0, 1, 2])

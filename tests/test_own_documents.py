@@ -37,7 +37,7 @@ def write_collection(directory: Path) -> None:
 
 
 def test_a_local_encoder_on_a_beir_directory(workspace: Workspace, tmp_path: Path) -> None:
-    collection = tmp_path / "leases"
+    collection = tmp_path / "my files" / "leases"
     write_collection(collection)
     command = [
         "dvc", "exp", "run", "-S", "model=local", "-S", f"local.encoder={minilm()}",

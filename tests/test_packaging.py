@@ -1,6 +1,9 @@
 """The lock says exactly what is installed, and matches pyproject.toml."""
 
+import importlib.util
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -67,3 +70,28 @@ def test_one_faiss():
 def test_locked_versions_are_within_the_declared_ranges(line):
     requirement = Requirement(line)
     assert requirement.specifier.contains(locked()[canonicalize_name(requirement.name)])
+
+
+def test_a_second_installation_installs_nothing(tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("install", ROOT / "locks" / "install.py")
+    install = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(install)
+    called = []
+
+    def pip(*args, **_):
+        called.append(args)
+        return subprocess.CompletedProcess(args, returncode=1)
+
+    monkeypatch.setattr(install, "pip", pip)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["install.py", "--test"])
+    for group in ("run", "test"):
+        (tmp_path / f"installed-{group}").write_text(install.key(group))
+    install.main()
+    assert called == [] and capsys.readouterr().out == ""
+
+    # Another lock is another key: pip is asked again.
+    (tmp_path / "installed-test").write_text("of another lock")
+    with pytest.raises(SystemExit, match="could not be installed"):
+        install.main()
+    assert called

@@ -97,6 +97,17 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
         ("evaluation.tasks", "SciFact", "it must be a list or auto"),
         ("seed", "42", "seed: '42' is not allowed; it must be a whole number"),
         ("strict", "yes", "strict: 'yes' is not allowed; it must be true or false"),
+        ("seed", 2**32, "seed: 4294967296 is not allowed; it must be at most 4294967295"),
+        ("studies.few_shot.seeds", [42, 2**32], "few_shot.seeds.1: 4294967296 is not allowed"),
+        ("evaluation.tasks", [], "it must be a list of at least one or auto, smoke, guide or"),
+        ("evaluation.tasks", ["SciFact", "NQ", "SciFact"], "evaluation.tasks: SciFact is there"),
+        ("encoders.ettin_1b.max_query_length", 2, "it must be at least 3 or auto"),
+        ("encoders.ettin_tiny.shape.vocabulary", 10, "it must be at least 128"),
+        ("encoders", 5, "encoders: 5 is not allowed; it must be a mapping"),
+        ("evaluation", {5: "x"}, "evaluation.5: a key must be a string; write '5' in quotes"),
+        ("recipe", "guid", "recipe: 'guid' is not allowed; it must be guide or paper"),
+        ("encoders.ettin_1b.source", "/data/my model", "is no hub id such as jhu-clsp/ettin-"),
+        ("encoders.ettin_local.source", "", "for a directory write source: local, and name it"),
     ],
 )
 def test_one_line_names_the_key_and_what_is_allowed(
@@ -109,6 +120,7 @@ def test_one_line_names_the_key_and_what_is_allowed(
     assert message.startswith(f"{path}: ")
     assert told in message
     assert "\n" not in message
+    assert "more)" not in message
 
 
 @pytest.mark.parametrize(
@@ -145,3 +157,40 @@ def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
     path.write_text("model: tiny\nseed: [1\nstrict: true\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"params.yaml:\d+: not valid YAML"):
         load_settings(path)
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "temperature: 0.05", "margin: 0.3", "learning_rate: auto", "weight_decay: auto",
+        "warmup_ratio: auto", "relative_margin: 0.0", "absolute_margin: 0.0", "rate: 0.5",
+        "learning_rate: 2.0e-3", "weight_decay: 0.01",
+    ],
+)  # fmt: skip
+def test_numbers_are_finite(tmp_path: Path, before: str, value: str) -> None:
+    path = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, f"{before.split(':')[0]}: {value}", 1), encoding="utf-8")
+    with pytest.raises(InputError, match="it must be a finite number"):
+        load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"model: tiny\nseed: \xe9\n", r"params.yaml:2: not UTF-8"),
+        (b"model: tiny\nseed: \0\n", r"params.yaml:2: not valid YAML: special characters"),
+        (b"model: " + b"[" * 5000, r"nested too deeply"),
+        (b"- 1\n", r"must be a mapping of settings"),
+        (b"", r"must be a mapping of settings"),
+        (None, r"a directory; it must be a file of settings"),
+    ],
+)
+def test_what_is_no_file_of_settings(tmp_path: Path, content: bytes | None, told: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(InputError, match=told) as refused:
+        load_settings(path)
+    assert "\n" not in str(refused.value)

@@ -7,12 +7,19 @@ import json
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
 from conftest import ROOT, Workspace
+from ettin_retrieval.params import load_settings
+from ettin_retrieval.records import write_json
+from ettin_retrieval.stages import results
 
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+EVALUATIONS = {"evaluate_base", "evaluate_finetuned"}
 
 
 def stages_of_changed_params(workspace: Workspace) -> set[str]:
@@ -37,6 +44,8 @@ def stages_of_changed_params(workspace: Workspace) -> set[str]:
         ("  temperature: 0.05", "  temperature: 0.1", {"finetuning"}),
         ("checkpoint: finetuned", "checkpoint: base", {"scores"}),
         ("  top_k: 100", "  top_k: 50", {"negatives"}),
+        ("  batch_size: 32", "  batch_size: 16", {"negatives", "finetuning", *EVALUATIONS}),
+        ("keep_embeddings: false", "keep_embeddings: true", set()),
         # Distillation takes passages that the teacher has scored.
         ("  objective: contrastive", "  objective: margin_mse", {"negatives", "finetuning"}),
         # Another size's settings concern no stage of this one.
@@ -52,6 +61,29 @@ def test_a_setting_re_runs_the_stages_that_read_it(
     assert stages_of_changed_params(workspace) == stages
 
 
+def test_an_entry_says_the_settings_that_its_scores_were_made_with(tmp_path: Path) -> None:
+    """Those of params.yaml now: `dvc repro results` makes no file of settings anew."""
+    manifest = {
+        "split": "test", "source": "s", "revision": "1", "notes": {},
+        "counts": {"corpus": 3, "queries_with_positive": 1},
+    }  # fmt: skip
+    write_json(tmp_path / "benchmark/Leases/manifest.json", manifest)
+    write_json(tmp_path / "training/train/manifest.json", manifest)
+    scored = pd.DataFrame({"query_id": ["q"], "ndcg_at_10": [0.5], "mrr_at_10": [0.5]})
+    for checkpoint in ("base", "finetuned"):
+        write_json(tmp_path / f"metrics/{checkpoint}.json", {"Leases.ndcg_at_10": 0.5})
+        write_json(tmp_path / f"models/{checkpoint}/checkpoint.json", {"identity": checkpoint})
+        (tmp_path / "scores" / checkpoint).mkdir(parents=True)
+        scored.to_parquet(tmp_path / "scores" / checkpoint / "Leases.queries.parquet")
+    settings = load_settings(ROOT / "params.yaml")
+    changed = settings.with_changes({"finetuning.learning_rate": 0.5})
+    names = ("metrics", "scores", "models", "benchmark", "training", "results")
+    results.body(changed, {name: tmp_path / name for name in names})
+    entry = json.loads((tmp_path / "results/tiny/finetuned-seed42.json").read_text())
+    assert entry["provenance"]["settings"]["finetuning"]["learning_rate"] == 0.5
+    assert entry["provenance"]["training_data"] == manifest
+
+
 def test_every_module_of_a_stage_is_there() -> None:
     for name, stage in STAGES.items():
         for dep in stage["deps"]:
@@ -59,13 +91,43 @@ def test_every_module_of_a_stage_is_there() -> None:
                 assert (ROOT / dep).exists(), f"{name} depends on {dep}, which does not exist"
 
 
-READING = {
-    "errors", "hub", "params", "provenance", "records", "determinism", "tokenizer", "results",
-    "merging",
-}  # fmt: skip
-"""Modules that check and read inputs or describe a run: they decide no output's content."""
-ONLY_READ = {"finetuning": {"negatives", "mining_report", "passage_index"}}
-"""What a stage imports for no more than to read another stage's files."""
+DECIDE_NOTHING = {
+    "__init__.py": "empty but for the docstring",
+    "errors.py": "what messages look like",
+    "params.py": "what its code reads is in params.yaml, whose keys each stage tracks one by one",
+    "stages/__init__.py": "parses paths, checks and logs",
+    "sources/__init__.py": "empty",
+    "evaluation/__init__.py": "empty",
+}
+"""Modules that decide no output's content, whoever imports them, and why."""
+
+CHECKS = {"encoding.py", "hub.py", "model_directory.py"} | {
+    f"sources/{source}.py" for source in ("beir", "msmarco", "triplets")
+}
+"""What stage settings asks of the machine, the hub and the user's directories."""
+MADE_ELSEWHERE = {"hub.py", "model_directory.py", "tokenizer.py"}
+"""What makes an encoder; a stage that only loads one uses none of it."""
+COSTS = {"provenance.py"}
+"""Every stage notes what it cost, in data/costs.json, which is no output."""
+NO_ARITHMETIC = COSTS | {"determinism.py"}
+"""Stages whose numbers do not depend on threads and instruction set."""
+NOT_USED = {
+    "settings": NO_ARITHMETIC | CHECKS,
+    "training_data": NO_ARITHMETIC,
+    "benchmark_data": NO_ARITHMETIC,
+    "base_encoder": COSTS,
+    "negatives": COSTS | MADE_ELSEWHERE,
+    # Reads what the stage negatives wrote.
+    "finetuning": COSTS | MADE_ELSEWHERE | {"negatives.py", "mining_report.py", "passage_index.py"},
+    # Of results.py the names of the averages, which other tests hold fast.
+    "evaluate_base": COSTS | MADE_ELSEWHERE | {"results.py"},
+    "evaluate_finetuned": COSTS | MADE_ELSEWHERE | {"results.py"},
+    "scores": NO_ARITHMETIC,
+    # Of stages/settings.py the settings in force alone.
+    "results": {"determinism.py", "preflight.py"} | CHECKS,
+    "tables": NO_ARITHMETIC,
+}
+"""Stage to the modules that it imports, and of which it uses nothing that decides its outputs."""
 
 
 def modules_of(path: Path, seen: set[Path]) -> set[Path]:
@@ -76,9 +138,10 @@ def modules_of(path: Path, seen: set[Path]) -> set[Path]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ettin_retrieval"):
             for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
-                imported = ROOT / "src" / (str(name).replace(".", "/") + ".py")
-                if imported.is_file():
-                    modules_of(imported, seen)
+                place = ROOT / "src" / str(name).replace(".", "/")
+                for imported in (place.with_suffix(".py"), place / "__init__.py"):
+                    if imported.is_file():
+                        modules_of(imported, seen)
     return seen
 
 
@@ -89,9 +152,12 @@ def test_a_stage_depends_on_every_module_that_decides_its_output(name: str) -> N
     module = stage["cmd"].split("-m ")[1].split()[0]
     used = modules_of(ROOT / "src" / (module.replace(".", "/") + ".py"), set())
     untold = {
-        path.stem for path in used if not any(path == dep or dep in path.parents for dep in tracked)
+        path.relative_to(ROOT / "src/ettin_retrieval").as_posix()
+        for path in used
+        if not any(path == dep or dep in path.parents for dep in tracked)
     }
-    assert untold <= READING | ONLY_READ.get(name, set())
+    assert untold - set(DECIDE_NOTHING) <= NOT_USED[name]
+    assert NOT_USED[name] <= {p.relative_to(ROOT / "src/ettin_retrieval").as_posix() for p in used}
 
 
 @pytest.mark.parametrize(

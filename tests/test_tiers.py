@@ -200,3 +200,23 @@ def test_the_stage_writes_cut_corpora_under_their_names(tmp_path: Path) -> None:
 def test_split_of_every_tier_task() -> None:
     assert mteb_tasks.split_of("MSMARCO") == "dev"
     assert {mteb_tasks.split_of(name) for name in ENG_V2_TASKS} == {"test"}
+    assert mteb_tasks.split_of("NanoSciFactRetrieval") == "train"
+    assert mteb_tasks.split_of("BrightBiologyRetrieval") == "standard"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("BrightRetrieval", "BrightRetrieval has several subsets"),
+        ("MIRACLRetrieval", "MIRACLRetrieval is in ara, ben, "),
+        ("SciFact-PL", "SciFact-PL is in pol"),
+        ("LEMBNeedleRetrieval", "LEMBNeedleRetrieval has the splits test_256, test_512, "),
+        ("Banking77Classification", "is a Classification task"),
+        ("SciFakt", "unknown task 'SciFakt'; did you mean SciFact"),
+    ],
+)
+def test_tasks_that_cannot_be_read_are_refused_before_any_download(name: str, told: str) -> None:
+    # The hub is out of reach: its first use would be another error.
+    with pytest.raises(InputError) as refused:
+        next(mteb_tasks.load(["SciFact", name]))
+    assert told in str(refused.value)

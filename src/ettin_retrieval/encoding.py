@@ -216,7 +216,11 @@ def _tokenise(
             task=_task(role),
             processing_kwargs={"text": {"padding": False}, "common": {"return_tensors": None}},
         )
-        ids += [np.asarray(tokens, dtype=np.int32) for tokens in features["input_ids"]]
+        # An empty text has no tokens where the tokenizer adds none of its own.
+        ids += [
+            np.asarray(tokens or [model.tokenizer.pad_token_id], dtype=np.int32)
+            for tokens in features["input_ids"]
+        ]
         extra = {name: features[name] for name in ("modality", "prompt_length") if name in features}
     return ids, extra
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ettin_retrieval")
 
-DEV_METRIC = "dev_cosine_ndcg@10"
-"""The development score that picks the checkpoint."""
+DEV_METRIC = "dev_similarity_ndcg@10"
+"""The development score that picks the checkpoint, whatever the encoder's similarity is."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def finetune(
     """
     check_precision(settings.finetuning.precision, model.device.type, "finetuning.precision")
     _choose_attention(model)
-    evaluator = dev_evaluator(dev, settings.evaluation.batch_size)
+    evaluator = dev_evaluator(dev, settings.evaluation.batch_size, model.similarity_fn_name)
     start = dev_score(evaluator, model)
     plan = BatchPlan.of(settings)
     # Only the search for a piece that fits starts over, and so needs the weights of the start.
@@ -172,11 +172,20 @@ def _copy_of_weights(model: SentenceTransformer) -> dict[str, torch.Tensor]:
     return {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
 
 
-def dev_evaluator(dev: RetrievalDataset, batch_size: int) -> BaseEvaluator:
-    """nDCG@10 and MRR@10 over the development queries and their corpus."""
+def dev_evaluator(
+    dev: RetrievalDataset, batch_size: int, similarity: str = "cosine"
+) -> BaseEvaluator:
+    """nDCG@10 and MRR@10 over the development queries and their corpus.
+
+    Parameters
+    ----------
+    similarity
+        `cosine` or `dot`: what the encoder is trained and searched by.
+    """
     from sentence_transformers.sentence_transformer.evaluation import (
         InformationRetrievalEvaluator,
     )
+    from sentence_transformers.util import cos_sim, dot_score
 
     return InformationRetrievalEvaluator(
         queries=dict(zip(dev.queries["id"], dev.queries["text"], strict=True)),
@@ -188,6 +197,7 @@ def dev_evaluator(dev: RetrievalDataset, batch_size: int) -> BaseEvaluator:
         precision_recall_at_k=[10],
         map_at_k=[100],
         write_csv=False,
+        score_functions={"similarity": dot_score if similarity == "dot" else cos_sim},
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from ettin_retrieval.errors import InputError
 
-TIMEOUT_S = 5
-"""Longest wait for one answer of the hub."""
+TIMEOUT_S = 3
+"""Longest wait for the hub to say which commit a name means; it is asked once."""
 
 
 def resolve_commit(repo_id: str, revision: str, kind: Literal["model", "dataset"]) -> str:
@@ -22,17 +23,19 @@ def resolve_commit(repo_id: str, revision: str, kind: Literal["model", "dataset"
     InputError
         No such repository or revision, or neither hub nor cache can be read.
     """
-    from huggingface_hub import HfApi
+    import httpx2
     from huggingface_hub.errors import (
         GatedRepoError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
+    # Silence, no answer of a hub's (JSON with the key sha), an address that cannot be asked.
+    no_answer: tuple[type[BaseException], ...]
+    no_answer = (*transport_errors(), httpx2.InvalidURL, ValueError, KeyError)
     if os.environ.get("HF_HUB_OFFLINE") not in {"1", "ON", "YES", "TRUE"}:
         try:
-            info = HfApi().repo_info(repo_id, revision=revision, repo_type=kind, timeout=TIMEOUT_S)
-            return str(info.sha)
+            return _ask_for_commit(repo_id, revision, kind)
         except RevisionNotFoundError:
             raise InputError(
                 f"hub {kind} {repo_id}: no revision {revision!r}; name a branch, tag or commit"
@@ -42,8 +45,8 @@ def resolve_commit(repo_id: str, revision: str, kind: Literal["model", "dataset"
                 f"hub {kind} {repo_id}: not found at {endpoint()}, or not open to you; check the "
                 "id, or log in with `hf auth login`"
             ) from None
-        except Exception as error:  # whatever the transport raises: the hub did not answer
-            reason = f"{type(error).__name__}"
+        except no_answer as error:
+            reason = type(error).__name__
     else:
         reason = "HF_HUB_OFFLINE is set"
     cached = _cached_commit(repo_id, revision, kind)
@@ -55,6 +58,22 @@ def resolve_commit(repo_id: str, revision: str, kind: Literal["model", "dataset"
         "cache; set HF_ENDPOINT to a mirror, or HF_HOME to a cache that has it, or use your own "
         "files (-S model=local -S local.encoder=DIR -S local.train=DIR -S local.benchmark=DIR)"
     )
+
+
+def _ask_for_commit(repo_id: str, revision: str, kind: str) -> str:
+    # The headers of HfApi.repo_info tell which program asks, and to find that out it asks the hub
+    # something else first: it waits twice for a hub that is silent.
+    from huggingface_hub import constants, get_session, get_token
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
+
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    answer = get_session().get(
+        f"{endpoint()}/api/{kind}s/{repo_id}/revision/{quote(revision, safe='')}",
+        headers={} if token is None else {"authorization": f"Bearer {token}"},
+        timeout=TIMEOUT_S,
+    )
+    hf_raise_for_status(answer)
+    return str(answer.json()["sha"])
 
 
 def _go_offline() -> None:

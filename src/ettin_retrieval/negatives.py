@@ -395,6 +395,24 @@ def check_candidates(dataset: RetrievalDataset, settings: Settings) -> None:
         )
 
 
+def check_enough_passages(dataset: RetrievalDataset, settings: Settings) -> None:
+    """Refuse more negatives of a query than the corpus has other passages.
+
+    Raises
+    ------
+    InputError
+        Names the number that there can be.
+    """
+    most = len(dataset.corpus) - max(len(found) for found in dataset.positives().values())
+    wanted = settings.negatives.per_query
+    if wanted > most:
+        raise InputError(
+            f"params.yaml: negatives.per_query: {wanted} negatives of a query, and the corpus of "
+            f"{len(dataset.corpus):,} passages has {most:,} others than its positives; ask for "
+            f"{most} or fewer"
+        )
+
+
 def _pools(
     dataset: RetrievalDataset,
     settings: Settings,

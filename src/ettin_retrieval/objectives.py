@@ -84,6 +84,9 @@ def loss_for(
 ) -> torch.nn.Module:
     """The loss of the configured objective.
 
+    An encoder whose similarity is the dot product is trained by it: read "dot" for "cos" below.
+    Only cosine_similarity has no such form.
+
     - contrastive: cross-entropy of softmax(cos(query, passage) / temperature) over the batch's
       positives and all mined negatives (InfoNCE; van den Oord et al., 2018).
     - triplet: max(0, cos(query, negative) - cos(query, positive) + margin).
@@ -102,21 +105,29 @@ def loss_for(
 
     Raises
     ------
+    InputError
+        The objective cosine_similarity for an encoder that scores by dot product.
     ValueError
         A mini-batch for an objective whose batches can simply be made smaller.
     """
     from sentence_transformers.sentence_transformer import losses
-    from sentence_transformers.util import pairwise_cos_sim
+    from sentence_transformers.util import cos_sim, dot_score, pairwise_cos_sim, pairwise_dot_score
 
     finetuning = settings.finetuning
+    by_dot = model.similarity_fn_name == "dot"
+    similarity = dot_score if by_dot else cos_sim
     if finetuning.objective == "contrastive":
         scale = 1 / finetuning.temperature
         if mini_batch is None:
             return losses.MultipleNegativesRankingLoss(
-                model, scale=scale, gather_across_devices=gather
+                model, scale=scale, similarity_fct=similarity, gather_across_devices=gather
             )
         return losses.CachedMultipleNegativesRankingLoss(
-            model, scale=scale, mini_batch_size=mini_batch, gather_across_devices=gather
+            model,
+            scale=scale,
+            similarity_fct=similarity,
+            mini_batch_size=mini_batch,
+            gather_across_devices=gather,
         )
     if mini_batch is not None:
         raise ValueError(
@@ -126,12 +137,23 @@ def loss_for(
     if finetuning.objective == "triplet":
         return losses.TripletLoss(
             model,
-            distance_metric=losses.TripletDistanceMetric.COSINE,
+            distance_metric=_negative_dot if by_dot else losses.TripletDistanceMetric.COSINE,
             triplet_margin=finetuning.margin,
         )
     if finetuning.objective == "margin_mse":
-        return losses.MarginMSELoss(model, similarity_fct=pairwise_cos_sim)
+        pairwise = pairwise_dot_score if by_dot else pairwise_cos_sim
+        return losses.MarginMSELoss(model, similarity_fct=pairwise)
+    if by_dot:
+        raise InputError(
+            "finetuning.objective: cosine_similarity cannot train an encoder that scores by dot "
+            "product; choose another objective, or set the encoder's normalize to true"
+        )
     return losses.CosineSimilarityLoss(model)
+
+
+def _negative_dot(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+    """Distances whose difference is that of dot products; all of shape (batch,)."""
+    return -(queries * passages).sum(dim=1)
 
 
 def _margins(example: Example) -> list[tuple[str, str, str, float]]:

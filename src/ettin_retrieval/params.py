@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
 
 from ettin_retrieval.errors import InputError
 
@@ -43,8 +45,16 @@ SOURCE_OF_TIER: dict[str, BenchmarkSource] = {
     "eng-v2": "mteb",
 }
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
+LARGEST = 2**31 - 1
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
+
+Positive = Annotated[int, Field(gt=0, le=LARGEST)]
+NotNegative = Annotated[int, Field(ge=0, le=LARGEST)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""As numpy's and torch's generators take it."""
+Length = Annotated[int, Field(ge=3, le=LARGEST)]
+"""In tokens: one of a text, between the two that frame it."""
+Names = Annotated[list[str], Field(min_length=1)]
 Rate = Annotated[float, Field(gt=0, strict=False)]
 Share = Annotated[float, Field(ge=0, le=1, strict=False)]
 
@@ -52,7 +62,7 @@ Share = Annotated[float, Field(ge=0, le=1, strict=False)]
 class Section(BaseModel):
     """A mapping of params.yaml: unknown keys and wrong types are errors, values are constants."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Shape(Section):
@@ -62,7 +72,8 @@ class Shape(Section):
     hidden_size: Positive
     intermediate_size: Positive
     heads: Positive
-    vocabulary: Positive
+    # Special tokens and the characters of the embedded collection take 87.
+    vocabulary: Annotated[int, Field(ge=128, le=LARGEST)]
 
     @model_validator(mode="after")
     def _heads_divide_hidden_size(self) -> Shape:
@@ -108,7 +119,8 @@ class Encoder(Section):
         (synthetic, offline), `paper` (MS MARCO and MTEB) or `local` (a BEIR directory).
     pooling, normalize, max_query_length, max_passage_length
         Lengths in tokens. `auto` keeps what a sentence-transformers directory says of itself,
-        and stands for mean, true, 64 and 512 where there is no such word.
+        and stands for mean, true, 64 and 512 where there is no such word. A normalised encoder is
+        trained, mined and evaluated by cosine, any other by dot product.
     guide, paper
         Learning rate, batch size and epochs in each recipe.
     """
@@ -118,14 +130,19 @@ class Encoder(Section):
     track: Track
     pooling: Literal["auto", "mean", "cls", "max"]
     normalize: bool | Literal["auto"]
-    max_query_length: Positive | Literal["auto"]
-    max_passage_length: Positive | Literal["auto"]
+    max_query_length: Length | Literal["auto"]
+    max_passage_length: Length | Literal["auto"]
     guide: Tuning
     paper: Tuning
     shape: Shape | None
 
     @model_validator(mode="after")
     def _source_has_what_it_needs(self) -> Encoder:
+        if not HUB_ID.fullmatch(self.source):
+            raise ValueError(
+                f"source: {self.source!r} is no hub id such as jhu-clsp/ettin-encoder-1b; for a "
+                "directory write source: local, and name it with -S local.encoder=DIR"
+            )
         if self.revision is None and self.source not in {"embedded", "local"}:
             raise ValueError("revision of a hub id must be a branch, tag or commit, such as main")
         if (self.source == "embedded") != (self.shape is not None):
@@ -321,7 +338,7 @@ class Evaluation(Section):
         reads the same passages again: 4 bytes x dimension x passages on disk.
     """
 
-    tasks: list[str] | Tier = "auto"
+    tasks: Names | Tier = "auto"
     batch_size: Positive = 32
     precision: Precision = "fp32"
     keep_embeddings: bool = False
@@ -386,7 +403,7 @@ class FewShot(Section):
     """Study few_shot: how many training queries, and which seeds draw and train on them."""
 
     examples: list[NotNegative]
-    seeds: list[NotNegative]
+    seeds: list[Seed]
 
 
 class MultiStage(Section):
@@ -449,7 +466,7 @@ class Settings(Section):
     model: str
     recipe: RecipeName
     checkpoint: Literal["base", "finetuned"]
-    seed: NotNegative
+    seed: Seed
     strict: bool
     local: Local
     recipes: Recipes
@@ -545,6 +562,10 @@ class Settings(Section):
         names = [name.removeprefix(ENCODER_PREFIX) for name in self.encoders]
         if ENCODER_PREFIX + self.model not in self.encoders:
             raise ValueError(f"model: unknown model {self.model!r}; allowed: {', '.join(names)}")
+        tasks = self.evaluation.tasks
+        if isinstance(tasks, list) and len(set(tasks)) < len(tasks):
+            twice = next(task for task in tasks if tasks.count(task) > 1)
+            raise ValueError(f"evaluation.tasks: {twice} is there twice")
         self._tier_and_benchmark_agree()
         self._objective_has_what_it_needs()
         margin, bound = self.finetuning.margin, self.negatives.absolute_margin
@@ -595,21 +616,12 @@ def load_settings(path: str | Path) -> Settings:
         One line naming the key and the values that it may have.
     """
     path = Path(path)
-    try:
-        # YAML 1.2, as DVC reads it: 2e-5 is a number and `yes` is text.
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run from the root of the repository") from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise InputError(f"{where}: not valid YAML: {error.problem}") from None
+    content = _yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must be a mapping of settings")
-    for key in content:
-        if not isinstance(key, str):
-            raise InputError(f"{path}: {key}: a key must be a string; write '{key}' in quotes")
-    for name in content.get("encoders") or {}:
+    _check_keys(content, f"{path}: ")
+    encoders = content.get("encoders")
+    for name in encoders if isinstance(encoders, dict) else {}:
         if not str(name).startswith(ENCODER_PREFIX):
             raise InputError(
                 f"{path}: encoders.{name}: an encoder's key starts with {ENCODER_PREFIX!r}; "
@@ -621,10 +633,43 @@ def load_settings(path: str | Path) -> Settings:
         raise InputError(f"{path}: {_one_line(error)}") from None
 
 
+def _yaml(path: Path) -> Any:
+    try:
+        text = path.read_bytes().decode("utf-8")
+        # YAML 1.2, as DVC reads it: 2e-5 is a number and `yes` is text.
+        return YAML(typ="safe").load(text)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the root of the repository") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: a directory; it must be a file of settings") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}:{line}: not UTF-8; save the file as UTF-8") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise InputError(f"{where}: not valid YAML: {error.problem}") from None
+    except ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise InputError(f"{path}:{line}: not valid YAML: {error.reason}") from None
+    except RecursionError:
+        raise InputError(f"{path}: not valid settings: nested too deeply") from None
+
+
+def _check_keys(content: dict[Any, Any], where: str) -> None:
+    for key, value in content.items():
+        if not isinstance(key, str):
+            raise InputError(f"{where}{key}: a key must be a string; write '{key}' in quotes")
+        if isinstance(value, dict):
+            _check_keys(value, f"{where}{key}.")
+
+
 def _one_line(error: ValidationError) -> str:
     """Say the first thing that is wrong: key, value, allowed values."""
     # Unknown keys first: a misspelt required key is reported twice, and the typo is the cause.
     details = sorted(error.errors(), key=lambda d: d["type"] != "extra_forbidden")
+    # Without a recipe no `auto` of its keys can be filled in, and each would be an error.
+    details = [d for d in details if d["loc"] == ("recipe",)] or details
     first = details[0]
     location = [str(part) for part in first["loc"]]
     key = ".".join(part for part in location if not _is_union_label(part))
@@ -665,9 +710,11 @@ def _expectation(detail: Any) -> str:
         return str(context["expected"]).replace("'", "")
     if kind in bounds:
         name, words = bounds[kind]
-        return f"{words} {context[name]:g}"
+        bound = context[name]
+        return f"{words} {bound if isinstance(bound, int) else f'{bound:g}'}"
     types = {"int": "a whole number", "float": "a number", "bool": "true or false"}
     types |= {"string": "text", "list": "a list", "dict": "a mapping", "none_required": "null"}
+    types |= {"finite_number": "a finite number", "too_short": "a list of at least one"}
     types |= {"model_type": "a mapping of settings", "model": "a mapping of settings"}
     return types.get(kind, types.get(kind.split("_")[0], str(detail["msg"]).lower()))
 

@@ -130,15 +130,26 @@ class RetrievalDataset:
         queries_row: Locate = lambda row: f"queries row {row + 1}",
         qrels_row: Locate = lambda row: f"qrels row {row + 1}",
         teacher_row: Locate = lambda row: f"teacher row {row + 1}",
+        *,
+        as_published: bool = False,
     ) -> RetrievalDataset:
         """Check ids, texts, judgments and the teacher's scores; return the dataset itself.
+
+        Passages without text are kept, as mteb keeps them: they are embedded as the empty text.
+        FiQA2018, TRECCOVID and others have some. One that is judged relevant is a mistake.
+
+        Parameters
+        ----------
+        as_published
+            A pinned revision, where nothing can be mended: relevant passages may lack their text,
+            or be missing (five of ArguAna's are), and count as not found.
 
         Raises
         ------
         InputError
-            An empty corpus, a duplicate id, an empty text, a judgment or teacher's score of an
-            unknown query or passage, one given twice, a teacher's score that is no cosine, or
-            no positive judgment at all.
+            An empty corpus, a duplicate id, a relevant passage or a query without text, a
+            judgment or teacher's score of an unknown query or passage, one given twice, a
+            teacher's score that is no cosine, or no positive judgment at all.
         """
         if self.corpus.empty:
             raise InputError(f"{corpus_row(0)}: the corpus is empty; it needs at least one passage")
@@ -146,11 +157,16 @@ class RetrievalDataset:
             raise InputError(f"{queries_row(0)}: there are no queries; at least one is needed")
         _no_duplicates(self.corpus["id"], corpus_row)
         _no_duplicates(self.queries["id"], queries_row)
-        empty = self.corpus["title"].str.strip().eq("") & self.corpus["text"].str.strip().eq("")
-        _none_of(empty, corpus_row, lambda r: f"passage {self.corpus['id'][r]!r} has no text")
         empty = self.queries["text"].str.strip().eq("")
         _none_of(empty, queries_row, lambda r: f"query {self.queries['id'][r]!r} has no text")
-        self._check_pairs(self.qrels, qrels_row, "judged")
+        self._check_pairs(self.qrels, qrels_row, "judged", passages_known=not as_published)
+        if not as_published:
+            relevant = self.corpus["id"].isin(self.qrels["corpus_id"][self.qrels["score"] > 0])
+            _none_of(
+                relevant & self._without_text(),
+                corpus_row,
+                lambda r: f"passage {self.corpus['id'][r]!r} is judged relevant and has no text",
+            )
         if not (self.qrels["score"] > 0).any():
             raise InputError(f"{qrels_row(0)}: no judgment has a score above 0")
         if self.teacher is not None:
@@ -163,12 +179,18 @@ class RetrievalDataset:
             )
         return self
 
-    def _check_pairs(self, pairs: pd.DataFrame, row_name: Locate, done: str) -> None:
+    def _without_text(self) -> pd.Series:
+        """Which passages have neither title nor text."""
+        return self.corpus["title"].str.strip().eq("") & self.corpus["text"].str.strip().eq("")
+
+    def _check_pairs(
+        self, pairs: pd.DataFrame, row_name: Locate, done: str, *, passages_known: bool = True
+    ) -> None:
         """Query and passage of each row are known, and no two rows are of the same pair."""
-        for column, ids, name in (
-            ("query_id", self.queries["id"], "queries"),
-            ("corpus_id", self.corpus["id"], "corpus"),
-        ):
+        columns = [("query_id", self.queries["id"], "queries")]
+        if passages_known:
+            columns.append(("corpus_id", self.corpus["id"], "corpus"))
+        for column, ids, name in columns:
             unknown = ~pairs[column].isin(ids)
             if unknown.any():
                 row = int(unknown.to_numpy().argmax())
@@ -181,6 +203,12 @@ class RetrievalDataset:
         """Origin and counts, as written to manifest.json (less the files' hashes)."""
         judged = self.qrels[self.qrels["score"] > 0]["query_id"].nunique()
         teacher = {} if self.teacher is None else {"teacher": len(self.teacher)}
+        unusual = {
+            "passages_without_text": int(self._without_text().sum()),
+            "judgments_of_missing_passages": int(
+                (~self.qrels["corpus_id"].isin(self.corpus["id"])).sum()
+            ),
+        }
         return {
             "source": self.origin.source,
             "revision": self.origin.revision,
@@ -194,7 +222,8 @@ class RetrievalDataset:
                 "qrels": len(self.qrels),
                 "positives": int((self.qrels["score"] > 0).sum()),
             }
-            | teacher,
+            | teacher
+            | {name: count for name, count in unusual.items() if count},
             "notes": self.origin.notes,
         }
 

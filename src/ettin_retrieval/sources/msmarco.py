@@ -104,12 +104,21 @@ def _fields(row: Row, where: str) -> tuple[str, str, list[tuple[str, int]]]:
         query_id, query = str(row["query_id"]), str(row["query"]).strip()
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{where}: no field {error}; a row has query, query_id and passages with "
-            "passage_text and is_selected, as in microsoft/ms_marco"
+            f"{where}: a field is missing or null ({error}); a row has query, query_id and "
+            "passages with passage_text and is_selected, as in microsoft/ms_marco"
         ) from None
+    if not (_are(texts, str) and _are(selected, int) and isinstance(row["query"], str)):
+        raise InputError(
+            f"{where}: query must be text, passage_text a list of texts and is_selected a list of "
+            "0 and 1, as in microsoft/ms_marco"
+        )
     if len(texts) != len(selected):
         raise InputError(
             f"{where}: {len(texts)} passage_text but {len(selected)} is_selected; they must match"
         )
     pairs = zip(texts, selected, strict=True)
     return query_id, query, [(t.strip(), int(bool(s))) for t, s in pairs if t.strip()]
+
+
+def _are(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)

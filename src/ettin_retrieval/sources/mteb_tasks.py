@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -27,22 +28,73 @@ ENG_V2_TASKS = (
 """The ten retrieval tasks of MTEB(eng, v2), as mteb lists them."""
 
 CQADUPSTACK = "CQADupstackRetrieval"
-CQADUPSTACK_PARTS = frozenset(
-    f"CQADupstack{forum}Retrieval"
-    for forum in (
-        "Android", "English", "Gaming", "Gis", "Mathematica", "Physics", "Programmers", "Stats",
-        "Tex", "Unix", "Webmasters", "Wordpress",
-    )
+CQADUPSTACK_FORUMS = (
+    "android", "english", "gaming", "gis", "mathematica", "physics", "programmers", "stats",
+    "tex", "unix", "webmasters", "wordpress",
 )  # fmt: skip
+CQADUPSTACK_PARTS = frozenset(f"CQADupstack{f.capitalize()}Retrieval" for f in CQADUPSTACK_FORUMS)
 """Its score is the mean over these twelve tasks."""
+
+BEIR_TASKS = {
+    "arguana": "ArguAna",
+    "climate-fever": "ClimateFEVER",
+    "dbpedia-entity": "DBPedia",
+    "fever": "FEVER",
+    "fiqa": "FiQA2018",
+    "hotpotqa": "HotpotQA",
+    "msmarco": "MSMARCO",
+    "nfcorpus": "NFCorpus",
+    "nq": "NQ",
+    "quora": "QuoraRetrieval",
+    "scidocs": "SCIDOCS",
+    "scifact": "SciFact",
+    "trec-covid": "TRECCOVID",
+    "webis-touche2020": "Touche2020",
+} | {f"cqadupstack/{f}": f"CQADupstack{f.capitalize()}Retrieval" for f in CQADUPSTACK_FORUMS}
+"""BEIR's name of a collection, as its archives unpack, to mteb's name of the task on it."""
 
 TIERS = {"guide": GUIDE_TASKS, "eng-v2": ENG_V2_TASKS}
 """Names that `evaluation.tasks` may have in place of a list."""
 
 
 def split_of(name: str) -> str:
-    """The split that a task is scored on: `dev` for MSMARCO, whose test judgments are few."""
-    return "dev" if name == "MSMARCO" else "test"
+    """The split that a task is scored on: `dev` for MSMARCO, whose test judgments are few.
+
+    Raises
+    ------
+    InputError
+        A name that is no English retrieval task of mteb's with one split.
+    """
+    # Without mteb, whose import takes seconds, where that is known.
+    if name in {*GUIDE_TASKS, *ENG_V2_TASKS, *CQADUPSTACK_PARTS}:
+        return "dev" if name == "MSMARCO" else "test"
+    return str(_task(name).metadata.eval_splits[0])
+
+
+def task_of_directory(directory: Path) -> tuple[str, str]:
+    """The task that a BEIR directory holds, and the split of it that is scored.
+
+    A collection that mteb knows under BEIR's name (`BEIR_TASKS`) or its own is scored as mteb's
+    task; any other has the name of its directory, and its split `test`.
+
+    >>> task_of_directory(Path("data/beir/msmarco")), task_of_directory(Path("cqadupstack/gis"))
+    (('MSMARCO', 'dev'), ('CQADupstackGisRetrieval', 'test'))
+
+    Raises
+    ------
+    InputError
+        The directory has the name of a task of mteb's that cannot be scored here.
+    """
+    directory = directory.resolve()
+    own = directory.name
+    for name in (f"{directory.parent.name}/{own}", own):
+        if name.lower() in BEIR_TASKS:
+            task = BEIR_TASKS[name.lower()]
+            return task, split_of(task)
+    known = {task.lower(): task for task in BEIR_TASKS.values()}
+    if own.lower() in known:
+        return known[own.lower()], split_of(known[own.lower()])
+    return own, split_of(own) if _is_retrieval_task(own) else "test"
 
 
 def expand(names: tuple[str, ...] | list[str]) -> list[str]:
@@ -55,9 +107,8 @@ def expand(names: tuple[str, ...] | list[str]) -> list[str]:
     """
     expanded: list[str] = []
     for name in names:
-        task = _task(name)
-        parts = getattr(task, "tasks", None)
-        expanded.extend([part.metadata.name for part in parts] if parts else [name])
+        parts = sorted(CQADUPSTACK_PARTS) if name == CQADUPSTACK else [_task(name).metadata.name]
+        expanded.extend(parts)
     return list(dict.fromkeys(expanded))
 
 
@@ -92,7 +143,7 @@ def _read(task: Any, split: str) -> RetrievalDataset:
     # Sorted: mteb's own order differs from run to run.
     judgments = [(q, d, int(relevant[q][d])) for q in sorted(relevant) for d in sorted(relevant[q])]
     task.unload_data()
-    return RetrievalDataset(
+    found = RetrievalDataset(
         corpus=corpus.fillna("")[CORPUS.names].reset_index(drop=True),
         queries=data["queries"].to_pandas()[QUERIES.names],
         qrels=frame(judgments, QRELS),
@@ -100,9 +151,32 @@ def _read(task: Any, split: str) -> RetrievalDataset:
             dataset["path"], dataset["revision"], task.metadata.license or "unknown", split
         ),
     )
+    where = f"{dataset['path']} {split}"
+    return found.validate(
+        corpus_row=lambda row: f"{where}: passage {row + 1}",
+        queries_row=lambda row: f"{where}: query {row + 1}",
+        qrels_row=lambda row: f"{where}: judgment {row + 1}",
+        as_published=True,
+    )
+
+
+def _is_retrieval_task(name: str) -> bool:
+    import mteb
+
+    try:
+        return bool(mteb.get_task(name).metadata.type == "Retrieval")
+    except KeyError:
+        return False
 
 
 def _task(name: str) -> Any:
+    """mteb's task, if it is one that can be read here; nothing is downloaded.
+
+    Raises
+    ------
+    InputError
+        An unknown name, or a task that is not one English collection of texts with one split.
+    """
     import mteb
 
     try:
@@ -117,4 +191,18 @@ def _task(name: str) -> Any:
             f"params.yaml: evaluation.tasks: {name} is a {task.metadata.type} task of mteb's; "
             "name retrieval tasks"
         )
+    metadata = task.metadata
+    unfit = (
+        (getattr(task, "tasks", None), "is an aggregate of tasks"),
+        (set(metadata.languages) != {"eng"}, f"is in {', '.join(sorted(metadata.languages))}"),
+        (isinstance(metadata.eval_langs, dict), "has several subsets"),
+        (metadata.modalities != ["text"], f"has {', '.join(metadata.modalities)}"),
+        (len(metadata.eval_splits) != 1, f"has the splits {', '.join(metadata.eval_splits)}"),
+    )
+    for applies, said in unfit:
+        if applies:
+            raise InputError(
+                f"params.yaml: evaluation.tasks: {name} {said}; name retrieval tasks of English "
+                "texts alone, with one subset and one split"
+            )
     return task

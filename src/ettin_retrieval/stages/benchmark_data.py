@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ettin_retrieval.errors import InputError
@@ -45,34 +45,22 @@ def _mteb_names(wanted: list[str] | str) -> tuple[str, ...] | list[str]:
     return TIERS.get(wanted, GUIDE_TASKS) if isinstance(wanted, str) else wanted
 
 
-def _beir_tasks(directory: Path, wanted: list[str] | str) -> Iterable[tuple[str, RetrievalDataset]]:
-    """The test judgments of a BEIR directory, or of each BEIR directory in a directory."""
+def _beir_tasks(directory: Path, wanted: list[str] | str) -> Iterator[tuple[str, RetrievalDataset]]:
+    """A BEIR directory, or each BEIR directory in a directory, by the judgments of its task."""
     from ettin_retrieval.sources import beir
+    from ettin_retrieval.sources.mteb_tasks import task_of_directory
 
-    if beir.is_collection(directory):
-        found = {_task_name(directory): directory}
-    else:
-        found = {_task_name(p): p for p in sorted(directory.iterdir()) if beir.is_collection(p)}
-    if not found:
-        raise InputError(
-            f"local.benchmark: {directory}: no corpus.jsonl in it or in a directory in it; name "
-            "a BEIR directory"
-        )
-    names = _selected(sorted(found), wanted, str(directory))
-    return [(name, beir.load(found[name], "test")) for name in names]
-
-
-def _task_name(directory: Path) -> str:
-    """mteb's spelling of the collections it knows, so that the official task is used.
-
-    >>> _task_name(Path("data/beir/scifact")), _task_name(Path("contracts"))
-    ('SciFact', 'contracts')
-    """
-    from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS
-
-    name = directory.resolve().name
-    known = {task.lower(): task for task in GUIDE_TASKS}
-    return known.get(name.lower().replace("-", "").replace("_", ""), name)
+    found: dict[str, tuple[Path, str]] = {}
+    for collection in beir.collections(directory, "local.benchmark"):
+        name, split = task_of_directory(collection)
+        if name in found:
+            raise InputError(
+                f"local.benchmark: {found[name][0]} and {collection} are both the task {name}; "
+                "leave one of the two"
+            )
+        found[name] = collection, split
+    for name in _selected(sorted(found), wanted, str(directory)):
+        yield name, beir.load(*found[name])
 
 
 def _selected(there: list[str], wanted: list[str] | str, where: str) -> list[str]:
@@ -92,7 +80,7 @@ def body(settings: Settings, paths: Paths) -> str:
     told = []
     with replacing(paths["benchmark"]) as directory:
         for full, whole in load_tasks(settings, paths["local"]):
-            name, dataset = subsampled(full, whole.validate(), settings.data.max_corpus_size)
+            name, dataset = subsampled(full, whole, settings.data.max_corpus_size)
             write_dataset(dataset, directory / name)
             told.append(f"{name}: {len(dataset.queries):,} queries over {len(dataset.corpus):,}")
     return ", ".join(told)

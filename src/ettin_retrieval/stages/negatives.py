@@ -11,10 +11,17 @@ def body(settings: Settings, paths: Paths) -> str:
     """Write negatives.parquet, report.json, and the scores of both kinds for a plot."""
     from ettin_retrieval.encoders import load_checkpoint, read_checkpoint
     from ettin_retrieval.encoding import KeptEmbeddings
-    from ettin_retrieval.negatives import check_candidates, mine, needs_encoder, write_negatives
+    from ettin_retrieval.negatives import (
+        check_candidates,
+        check_enough_passages,
+        mine,
+        needs_encoder,
+        write_negatives,
+    )
 
     train = read_dataset(paths["training"] / "train")
     check_candidates(train, settings)
+    check_enough_passages(train, settings)
     model = load_checkpoint(paths["encoder"]) if needs_encoder(settings) else None
     identity = read_checkpoint(paths["encoder"])["identity"]
     keep = KeptEmbeddings(identity) if settings.evaluation.keep_embeddings else None

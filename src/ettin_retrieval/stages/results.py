@@ -12,6 +12,7 @@ from ettin_retrieval.params import Settings
 from ettin_retrieval.provenance import costs_of, outputs_behind, provenance
 from ettin_retrieval.results import Entry, write_entry, write_index
 from ettin_retrieval.stages import Paths, run_stage
+from ettin_retrieval.stages.settings import in_force
 
 
 def body(settings: Settings, paths: Paths) -> str:
@@ -51,7 +52,7 @@ def _provenance(settings: Settings, paths: Paths, checkpoint: str) -> dict[str, 
     return provenance(
         _json(paths["models"] / checkpoint / "checkpoint.json"),
         training,
-        _json(paths["metrics"] / "settings.json"),
+        in_force(settings),
         outputs,
         costs_of(outputs, made_for),
     )

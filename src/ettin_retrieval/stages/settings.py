@@ -1,4 +1,4 @@
-"""Stage settings: params.yaml checked as a whole, and what its `auto` values stand for."""
+"""Stage settings: params.yaml checked, as a whole and against this machine, and resolved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def in_force(settings: Settings) -> dict[str, Any]:
 
 
 def body(settings: Settings, paths: Paths) -> None:
-    """Write the settings in force as JSON."""
+    """Check what can be checked at once, and write the settings in force as JSON."""
+    from ettin_retrieval import preflight
+
+    preflight.check(settings)
     write_json(paths["settings"], in_force(settings))
 
 

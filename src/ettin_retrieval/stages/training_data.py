@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ettin_retrieval import overlap
+from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings
 from ettin_retrieval.records import (
     TEACHER,
@@ -75,6 +76,11 @@ def training_and_dev(
     of the training queries if that is fewer. The development corpus is cut to
     `data.dev_passages`, because it is encoded again and again while training; what is judged
     for a development query is always in it.
+
+    Raises
+    ------
+    InputError
+        There are not enough queries for both.
     """
     random = np.random.default_rng(settings.seed)
     train = datasets["train"]
@@ -87,6 +93,12 @@ def training_and_dev(
         count = min(settings.data.dev_queries, -(-len(train_ids) // 10))
         dev_ids, train_ids = train_ids[:count], train_ids[count:]
     train_ids = train_ids[: settings.data.max_train_queries]
+    for name, ids in (("training", train_ids), ("development", dev_ids)):
+        if not ids:
+            raise InputError(
+                f"{train.origin.source} {train.origin.split}: no query is left for {name}; give "
+                "more judged queries, or a development set of their own"
+            )
     # Development measures rankings: a teacher's scores are of no use to it.
     chosen = replace(dev, teacher=None).with_queries(dev_ids)
     return {
