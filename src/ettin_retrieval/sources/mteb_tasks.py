@@ -60,15 +60,17 @@ TIERS = {"guide": GUIDE_TASKS, "eng-v2": ENG_V2_TASKS}
 def split_of(name: str) -> str:
     """The split that a task is scored on: `dev` for MSMARCO, whose test judgments are few.
 
+    A collection that mteb does not know is scored on `test`.
+
     Raises
     ------
     InputError
-        A name that is no English retrieval task of mteb's with one split.
+        A task of mteb's that cannot be scored here.
     """
     # Without mteb, whose import takes seconds, where that is known.
     if name in {*GUIDE_TASKS, *ENG_V2_TASKS, *CQADUPSTACK_PARTS}:
         return "dev" if name == "MSMARCO" else "test"
-    return str(_task(name).metadata.eval_splits[0])
+    return str(_task(name).metadata.eval_splits[0]) if _is_retrieval_task(name) else "test"
 
 
 def task_of_directory(directory: Path) -> tuple[str, str]:
@@ -94,7 +96,7 @@ def task_of_directory(directory: Path) -> tuple[str, str]:
     known = {task.lower(): task for task in BEIR_TASKS.values()}
     if own.lower() in known:
         return known[own.lower()], split_of(known[own.lower()])
-    return own, split_of(own) if _is_retrieval_task(own) else "test"
+    return own, split_of(own)
 
 
 def expand(names: tuple[str, ...] | list[str]) -> list[str]:
