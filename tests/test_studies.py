@@ -12,7 +12,7 @@ import pytest
 
 from conftest import Workspace
 from ettin_retrieval import sweep
-from ettin_retrieval.errors import InputError
+from ettin_retrieval.errors import InputError, LossNotFiniteError
 from ettin_retrieval.params import Settings, load_settings
 from ettin_retrieval.records import (
     CORPUS,
@@ -26,7 +26,7 @@ from ettin_retrieval.results import Entry, read_ledger, write_entry
 from ettin_retrieval.studies import ablations, cross_domain, domains, few_shot, multi_stage, report
 from ettin_retrieval.studies.training import Material, Scores, Trainer, only, varied
 from ettin_retrieval.sweep import Choice, Run, page, pick, rates_from
-from loopback_hub import LoopbackHub, synthetic_retrieval
+from loopback_hub import LoopbackHub, populate, synthetic_retrieval
 
 ROOT = Path(__file__).resolve().parents[1]
 WEB_TASKS, SCIENTIFIC_TASKS = ("TinyDBPedia", "TinyMSMARCO"), ("TinyNFCorpus", "TinySciFact")
@@ -161,17 +161,31 @@ def test_a_track_without_two_domains_is_refused(settings: Settings) -> None:
 
 SCIENTIFIC = """
 import json
+import sys
+from pathlib import Path
+from ettin_retrieval.negatives import read_negatives
 from ettin_retrieval.params import load_settings
-from ettin_retrieval.studies.domains import scientific
-train = scientific(load_settings("params.yaml").with_changes({"model": "17m"}))["train"]
-print(json.dumps([train.manifest(), train.queries["id"].tolist()]))
+from ettin_retrieval.stages import base_encoder
+from ettin_retrieval.studies import domains
+settings = load_settings("params.yaml")
+train = domains.scientific(settings)["train"]
+paths = {n: Path(n) for n in ("local", "encoder", "benchmark", "training", "negatives")}
+if settings.recipe == "guide":
+    base_encoder.body(settings, paths)
+domains.body(settings, paths)
+pairs = read_negatives(Path("negatives"))
+print(json.dumps([train.manifest(), train.queries["id"].tolist(), pairs]))
 """
 
 
+@pytest.mark.parametrize(("recipe", "negatives"), [("guide", 7), ("paper", 1)])
 def test_the_paper_tracks_scientific_domain_is_the_train_judgments(
-    workspace: Workspace, tmp_path: Path
+    workspace: Workspace, tmp_path: Path, recipe: str, negatives: int
 ) -> None:
+    workspace.set_params(lambda text: text.replace("model: tiny", "model: 17m"))
+    workspace.set_params(lambda text: text.replace("recipe: guide", f"recipe: {recipe}  "))
     with LoopbackHub() as hub:
+        populate(hub, tasks=())
         for seed, task in enumerate(domains.TRAIN_TASKS):
             corpus, queries, judged = synthetic_retrieval(6, 10, seed)
             ids = list(judged)
@@ -180,7 +194,9 @@ def test_the_paper_tracks_scientific_domain_is_the_train_judgments(
         env = hub.env(tmp_path / "cache")
         done = workspace.run(sys.executable, "-c", SCIENTIFIC, env=env)
     assert done.returncode == 0, done.stderr[-2000:]
-    manifest, ids = json.loads(done.stdout.splitlines()[-1])
+    manifest, ids, pairs = json.loads(done.stdout.splitlines()[-1])
+    # Judgments are positive alone; a query of the eight may be held out for development.
+    assert pairs and all(len(set(chosen) - {p}) == negatives for _, p, chosen in pairs)
     assert manifest["source"] == "mteb/scifact + mteb/nfcorpus"
     assert manifest["counts"]["corpus"] == 32
     assert ids == [f"{n}-q{i}" for n in (0, 1) for i in range(4)], "no test query is among them"
@@ -296,6 +312,7 @@ def test_the_record_of_a_sweep_names_bounds_and_every_run() -> None:
     facts: dict[str, Any] = {
         "model": "tiny", "recipe": "guide", "development_queries": 100,
         "training_data": {"counts": {"queries": 1600}},
+        "settings": {"finetuning": {"objective": "contrastive"}},
     }  # fmt: skip
     runs = [Run(1e-3, 0.6, 4, []), Run(2e-3, None, None, [], "not finite")]
     text = page(facts, runs, pick(runs))
@@ -336,7 +353,31 @@ def test_domain_means_are_over_the_domains_tasks() -> None:
 def test_a_sweep_keeps_runs_that_differ_in_the_rate_alone(tmp_path: Path) -> None:
     facts = {"model": "tiny", "recipe": "guide", "development_queries": 2}
     facts |= {"training_data": {"counts": {"queries": 3}}}
+    facts |= {"settings": {"finetuning": {"objective": "triplet"}}}
     runs = [Run(1e-3, 0.6, 4, [(0, 0.1), (4, 0.6)])]
     sweep._write(tmp_path, facts, runs, None)
     assert [run.dev_ndcg_at_10 for run in sweep._earlier(tmp_path, facts)] == [0.6]
     assert sweep._earlier(tmp_path, facts | {"development_queries": 4}) == []
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "tiny-guide-triplet.json", "tiny-guide-triplet.md",
+    }, "the contrastive objective's record is another"  # fmt: skip
+
+
+def test_only_a_loss_that_is_no_number_is_a_finding_about_the_rate(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ettin_retrieval import encoders, finetuning
+
+    def failing(error: Exception) -> None:
+        def finetune(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(finetuning, "finetune", finetune)
+
+    monkeypatch.setattr(encoders, "load_checkpoint", lambda _: None)
+    failing(LossNotFiniteError("finetuning: the loss is nan at step 3"))
+    run = sweep._train(1e-3, settings, material(), Path("never read"))
+    assert run.dev_ndcg_at_10 is None and "nan at step 3" in str(run.failure)
+    failing(InputError("finetuning: out of memory with 16 rows at a time"))
+    with pytest.raises(InputError, match="out of memory"):
+        sweep._train(1e-3, settings, material(), Path("never read"))

@@ -21,7 +21,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ettin_retrieval import resumption
 from ettin_retrieval.batches import ShareOfBatches
 from ettin_retrieval.encoding import Role, TokenisedTexts
-from ettin_retrieval.errors import InputError
+from ettin_retrieval.errors import LossNotFiniteError
 from ettin_retrieval.params import Settings
 
 if TYPE_CHECKING:
@@ -111,14 +111,14 @@ class RetrievalTrainer(SentenceTransformerTrainer):
 
         Raises
         ------
-        InputError
+        LossNotFiniteError
             It is not a finite number: going on would only spoil the weights.
         """
         ids = inputs.pop("query_ids")
         self.loss: Any = self.shared_loss if inputs.pop("shared") else self.undivided_loss
         loss: Any = super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         if not math.isfinite(loss.item()):
-            raise InputError(
+            raise LossNotFiniteError(
                 f"finetuning: the loss is {loss.item()} at step {self.state.global_step + 1}, "
                 f"batch of queries {', '.join(ids)}; lower finetuning.learning_rate, or use "
                 "finetuning.precision fp32"
