@@ -3,8 +3,8 @@
     ettin-retrieval sweep --rates 1e-3,2e-3,4e-3
 
 trains the selected model once for each rate on what the pipeline prepared (base encoder, training
-data, negatives) and writes studies/sweeps/MODEL-RECIPE.json and .md, or MODEL-RECIPE-OBJECTIVE where
-the objective is not the contrastive one. No evaluation task is read.
+data, negatives) and writes studies/sweeps/MODEL-RECIPE.json and .md; an objective that is not the
+contrastive one ends the name. No evaluation task is read.
 A best rate at the edge of the bounds is no optimum: the record and the last line say so.
 """
 
