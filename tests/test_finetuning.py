@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,12 @@ from datasets import Dataset
 from ruamel.yaml import YAML
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 
-from ettin_retrieval import finetuning, resumption
+from ettin_retrieval import encoding, finetuning, memory, resumption
 from ettin_retrieval.batches import batch_sampler
 from ettin_retrieval.encoders import load_checkpoint, random_encoder, save_checkpoint
-from ettin_retrieval.errors import InputError
+from ettin_retrieval.errors import InputError, LossNotFiniteError
 from ettin_retrieval.finetuning import build_trainer, dev_evaluator, finetune, tokenised
-from ettin_retrieval.memory import BatchPlan
+from ettin_retrieval.memory import BatchPlan, is_out_of_memory
 from ettin_retrieval.objectives import Example, TrainingRows, training_rows
 from ettin_retrieval.params import Settings, Shape, load_settings
 from ettin_retrieval.records import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
@@ -384,6 +385,109 @@ def test_memory_that_never_suffices_is_told_in_one_line(
     rows = 1 if mini_batch == "auto" else 2
     with pytest.raises(InputError, match=f"out of memory with {rows} rows at a time"):
         trained(tmp_path, settings(mini_batch_size=mini_batch))
+
+
+def test_a_smaller_plan_is_kept_and_the_warning_says_where_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = trained(tmp_path / "whole", settings())[1]
+
+    def breaking(call: int, loss: Any) -> Any:
+        if call == 7:  # the second epoch's second step, with a checkpoint after the first epoch
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+        return loss
+
+    broken_at(monkeypatch, breaking)
+    curve = trained(tmp_path / "late", settings())[1]
+    assert losses(curve) == pytest.approx(losses(whole), abs=1e-5)
+    assert "out of memory; going on from checkpoint-5 with 2 rows at a time" in caplog.text
+    monkeypatch.undo()
+    plan = BatchPlan.of(settings())
+    assert plan.as_kept(tmp_path / "late" / "work").piece == 2, "a restart need not find it again"
+    assert plan.as_kept(tmp_path / "whole" / "work") == plan
+
+
+def test_memory_that_scoring_needs_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scored(*_: Any) -> float:
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate")
+
+    monkeypatch.setattr(finetuning, "dev_score", scored)
+    with pytest.raises(InputError, match=r"smaller evaluation\.batch_size than 32"):
+        trained(tmp_path, settings())
+
+
+@pytest.mark.parametrize(
+    ("told", "memory"),
+    [
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes", True),
+        ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED", False),
+    ],
+)
+def test_memory_that_ran_out_by_what_is_said(told: str, memory: bool) -> None:
+    assert is_out_of_memory(RuntimeError(told)) == memory
+
+
+def test_several_processes_share_a_batch_in_pieces_that_divide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    two = SimpleNamespace(num_processes=2, process_index=1)
+    monkeypatch.setattr(memory, "this_process", lambda: two)
+    plan = BatchPlan.of(settings(objective="triplet", batch_size=12, mini_batch_size=4))
+    # Six rows a process: four do not divide them, and would make the batch eight.
+    assert (plan.piece, plan.steps_accumulated) == (3, 2)
+    assert plan.forward_size * plan.processes * plan.steps_accumulated == 12
+    auto = BatchPlan.of(settings(batch_size=12))
+    with pytest.raises(InputError, match=r"on process 1 of 2.*set a smaller finetuning.mini_b"):
+        auto.smaller()
+
+
+def test_training_in_bf16_resumes_and_leaves_an_encoder_in_fp32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = settings(precision="bf16")
+    encoding._warn_of_emulation.cache_clear()
+    model, curve = trained(tmp_path / "whole", given)
+    if "avx512_bf16" not in Path("/proc/cpuinfo").read_text():
+        assert caplog.text.count("bf16 is emulated on a CPU without avx512_bf16") == 1
+    assert not {"forward", "_original_forward"} & set(vars(model))
+    assert model.encode(["ash and elm"]).dtype == np.float32
+    plain = trained(tmp_path / "plain", settings())[1]
+    assert losses(curve) == pytest.approx(losses(plain), abs=0.05)
+    assert losses(curve) != losses(plain), "the arithmetic is another"
+
+    broken_at(monkeypatch, lambda call, loss: loss * (math.nan if call == 8 else 1))
+    with pytest.raises(InputError, match="loss is nan at step 8"):
+        trained(tmp_path / "resumed", given)
+    monkeypatch.undo()
+    assert last_complete(tmp_path / "resumed" / "work") is not None
+    again = encoder(tmp_path / "again", given)
+    work = tmp_path / "resumed" / "work"
+    assert finetune(again, train_examples(), development(), given, work) == curve
+    pairs = zip(model.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_gpu_that_emulates_bf16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation
+    )
+    with pytest.raises(InputError, match="this GPU has no bf16"):
+        encoding.check_precision("bf16", "cuda", "finetuning.precision")
+
+
+def test_a_query_that_is_asked_twice_is_named_by_its_own_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twice = [Example("ash", f"ash {i}", [f"elm {i}"], query_id=f"id{i}") for i in range(2)]
+    broken_at(monkeypatch, lambda call, loss: loss * math.nan)
+    model = encoder(tmp_path / "encoder", settings())
+    with pytest.raises(LossNotFiniteError, match=r"batch of queries id[01];"):
+        finetune(model, twice, development(), settings(), tmp_path / "work")
 
 
 def test_other_errors_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

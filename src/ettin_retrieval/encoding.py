@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from array import array
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +27,8 @@ from ettin_retrieval.params import Precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger("ettin_retrieval")
 
 Embeddings = npt.NDArray[np.float32]
 TokenIds = npt.NDArray[np.int32]
@@ -295,5 +299,26 @@ def check_precision(precision: Precision, device: str, key: str) -> None:
 
     if precision == "fp16" and device == "cpu":
         raise InputError(f"params.yaml: {key}: fp16 needs a GPU; use fp32 or bf16 on a CPU")
-    if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+    if precision != "bf16":
+        return
+    # An emulation is slower than fp32 is.
+    if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise InputError(f"params.yaml: {key}: this GPU has no bf16; use fp16 or fp32")
+    if device == "cpu":
+        _warn_of_emulation(key)
+
+
+@cache
+def _warn_of_emulation(key: str) -> None:
+    """One line, once, where a CPU computes bf16 without instructions for it."""
+    import torch
+
+    there = torch.cpu.get_capabilities().get("avx512_bf16", True)  # unknown elsewhere
+    pinned = os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2"
+    if pinned or not there:
+        logger.warning(
+            "params.yaml: %s: bf16 is emulated on a CPU %s, and about a hundred times slower "
+            "than fp32",
+            key,
+            "in strict mode, which pins older instructions" if there else "without avx512_bf16",
+        )
