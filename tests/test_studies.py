@@ -129,14 +129,33 @@ def test_an_arm_differs_from_the_reference_in_one_factor(settings: Settings) -> 
     assert len(drawn.pairs[0][2]) == 7
 
 
-def test_ablations_are_told_against_the_reference() -> None:
-    reference, other = scores(0.5, 0.7), scores(0.4, 0.8)
-    arms = [ablations.Arm("pooling", "mean"), ablations.Arm("pooling", "cls")]
-    scored = {"reference": reference, "pooling-mean": reference, "pooling-cls": other}
-    assert ablations.factor_table("pooling", arms, scored).rows == (
-        ("mean", "60.0 (reference)", "50.0 (reference)", "70.0 (reference)"),
-        ("cls", "60.0 (+0.0)", "40.0 (-10.0)", "80.0 (+10.0)"),
+def test_ablations_are_one_table_against_the_reference() -> None:
+    reference, other = scores(0.5, 0.7), scores(0.4, 0.9)
+    arms = [ablations.Arm("pooling", "mean"), ablations.Arm("objective", "triplet")]
+    scored = {"reference": reference, "pooling-mean": reference, "objective-triplet": other}
+    table = ablations.arms_table(arms, scored, scores(0.1, 0.3))
+    assert table.columns == ("Factor", "Value", "Average", "Web", "Scientific", "Difference")
+    assert table.rows == (
+        ("Base encoder", "", "20.0", "10.0", "30.0", "-40.0"),
+        ("Pooling", "mean", "60.0", "50.0", "70.0", "reference"),
+        ("Objective", "triplet", "65.0", "40.0", "90.0", "+5.0"),
     )
+    assert ablations.objectives_told(arms, scored, scores(0.1, 0.3)) == []
+    (told,) = ablations.objectives_told(arms, scored, scores(0.4, 0.88))
+    assert told.startswith("triplet: less than 2.0 points above the base encoder")
+
+
+def test_an_objective_brings_the_rate_that_a_sweep_picked(settings: Settings) -> None:
+    for objective in ("triplet", "cosine_similarity", "margin_mse"):
+        record = json.loads((ROOT / f"studies/sweeps/tiny-guide-{objective}.json").read_text())
+        assert record["settings"]["finetuning"]["objective"] == objective
+        assert not record["chosen"]["at_edge"]
+        changed = ablations.changes(ablations.Arm("objective", objective), settings)
+        assert changed == {
+            "finetuning.objective": objective,
+            "finetuning.learning_rate": pytest.approx(record["chosen"]["learning_rate"]),
+        }
+    assert ablations.changes(ablations.Arm("per_query", 1), settings) == {"negatives.per_query": 1}
 
 
 def test_a_grid_that_cannot_be_is_one_line(settings: Settings) -> None:
@@ -202,7 +221,10 @@ def test_the_paper_tracks_scientific_domain_is_the_train_judgments(
     assert ids == [f"{n}-q{i}" for n in (0, 1) for i in range(4)], "no test query is among them"
 
 
-def test_the_ledger_drops_what_the_study_no_longer_asks_for(tmp_path: Path) -> None:
+def test_the_ledger_drops_what_the_study_no_longer_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     queries = pd.DataFrame(
         {"task": ["T"], "query_id": ["q"], "ndcg_at_10": [0.5], "mrr_at_10": [0.5]}
     )
@@ -211,6 +233,7 @@ def test_the_ledger_drops_what_the_study_no_longer_asks_for(tmp_path: Path) -> N
     for entry in entries:
         write_entry(tmp_path, entry, queries)
     trainer = Trainer("few_shot", tmp_path / "benchmark", tmp_path)
+    assert (tmp_path / "models/studies.work/few_shot").is_dir()
     trainer._written.append(entries[1])
     trainer.close()
     assert [entry.name for entry in read_ledger(tmp_path)] == ["1b/old-seed42", "tiny/new-seed42"]
@@ -228,7 +251,7 @@ from ettin_retrieval.sources import synthetic
 settings = load_settings("params.yaml")
 pin_arithmetic(settings.strict)
 from ettin_retrieval.stages import base_encoder, evaluation, negatives, training_data
-from ettin_retrieval.studies import few_shot
+from ettin_retrieval.studies import few_shot, training
 task = synthetic.benchmark()["TinySciFact"]
 small = task.with_queries(task.queries["id"].tolist()[:20])
 write_dataset(small, Path("b/TinySciFact"))
@@ -239,12 +262,29 @@ negatives.body(settings, reads | {"negatives": Path("n"), "plot": Path("n.json")
 reads |= {"checkpoint": Path("e"), "benchmark": Path("b")}
 evaluation.body(settings, reads | {"scores": Path("s"), "metrics": Path("base.json")})
 reads |= {"negatives": Path("n"), "base-scores": Path("base.json")}
-for n in ("1", "2"):
-    print(few_shot.body(settings, reads | {"output": Path("o" + n), "results": Path("r" + n)}))
+train = training._trained
+trained = []
+def watched(start, material, settings, pooling, directory):
+    if len(trained) == breaks_at:
+        raise KeyboardInterrupt
+    trained.append(settings.seed)
+    return train(start, material, settings, pooling, directory)
+training._trained = watched
+for n, breaks_at in (("1", 9), ("2", 3), ("2", 9)):
+    writes = {"output": Path("o" + n), "results": Path("r" + n)}
+    try:
+        print(few_shot.body(settings, reads | writes))
+    except KeyboardInterrupt:
+        assert Path("models/studies.work/few_shot").is_dir()
+# Undisturbed, then broken off at the second arm: the first is not trained again.
+assert trained == [1, 2, 1, 2], trained
+assert not Path("models/studies.work").exists()
 """
 
 
-def test_a_study_on_a_small_encoder_gives_the_same_bytes_twice(workspace: Workspace) -> None:
+def test_a_study_gives_the_same_bytes_twice_and_goes_on_where_it_was_broken_off(
+    workspace: Workspace,
+) -> None:
     changes = (
         ("max_train_queries: null", "max_train_queries: 12"),
         ("examples: [0, 10, 100, 1000]", "examples: [0, 8]"),

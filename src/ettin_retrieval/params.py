@@ -414,9 +414,12 @@ class Ablations(Section):
     ----------
     queries
         Train on this many queries; null takes all.
+    rates
+        Learning rate of an objective, as a multiple of the encoder's own; 1 where none is given.
     """
 
     queries: Positive | None
+    rates: dict[Objective, Rate]
     grid: Grid
 
 
