@@ -12,7 +12,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ import torch
 # Before any parallel region: the runtime of one that was used does not survive a fork.
 torch.set_num_threads(1)
 
-from ettin_retrieval import resumption  # noqa: E402
+from ettin_retrieval import resumption, trainer  # noqa: E402
 from ettin_retrieval.finetuning import finetune  # noqa: E402
 from ettin_retrieval.trainer import RetrievalTrainer  # noqa: E402
 from test_finetuning import development, encoder, settings, train_examples  # noqa: E402
@@ -45,7 +47,7 @@ def train(directory: Path) -> None:
     given = settings(epochs=2, evaluations_per_epoch=2)
     attempt = len(list(directory.glob("attempt-*")))
     model = encoder(directory / f"attempt-{attempt}", given)
-    work = directory / "work"
+    work = resumption.work_directory(directory / "work", "key")
     resumption.discard_incomplete(work)
     found = resumption.last_complete(work)
     curve = finetune(model, train_examples(200), development(), given, work)
@@ -55,6 +57,7 @@ def train(directory: Path) -> None:
     step = None if found is None else int(found.name.split("-")[1])
     result = {"digest": digest.hexdigest(), "resumed_from": step}
     (directory / "result.json").write_text(json.dumps(result))
+    resumption.remove_work(work)
 
 
 def at_step(step: int) -> None:
@@ -98,12 +101,38 @@ def after_training() -> None:
     RetrievalTrainer._load_best_model = lambda self: die()  # type: ignore[method-assign]
 
 
+def at_step_between_evaluations(step: int) -> None:
+    """Die in a step, with a clock on which every step takes five minutes."""
+    clock = count(step=300)
+    trainer.time = SimpleNamespace(monotonic=lambda: next(clock))  # type: ignore[assignment]
+    at_step(step)
+
+
+def while_removing() -> None:
+    """Die with all done, and the checkpoints half removed."""
+    remove_work = resumption.remove_work
+
+    def dying(path: Path) -> None:
+        for file in path.rglob("trainer_state.json"):
+            file.unlink()
+        die()
+
+    def removing(directory: Path) -> None:
+        resumption.shutil = SimpleNamespace(rmtree=dying)  # type: ignore[assignment]
+        remove_work(directory)
+
+    resumption.remove_work = removing
+
+
 SCENARIOS: dict[str, Callable[[], None]] = {
     "undisturbed": lambda: None,
     "between checkpoints": lambda: at_step(80),
     "while writing a checkpoint": lambda: while_writing(75),
     "before older ones are removed": lambda: before_removal(75),
+    "before the first evaluation": lambda: at_step_between_evaluations(11),
+    "long after an evaluation": lambda: at_step_between_evaluations(80),
     "after training": after_training,
+    "while checkpoints are removed": while_removing,
 }
 
 

@@ -1,4 +1,4 @@
-"""Train as one of several processes and write the curve.
+"""Train as one of several processes and write the curves.
 
 Run by test_finetuning.py under torchrun: `torchrun --nproc-per-node 2 shared_training.py DIR`.
 """
@@ -10,19 +10,28 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 from ettin_retrieval.finetuning import finetune
 from ettin_retrieval.processes import this_process
-from test_finetuning import development, encoder, settings, train_examples
+from test_finetuning import CASES, development, encoder, settings
 
 
 def main(directory: Path) -> None:
-    given = settings()
     # Before the processes know of each other: afterwards only the first one writes models.
-    model = encoder(directory / f"rank-{os.environ['RANK']}", given)
+    rank = directory / f"rank-{os.environ['RANK']}"
+    models = {name: encoder(rank / name, settings(**given)) for name, (given, _) in CASES.items()}
     process = this_process()
-    curve = finetune(model, train_examples(), development(), given, directory / "shared-work")
+    results = {}
+    for name, model in models.items():
+        given, train = CASES[name]
+        work = directory / f"{name}-shared-work"
+        curve = finetune(model, train, development(), settings(**given), work)
+        weights = torch.cat([p.flatten() for p in model.parameters()])
+        norm = weights.double().norm().item()
+        results[name] = {"loss": curve.loss, "dev": curve.dev, "norm": norm}
     if process.is_main_process:
-        (directory / "shared.json").write_text(json.dumps({"loss": curve.loss, "dev": curve.dev}))
+        (directory / "shared.json").write_text(json.dumps(results))
     process.wait_for_everyone()
     process.destroy_process_group()
 

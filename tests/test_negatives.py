@@ -256,6 +256,26 @@ def test_a_row_without_unselected_passages_is_refused() -> None:
         choose(dataset([("q", "p", 1)]), QUERY, PASSAGES, settings(source="row"))
 
 
+def test_a_collection_without_judged_negatives_falls_back_to_its_corpus(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As the recipe `paper` asks for: its triplets have their own, BEIR collections have none."""
+    caplog.set_level("INFO")
+    either = settings(source="row_or_corpus")
+    assert (
+        choose(dataset(ROW), QUERY, PASSAGES, either)[0]
+        == (choose(dataset(ROW), QUERY, PASSAGES, settings(source="row"))[0])
+    )
+    assert not caplog.messages
+    positive = dataset([("q", "p", 1)])
+    assert choose(positive, QUERY, PASSAGES, either)[0] == [("q", "p", ["a", "twin"])]
+    assert caplog.messages == [
+        "negatives: test has no passages judged 0; they are taken from its whole corpus"
+    ]
+    drawn, _ = choose(positive, None, None, settings(source="row_or_corpus", sampling="random"))
+    assert len(set(drawn[0][2]) - {"p"}) == 2
+
+
 def test_sampled_negatives_are_a_seeded_draw_from_the_allowed() -> None:
     # Allowed under the absolute margin are b, c and d; the nearest would be b and c.
     data = dataset([("q", "p", 1)])

@@ -182,18 +182,23 @@ def test_only_the_contrastive_loss_has_a_cached_form(objective: str) -> None:
 
 
 def test_a_row_of_distillation_is_a_negative_with_its_margin() -> None:
-    rows = [
+    examples = [
         Example("q", "p", ["n", "m"], scores=[1.0, 0.5, -0.25]),
         Example("r", "s", [], scores=[0.5]),
     ]
-    assert training_rows(rows, "margin_mse") == {
-        "query": ["q", "q"],
-        "positive": ["p", "p"],
-        "negative": ["n", "m"],
-        "label": [0.5, 1.25],
-    }
+    rows, texts = training_rows(examples, "margin_mse")
+    assert rows.columns == ["query", "positive", "negative"]
+    assert [[texts[n] for n in row] for row in rows.texts] == [["q", "p", "n"], ["q", "p", "m"]]
+    assert rows.labels is not None and rows.labels.tolist() == [0.5, 1.25]
     with pytest.raises(InputError, match="query 'q' lacks one"):
         training_rows([Example("q", "p", ["n"])], "margin_mse")
+
+
+def test_equal_texts_have_one_number_and_rows_keep_their_own_query_id() -> None:
+    examples = [Example("same", "p", ["n"], "q1"), Example("same", "n", ["p"], "q2")]
+    rows, texts = training_rows(examples, "contrastive")
+    assert rows.texts.tolist() == [[0, 1, 2], [0, 2, 1]] and texts == ["same", "p", "n"]
+    assert rows.query_ids == ["q1", "q2"]
 
 
 def test_uneven_negatives_are_refused_in_one_line() -> None:

@@ -129,6 +129,34 @@ def test_in_one_collection_a_shared_answer_is_removed_on_request(benchmark: Path
         overlap.without({"train": train}, found, "answers")
 
 
+def test_a_text_that_differs_does_not_make_it_another_collection(benchmark: Path) -> None:
+    passages = {"p1": ("", "Oslo is in Norway."), "p2": ("Faust", "A play by Goethe.")}
+    queries, judged = {"answer": "famous plays"}, [("answer", "p2", 1)]
+    edited = collection(queries, passages | {"p3": ("", "Of some use.")}, judged)
+    found = overlap.find({"train": edited}, benchmark)
+    assert found["train"]["Atlas"].one_collection
+    assert overlap.without({"train": edited}, found, True)["train"] is edited
+    others = {f"p{i}": ("", f"Passage {i} of another collection.") for i in (3, 4)}
+    found = overlap.find({"train": collection(queries, passages | others, judged)}, benchmark)
+    assert not found["train"]["Atlas"].one_collection
+
+
+def test_training_leaves_out_what_development_asks() -> None:
+    """As in the paper's triplets, which repeat a query with one negative after another."""
+    passages = {"p1": ("", "A city."), "p2": ("", "A lake.")}
+    dev = collection({"d": "Where is Oslo?"}, passages, [("d", "p1", 1)])
+    judged = [("a", "p1", 1), ("b", "p2", 1), ("c", "p1", 1)]
+    train = collection({"a": "where is OSLO?", "b": "deep water", "c": "Oslo"}, passages, judged)
+    chosen, removed = overlap.without_development_queries({"train": train, "dev": dev})
+    assert removed == {"a"} and chosen["dev"] is dev
+    assert set(chosen["train"].positives()) == {"b", "c"}
+    assert chosen["train"].manifest()["notes"] == {"queries_removed_for_development": 1}
+    again, removed = overlap.without_development_queries(chosen)
+    assert removed == set() and again["train"] is chosen["train"]
+    with pytest.raises(InputError, match="every training query is a development query too"):
+        overlap.without_development_queries({"train": train.with_queries(["a"]), "dev": dev})
+
+
 def test_without_overlap_nothing_changes(benchmark: Path, train: RetrievalDataset) -> None:
     own = train.with_queries(["own"])
     found = overlap.find({"train": own}, benchmark)

@@ -6,8 +6,14 @@ import importlib.util
 import json
 from pathlib import Path
 
-from conftest import Workspace
+import pytest
 
+from conftest import Workspace
+from ettin_retrieval.negatives import mine
+from ettin_retrieval.params import load_settings
+from ettin_retrieval.stages.training_data import load_source, training_and_dev
+
+ROOT = Path(__file__).resolve().parents[1]
 TOPICS = ("rent", "heating", "parking", "pets", "noise", "keys", "repairs", "deposit")
 
 
@@ -62,3 +68,18 @@ def test_a_local_encoder_on_a_beir_directory(workspace: Workspace, tmp_path: Pat
         file.write("q1-0\theating1\t1\n")
     status = json.loads(workspace.run("dvc", "status", "--json").stdout)
     assert {"training_data", "benchmark_data"} <= set(status)
+
+
+@pytest.mark.parametrize("recipe", ["guide", "paper"])
+def test_positive_judgments_alone_suffice_under_either_recipe(tmp_path: Path, recipe: str) -> None:
+    write_collection(tmp_path / "leases")
+    settings = load_settings(ROOT / "params.yaml").with_changes({"model": "local"})
+    changes = {} if recipe == "guide" else settings.recipes.paper.negatives.model_dump()
+    changes = {"sampling": "random"} | changes  # what is near is for other tests
+    settings = settings.with_changes({f"negatives.{key}": v for key, v in changes.items()})
+    train = training_and_dev(load_source(settings, tmp_path / "leases"), settings)["train"]
+    pairs, report = mine(train, None, settings)
+    assert report.shortfall == 0
+    for query, positive, negatives in pairs:
+        assert set(train.positives()[query]) == {positive}
+        assert len(set(negatives) - {positive}) == settings.negatives.per_query

@@ -47,7 +47,8 @@ def test_the_paper_for_every_size(size: str) -> None:
     assert (paper.batch_size, paper.epochs) == (1024, 1)
     assert (paper.train_source, paper.data.dev_queries) == ("triplets", 1000)
     negatives = paper.negatives
-    assert (negatives.source, negatives.sampling, negatives.per_query) == ("row", "random", 1)
+    own = (negatives.source, negatives.sampling, negatives.per_query)
+    assert own == ("row_or_corpus", "random", 1)
     assert 1 / paper.finetuning.temperature == 20, "the scale of the paper"
     assert paper.finetuning.mini_batch_size == 64, "the cached loss"
     assert (paper.finetuning.warmup_ratio, paper.finetuning.weight_decay) == (0.05, 0.0)

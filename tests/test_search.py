@@ -79,10 +79,11 @@ def test_texts_tokenised_in_advance_are_those_of_sentence_transformers(
     model: Any, dataset: RetrievalDataset
 ) -> None:
     passages, queries = dataset.passage_texts()[:40], dataset.queries["text"].tolist()[:10]
-    in_advance = TokenisedTexts(model, {"query": queries, "passage": passages})
-    for texts, task in ((passages[3:9], "document"), (queries[:4], "query")):
-        theirs = model.preprocess(texts, task=task)
-        ours = in_advance(texts, task=task, prompt=None)
+    texts, numbers = [*queries, *passages], np.arange(50, dtype=np.int32)
+    in_advance = TokenisedTexts(model, texts, {"query": numbers[:10], "passage": numbers[10:]})
+    for asked, task in ((numbers[[29, 13, 13]], "document"), (numbers[:4], "query")):
+        theirs = model.preprocess([texts[n] for n in asked], task=task)
+        ours = in_advance(asked, task)
         assert torch.equal(ours["input_ids"], theirs["input_ids"])
         assert torch.equal(ours["attention_mask"], theirs["attention_mask"])
         assert {key: ours[key] for key in ours if key not in ("input_ids", "attention_mask")} == {
@@ -95,10 +96,11 @@ def test_texts_tokenised_in_advance_are_those_of_sentence_transformers(
 def test_training_reads_the_prompts_that_scoring_reads(model: Any) -> None:
     model.prompts = {"query": "find: "}
     try:
-        told = TokenisedTexts(model, {"query": ["a river"], "passage": ["a river"]})
+        one = np.zeros(1, dtype=np.int32)
+        told = TokenisedTexts(model, ["a river"], {"query": one, "passage": one})
     finally:
         model.prompts = {}
-    query, passage = (told(["a river"], task=task) for task in ("query", "document"))
+    query, passage = (told(one, task) for task in ("query", "document"))
     prompted = model.preprocess(["find: a river"], task="query")
     assert torch.equal(query["input_ids"], prompted["input_ids"])
     assert query["input_ids"].shape[1] > passage["input_ids"].shape[1]

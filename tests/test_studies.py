@@ -12,7 +12,7 @@ import pytest
 
 from conftest import Workspace
 from ettin_retrieval import sweep
-from ettin_retrieval.errors import InputError
+from ettin_retrieval.errors import InputError, LossNotFiniteError
 from ettin_retrieval.params import Settings, load_settings
 from ettin_retrieval.records import (
     CORPUS,
@@ -26,7 +26,7 @@ from ettin_retrieval.results import Entry, read_ledger, write_entry
 from ettin_retrieval.studies import ablations, cross_domain, domains, few_shot, multi_stage, report
 from ettin_retrieval.studies.training import Material, Scores, Trainer, only, varied
 from ettin_retrieval.sweep import Choice, Run, page, pick, rates_from
-from loopback_hub import LoopbackHub, synthetic_retrieval
+from loopback_hub import LoopbackHub, populate, synthetic_retrieval
 
 ROOT = Path(__file__).resolve().parents[1]
 WEB_TASKS, SCIENTIFIC_TASKS = ("TinyDBPedia", "TinyMSMARCO"), ("TinyNFCorpus", "TinySciFact")
@@ -129,14 +129,33 @@ def test_an_arm_differs_from_the_reference_in_one_factor(settings: Settings) -> 
     assert len(drawn.pairs[0][2]) == 7
 
 
-def test_ablations_are_told_against_the_reference() -> None:
-    reference, other = scores(0.5, 0.7), scores(0.4, 0.8)
-    arms = [ablations.Arm("pooling", "mean"), ablations.Arm("pooling", "cls")]
-    scored = {"reference": reference, "pooling-mean": reference, "pooling-cls": other}
-    assert ablations.factor_table("pooling", arms, scored).rows == (
-        ("mean", "60.0 (reference)", "50.0 (reference)", "70.0 (reference)"),
-        ("cls", "60.0 (+0.0)", "40.0 (-10.0)", "80.0 (+10.0)"),
+def test_ablations_are_one_table_against_the_reference() -> None:
+    reference, other = scores(0.5, 0.7), scores(0.4, 0.9)
+    arms = [ablations.Arm("pooling", "mean"), ablations.Arm("objective", "triplet")]
+    scored = {"reference": reference, "pooling-mean": reference, "objective-triplet": other}
+    table = ablations.arms_table(arms, scored, scores(0.1, 0.3))
+    assert table.columns == ("Factor", "Value", "Average", "Web", "Scientific", "Difference")
+    assert table.rows == (
+        ("Base encoder", "", "20.0", "10.0", "30.0", "-40.0"),
+        ("Pooling", "mean", "60.0", "50.0", "70.0", "reference"),
+        ("Objective", "triplet", "65.0", "40.0", "90.0", "+5.0"),
     )
+    assert ablations.objectives_told(arms, scored, scores(0.1, 0.3)) == []
+    (told,) = ablations.objectives_told(arms, scored, scores(0.4, 0.88))
+    assert told.startswith("triplet: less than 2.0 points above the base encoder")
+
+
+def test_an_objective_brings_the_rate_that_a_sweep_picked(settings: Settings) -> None:
+    for objective in ("triplet", "cosine_similarity", "margin_mse"):
+        record = json.loads((ROOT / f"studies/sweeps/tiny-guide-{objective}.json").read_text())
+        assert record["settings"]["finetuning"]["objective"] == objective
+        assert not record["chosen"]["at_edge"]
+        changed = ablations.changes(ablations.Arm("objective", objective), settings)
+        assert changed == {
+            "finetuning.objective": objective,
+            "finetuning.learning_rate": pytest.approx(record["chosen"]["learning_rate"]),
+        }
+    assert ablations.changes(ablations.Arm("per_query", 1), settings) == {"negatives.per_query": 1}
 
 
 def test_a_grid_that_cannot_be_is_one_line(settings: Settings) -> None:
@@ -161,17 +180,31 @@ def test_a_track_without_two_domains_is_refused(settings: Settings) -> None:
 
 SCIENTIFIC = """
 import json
+import sys
+from pathlib import Path
+from ettin_retrieval.negatives import read_negatives
 from ettin_retrieval.params import load_settings
-from ettin_retrieval.studies.domains import scientific
-train = scientific(load_settings("params.yaml").with_changes({"model": "17m"}))["train"]
-print(json.dumps([train.manifest(), train.queries["id"].tolist()]))
+from ettin_retrieval.stages import base_encoder
+from ettin_retrieval.studies import domains
+settings = load_settings("params.yaml")
+train = domains.scientific(settings)["train"]
+paths = {n: Path(n) for n in ("local", "encoder", "benchmark", "training", "negatives")}
+if settings.recipe == "guide":
+    base_encoder.body(settings, paths)
+domains.body(settings, paths)
+pairs = read_negatives(Path("negatives"))
+print(json.dumps([train.manifest(), train.queries["id"].tolist(), pairs]))
 """
 
 
+@pytest.mark.parametrize(("recipe", "negatives"), [("guide", 7), ("paper", 1)])
 def test_the_paper_tracks_scientific_domain_is_the_train_judgments(
-    workspace: Workspace, tmp_path: Path
+    workspace: Workspace, tmp_path: Path, recipe: str, negatives: int
 ) -> None:
+    workspace.set_params(lambda text: text.replace("model: tiny", "model: 17m"))
+    workspace.set_params(lambda text: text.replace("recipe: guide", f"recipe: {recipe}  "))
     with LoopbackHub() as hub:
+        populate(hub, tasks=())
         for seed, task in enumerate(domains.TRAIN_TASKS):
             corpus, queries, judged = synthetic_retrieval(6, 10, seed)
             ids = list(judged)
@@ -180,13 +213,18 @@ def test_the_paper_tracks_scientific_domain_is_the_train_judgments(
         env = hub.env(tmp_path / "cache")
         done = workspace.run(sys.executable, "-c", SCIENTIFIC, env=env)
     assert done.returncode == 0, done.stderr[-2000:]
-    manifest, ids = json.loads(done.stdout.splitlines()[-1])
+    manifest, ids, pairs = json.loads(done.stdout.splitlines()[-1])
+    # Judgments are positive alone; a query of the eight may be held out for development.
+    assert pairs and all(len(set(chosen) - {p}) == negatives for _, p, chosen in pairs)
     assert manifest["source"] == "mteb/scifact + mteb/nfcorpus"
     assert manifest["counts"]["corpus"] == 32
     assert ids == [f"{n}-q{i}" for n in (0, 1) for i in range(4)], "no test query is among them"
 
 
-def test_the_ledger_drops_what_the_study_no_longer_asks_for(tmp_path: Path) -> None:
+def test_the_ledger_drops_what_the_study_no_longer_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     queries = pd.DataFrame(
         {"task": ["T"], "query_id": ["q"], "ndcg_at_10": [0.5], "mrr_at_10": [0.5]}
     )
@@ -195,6 +233,7 @@ def test_the_ledger_drops_what_the_study_no_longer_asks_for(tmp_path: Path) -> N
     for entry in entries:
         write_entry(tmp_path, entry, queries)
     trainer = Trainer("few_shot", tmp_path / "benchmark", tmp_path)
+    assert (tmp_path / "models/studies.work/few_shot").is_dir()
     trainer._written.append(entries[1])
     trainer.close()
     assert [entry.name for entry in read_ledger(tmp_path)] == ["1b/old-seed42", "tiny/new-seed42"]
@@ -212,7 +251,7 @@ from ettin_retrieval.sources import synthetic
 settings = load_settings("params.yaml")
 pin_arithmetic(settings.strict)
 from ettin_retrieval.stages import base_encoder, evaluation, negatives, training_data
-from ettin_retrieval.studies import few_shot
+from ettin_retrieval.studies import few_shot, training
 task = synthetic.benchmark()["TinySciFact"]
 small = task.with_queries(task.queries["id"].tolist()[:20])
 write_dataset(small, Path("b/TinySciFact"))
@@ -223,12 +262,29 @@ negatives.body(settings, reads | {"negatives": Path("n"), "plot": Path("n.json")
 reads |= {"checkpoint": Path("e"), "benchmark": Path("b")}
 evaluation.body(settings, reads | {"scores": Path("s"), "metrics": Path("base.json")})
 reads |= {"negatives": Path("n"), "base-scores": Path("base.json")}
-for n in ("1", "2"):
-    print(few_shot.body(settings, reads | {"output": Path("o" + n), "results": Path("r" + n)}))
+train = training._trained
+trained = []
+def watched(start, material, settings, pooling, directory):
+    if len(trained) == breaks_at:
+        raise KeyboardInterrupt
+    trained.append(settings.seed)
+    return train(start, material, settings, pooling, directory)
+training._trained = watched
+for n, breaks_at in (("1", 9), ("2", 3), ("2", 9)):
+    writes = {"output": Path("o" + n), "results": Path("r" + n)}
+    try:
+        print(few_shot.body(settings, reads | writes))
+    except KeyboardInterrupt:
+        assert Path("models/studies.work/few_shot").is_dir()
+# Undisturbed, then broken off at the second arm: the first is not trained again.
+assert trained == [1, 2, 1, 2], trained
+assert not Path("models/studies.work").exists()
 """
 
 
-def test_a_study_on_a_small_encoder_gives_the_same_bytes_twice(workspace: Workspace) -> None:
+def test_a_study_gives_the_same_bytes_twice_and_goes_on_where_it_was_broken_off(
+    workspace: Workspace,
+) -> None:
     changes = (
         ("max_train_queries: null", "max_train_queries: 12"),
         ("examples: [0, 10, 100, 1000]", "examples: [0, 8]"),
@@ -296,6 +352,7 @@ def test_the_record_of_a_sweep_names_bounds_and_every_run() -> None:
     facts: dict[str, Any] = {
         "model": "tiny", "recipe": "guide", "development_queries": 100,
         "training_data": {"counts": {"queries": 1600}},
+        "settings": {"finetuning": {"objective": "contrastive"}},
     }  # fmt: skip
     runs = [Run(1e-3, 0.6, 4, []), Run(2e-3, None, None, [], "not finite")]
     text = page(facts, runs, pick(runs))
@@ -336,7 +393,31 @@ def test_domain_means_are_over_the_domains_tasks() -> None:
 def test_a_sweep_keeps_runs_that_differ_in_the_rate_alone(tmp_path: Path) -> None:
     facts = {"model": "tiny", "recipe": "guide", "development_queries": 2}
     facts |= {"training_data": {"counts": {"queries": 3}}}
+    facts |= {"settings": {"finetuning": {"objective": "triplet"}}}
     runs = [Run(1e-3, 0.6, 4, [(0, 0.1), (4, 0.6)])]
     sweep._write(tmp_path, facts, runs, None)
     assert [run.dev_ndcg_at_10 for run in sweep._earlier(tmp_path, facts)] == [0.6]
     assert sweep._earlier(tmp_path, facts | {"development_queries": 4}) == []
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "tiny-guide-triplet.json", "tiny-guide-triplet.md",
+    }, "the contrastive objective's record is another"  # fmt: skip
+
+
+def test_only_a_loss_that_is_no_number_is_a_finding_about_the_rate(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ettin_retrieval import encoders, finetuning
+
+    def failing(error: Exception) -> None:
+        def finetune(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(finetuning, "finetune", finetune)
+
+    monkeypatch.setattr(encoders, "load_checkpoint", lambda _: None)
+    failing(LossNotFiniteError("finetuning: the loss is nan at step 3"))
+    run = sweep._train(1e-3, settings, material(), Path("never read"))
+    assert run.dev_ndcg_at_10 is None and "nan at step 3" in str(run.failure)
+    failing(InputError("finetuning: out of memory with 16 rows at a time"))
+    with pytest.raises(InputError, match="out of memory"):
+        sweep._train(1e-3, settings, material(), Path("never read"))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from array import array
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +27,8 @@ from ettin_retrieval.params import Precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger("ettin_retrieval")
 
 Embeddings = npt.NDArray[np.float32]
 TokenIds = npt.NDArray[np.int32]
@@ -177,30 +182,46 @@ def batches(lengths: list[int], tokens: int) -> Iterator[list[int]]:
 
 
 class TokenisedTexts:
-    """The texts of each role, tokenised in advance.
+    """Texts tokenised in advance, each known by its number.
 
     Stands in for the encoder's `preprocess` while training, which would tokenise every batch of
-    every epoch on its own, while the device waits. Prompts are those of encoding.
+    every epoch on its own, while the device waits. Prompts are those of encoding. The token ids of
+    all texts of a role are one array: an array for each text would take more memory for itself
+    than for the ids.
 
     Parameters
     ----------
     texts
-        All texts of a role that will be asked for.
+        By their number.
+    asked
+        Numbers of the texts of each role that will be asked for.
     """
 
-    def __init__(self, model: SentenceTransformer, texts: dict[Role, list[str]]) -> None:
+    def __init__(
+        self, model: SentenceTransformer, texts: list[str], asked: dict[Role, TokenIds]
+    ) -> None:
         self.tokenizer = model.tokenizer
-        self.ids: dict[str, dict[str, TokenIds]] = {}
+        self.ids: dict[str, TokenIds] = {}
+        self.ends: dict[str, npt.NDArray[np.int64]] = {}
         self.extra: dict[str, dict[str, Any]] = {}
-        for role, of_role in texts.items():
-            unique = list(dict.fromkeys(of_role))
-            ids, self.extra[_task(role)] = _tokenise(model, unique, role)
-            self.ids[_task(role)] = dict(zip(unique, ids, strict=True))
+        for role, numbers in asked.items():
+            task, wanted = _task(role), np.unique(numbers)
+            flat = array("i")
+            # One more: the ids of text n are those from ends[n] to ends[n + 1].
+            ends = np.zeros(len(texts) + 1, dtype=np.int64)
+            for start in range(0, len(wanted), TOKENISED_AT_ONCE):
+                part = wanted[start : start + TOKENISED_AT_ONCE]
+                ids, self.extra[task] = _tokenise(model, [texts[n] for n in part], role)
+                ends[part + 1] = [len(tokens) for tokens in ids]
+                flat.frombytes(np.concatenate(ids).tobytes())
+            self.ids[task] = np.frombuffer(flat, dtype=np.int32)
+            self.ends[task] = np.cumsum(ends)
 
-    def __call__(self, texts: list[str], task: str, **_: Any) -> dict[str, Any]:
+    def __call__(self, numbers: TokenIds, task: str) -> dict[str, Any]:
         """Features of a batch, padded to its longest text."""
-        known = self.ids[task]
-        return {**self.extra[task], **_padded([known[text] for text in texts], self.tokenizer)}
+        flat, ends = self.ids[task], self.ends[task]
+        ids = [flat[ends[n] : ends[n + 1]] for n in numbers]
+        return {**self.extra[task], **_padded(ids, self.tokenizer)}
 
 
 def _tokenise(
@@ -282,5 +303,26 @@ def check_precision(precision: Precision, device: str, key: str) -> None:
 
     if precision == "fp16" and device == "cpu":
         raise InputError(f"params.yaml: {key}: fp16 needs a GPU; use fp32 or bf16 on a CPU")
-    if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+    if precision != "bf16":
+        return
+    # An emulation is slower than fp32 is.
+    if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise InputError(f"params.yaml: {key}: this GPU has no bf16; use fp16 or fp32")
+    if device == "cpu":
+        _warn_of_emulation(key)
+
+
+@cache
+def _warn_of_emulation(key: str) -> None:
+    """One line, once, where a CPU computes bf16 without instructions for it."""
+    import torch
+
+    there = torch.cpu.get_capabilities().get("avx512_bf16", True)  # unknown elsewhere
+    pinned = os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2"
+    if pinned or not there:
+        logger.warning(
+            "params.yaml: %s: bf16 is emulated on a CPU %s, and about a hundred times slower "
+            "than fp32",
+            key,
+            "in strict mode, which pins older instructions" if there else "without avx512_bf16",
+        )

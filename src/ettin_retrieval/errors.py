@@ -1,4 +1,4 @@
-"""The one exception for a mistake that its user can mend."""
+"""The exception for a mistake that its user can mend, and its one special case."""
 
 
 class InputError(Exception):
@@ -10,3 +10,10 @@ class InputError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class LossNotFiniteError(InputError):
+    """Training broke down: its loss is no longer a finite number.
+
+    The one failure that says something about a learning rate.
+    """

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_retrieval.encoding import check_precision
-from ettin_retrieval.memory import BatchPlan, is_out_of_memory, release_memory
+from ettin_retrieval.encoding import TokenisedTexts, check_precision
+from ettin_retrieval.memory import BatchPlan, is_out_of_memory, release_memory, scoring_fits
 from ettin_retrieval.negatives import Pair
-from ettin_retrieval.objectives import Example, loss_for, training_rows
+from ettin_retrieval.objectives import Example, TrainingRows, loss_for, training_rows
 from ettin_retrieval.params import Settings
 from ettin_retrieval.records import RetrievalDataset
+from ettin_retrieval.resumption import last_complete
 
 if TYPE_CHECKING:
     import torch
@@ -94,47 +95,59 @@ def finetune(
     """
     check_precision(settings.finetuning.precision, model.device.type, "finetuning.precision")
     _choose_attention(model)
+    work.mkdir(parents=True, exist_ok=True)
+    rows, texts = training_rows(train, settings.finetuning.objective)
+    tokens = tokenised(model, rows, texts)
+    del texts
     evaluator = dev_evaluator(dev, settings.evaluation.batch_size, model.similarity_fn_name)
-    start = dev_score(evaluator, model)
-    plan = BatchPlan.of(settings)
+    plan = BatchPlan.of(settings).as_kept(work)
     # Only the search for a piece that fits starts over, and so needs the weights of the start.
     base = _copy_of_weights(model) if plan.may_shrink else {}
+    with scoring_fits(settings.evaluation.batch_size):
+        start = dev_score(evaluator, model)
     while True:
         try:
-            state = build_trainer(model, train, evaluator, settings, work, plan).train_or_resume()
-            return _curve(state, start)
+            trainer = build_trainer(model, rows, tokens, evaluator, settings, work, plan)
+            return _curve(trainer.train_or_resume(), start)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             plan = plan.smaller()
         # Here the error is gone, and with it the tensors that its traceback held.
+        del trainer
         release_memory()
         model.load_state_dict(base)
-        logger.warning("finetuning: out of memory; starting over with %s", plan)
+        plan.keep(work)
+        checkpoint = last_complete(work)
+        logger.warning(
+            "finetuning: out of memory; %s with %s",
+            "starting over" if checkpoint is None else f"going on from {checkpoint.name}",
+            plan,
+        )
 
 
 def build_trainer(
     model: SentenceTransformer,
-    train: list[Example],
+    rows: TrainingRows,
+    tokens: TokenisedTexts,
     evaluator: BaseEvaluator,
     settings: Settings,
     work: Path,
     plan: BatchPlan,
 ) -> RetrievalTrainer:
     """The trainer with everything the settings decide; it has not begun."""
-    from datasets import Dataset
     from transformers import EarlyStoppingCallback
 
     from ettin_retrieval.batches import batch_sampler
     from ettin_retrieval.live_curves import LiveCurves
     from ettin_retrieval.trainer import RetrievalTrainer, arguments
 
-    rows = Dataset.from_dict(training_rows(train, plan.objective))
     batches = batch_sampler(
         rows,
         plan.objective,
         plan.forward_size * plan.processes,
         settings.seed,
+        settings.epochs,
         plan.rank,
         plan.processes,
     )
@@ -145,13 +158,18 @@ def build_trainer(
         model=model,
         args=arguments(settings, work, len(batches), plan.steps_accumulated, DEV_METRIC),
         rows=rows,
+        tokens=tokens,
         batches=batches,
-        query_ids={example.query: example.query_id for example in train},
         loss=loss_for(model, settings, mini_batch=plan.mini_batch, gather=plan.processes > 1),
         undivided_loss=loss_for(model, settings, mini_batch=plan.undivided_mini_batch),
         evaluator=evaluator,
         callbacks=callbacks,
     )
+
+
+def tokenised(model: SentenceTransformer, rows: TrainingRows, texts: list[str]) -> TokenisedTexts:
+    """The texts of training rows, queries and passages each at their own length."""
+    return TokenisedTexts(model, texts, {"query": rows.texts[:, 0], "passage": rows.texts[:, 1:]})
 
 
 def _choose_attention(model: SentenceTransformer) -> None:

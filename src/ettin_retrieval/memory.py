@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import gc
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings
 from ettin_retrieval.processes import this_process
+from ettin_retrieval.records import write_json
+
+PLAN = "plan.json"
+"""Beside the checkpoints: rows at a time, where memory did not suffice for more."""
+
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED and their kind
+    "status_alloc_failed",
+    # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
+    "allocation_failed",
+)
+"""What errors of torch and its libraries say when memory runs out, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +40,7 @@ class BatchPlan:
     batch_size
         Rows of a batch that one process trains on.
     piece
-        Rows that are embedded at a time.
+        Rows that are embedded at a time; a divisor of `batch_size`.
     accumulation
         Batches that a step of the optimizer adds up, as configured.
     may_shrink
@@ -60,7 +78,7 @@ class BatchPlan:
         return cls(
             objective=settings.finetuning.objective,
             batch_size=batch_size,
-            piece=batch_size if wanted == "auto" else min(wanted, batch_size),
+            piece=batch_size if wanted == "auto" else divisor(batch_size, wanted),
             accumulation=settings.finetuning.gradient_accumulation,
             may_shrink=wanted == "auto" and processes == 1,
             rank=process.process_index,
@@ -95,16 +113,32 @@ class BatchPlan:
         Raises
         ------
         InputError
-            There is no smaller piece, or the settings forbid the search.
+            There is no smaller piece, or the search is off.
         """
-        piece = next_smaller(self.batch_size, self.piece) if self.may_shrink else None
-        if piece is None:
+        if not self.may_shrink or self.piece == 1:
+            several = (
+                f" on process {self.rank} of {self.processes}, which cannot look for a smaller "
+                "piece together, as one process does under mini_batch_size auto"
+            )
             raise InputError(
-                f"finetuning: out of memory with {self.piece} rows at a time; set a smaller "
+                f"finetuning: out of memory with {self.piece} rows at a time"
+                f"{several if self.processes > 1 else ''}; set a smaller "
                 "finetuning.mini_batch_size, finetuning.gradient_checkpointing true, or shorter "
                 "texts (encoders.*.max_passage_length)"
             )
+        return replace(self, piece=divisor(self.batch_size, self.piece // 2))
+
+    def as_kept(self, work: Path) -> BatchPlan:
+        """The plan that an earlier run of the same configuration came to, or else this one."""
+        path = work / PLAN
+        if not self.may_shrink or not path.is_file():
+            return self
+        piece: int = json.loads(path.read_text(encoding="utf-8"))["piece"]
         return replace(self, piece=piece)
+
+    def keep(self, work: Path) -> None:
+        """Let `as_kept` find this plan."""
+        write_json(work / PLAN, {"piece": self.piece})
 
     def __str__(self) -> str:
         return (
@@ -119,20 +153,45 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
     >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 20 MiB"))
     True
+    >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"))
+    True
     """
     # torch.OutOfMemoryError is a RuntimeError and has these words too.
-    return "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower()
+    told = str(error).lower()
+    return any(words in told for words in OUT_OF_MEMORY)
 
 
-def next_smaller(batch: int, piece: int) -> int | None:
-    """The largest divisor of the batch that is at most half of the piece; None below 1.
+@contextmanager
+def scoring_fits(batch_size: int) -> Iterator[None]:
+    """Tell memory that runs out while scoring from memory that runs out while training.
 
-    A divisor, so that all pieces have the same size and their mean is the batch's.
+    Smaller pieces of a training batch would not help.
 
-    >>> next_smaller(32, 32), next_smaller(12, 4), next_smaller(7, 7), next_smaller(8, 1)
-    (16, 2, 1, None)
+    Raises
+    ------
+    InputError
+        Memory ran out.
     """
-    return next((size for size in range(piece // 2, 0, -1) if batch % size == 0), None)
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(
+            "finetuning: out of memory while the development set was scored; set a smaller "
+            f"evaluation.batch_size than {batch_size}"
+        ) from None
+
+
+def divisor(batch: int, at_most: int) -> int:
+    """The largest divisor of a batch up to a bound.
+
+    A divisor, so that all pieces have the same size.
+
+    >>> divisor(32, 16), divisor(12, 5), divisor(7, 3)
+    (16, 4, 1)
+    """
+    return next(size for size in range(min(batch, at_most), 0, -1) if batch % size == 0)
 
 
 def release_memory() -> None:

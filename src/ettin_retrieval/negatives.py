@@ -7,6 +7,7 @@ passage whose text is that of a positive under another id, and the same text twi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +30,8 @@ from ettin_retrieval.records import RetrievalDataset, table, write_json
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger("ettin_retrieval")
 
 SCHEMA = pa.schema(
     [
@@ -388,7 +391,7 @@ def check_candidates(dataset: RetrievalDataset, settings: Settings) -> None:
             f"training data ({source}) has none; put them into teacher/train.tsv of the "
             "directory local.train, or choose another objective"
         )
-    if settings.negatives.source == "row" and not (dataset.qrels["score"] <= 0).any():
+    if settings.negatives.source == "row" and not _has_unselected(dataset):
         raise InputError(
             "params.yaml: negatives.source: row takes passages judged 0 for the query, and the "
             f"training data ({source}) has none; use source corpus"
@@ -413,6 +416,11 @@ def check_enough_passages(dataset: RetrievalDataset, settings: Settings) -> None
         )
 
 
+def _has_unselected(dataset: RetrievalDataset) -> bool:
+    """Whether any passage is judged 0 for a query."""
+    return bool((dataset.qrels["score"] <= 0).any())
+
+
 def _pools(
     dataset: RetrievalDataset,
     settings: Settings,
@@ -420,7 +428,14 @@ def _pools(
     taught: dict[str, Rows] | None,
 ) -> dict[str, Rows] | None:
     """Each query's own candidates; None where they are the whole corpus."""
-    if settings.negatives.source == "corpus":
+    source = settings.negatives.source
+    if source == "row_or_corpus" and not _has_unselected(dataset):
+        logger.info(
+            "negatives: %s has no passages judged 0; they are taken from its whole corpus",
+            dataset.origin.source,
+        )
+        return taught
+    if source == "corpus":
         return taught
     rows = _rows_by_query(dataset.qrels[dataset.qrels["score"] <= 0], row_of)
     if taught is None:

@@ -5,8 +5,12 @@ The losses are sentence-transformers' own; this module joins each to the rows it
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings
@@ -16,7 +20,10 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
-@dataclass(frozen=True)
+Numbers = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """A query with a positive and its negatives, as texts.
 
@@ -33,19 +40,38 @@ class Example:
     scores: list[float] | None = None
 
 
-def training_rows(examples: list[Example], objective: str) -> dict[str, list[Any]]:
-    """Columns of the training set that an objective's loss reads.
+@dataclass(frozen=True)
+class TrainingRows:
+    """What an objective's loss reads, with a number for each text: millions of rows stay small.
 
-    >>> one = Example("q", "p", ["n1", "n2"])
-    >>> training_rows([one], "contrastive")
-    {'query': ['q'], 'positive': ['p'], 'negative_1': ['n1'], 'negative_2': ['n2']}
-    >>> training_rows([one], "triplet")
-    {'query': ['q', 'q'], 'positive': ['p', 'p'], 'negative': ['n1', 'n2']}
-    >>> training_rows([one], "cosine_similarity")
-    {'query': ['q', 'q', 'q'], 'passage': ['p', 'n1', 'n2'], 'label': [1.0, 0.0, 0.0]}
-    >>> taught = Example("q", "p", ["n1", "n2"], scores=[1.0, 0.25, 0.5])
-    >>> training_rows([taught], "margin_mse")["label"]
-    [0.75, 0.5]
+    Attributes
+    ----------
+    columns
+        Names of the columns of texts; the first is `query`, the others are passages.
+    texts
+        Of shape (rows, columns): numbers of texts, equal for equal texts.
+    labels
+        Of shape (rows,), for objectives that have them.
+    query_ids
+        Id of each row's query.
+    """
+
+    columns: list[str]
+    texts: Numbers
+    labels: npt.NDArray[np.float32] | None
+    query_ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.query_ids)
+
+
+def training_rows(examples: list[Example], objective: str) -> tuple[TrainingRows, list[str]]:
+    """Rows of the training set that an objective's loss reads, and the texts by their number.
+
+    >>> example = Example("q", "p", ["n", "m"], query_id="q1")
+    >>> rows, texts = training_rows([example], "triplet")
+    >>> rows.columns, rows.texts.tolist(), rows.query_ids, texts
+    (['query', 'positive', 'negative'], [[0, 1, 2], [0, 1, 3]], ['q1', 'q1'], ['q', 'p', 'n', 'm'])
 
     Raises
     ------
@@ -53,27 +79,52 @@ def training_rows(examples: list[Example], objective: str) -> dict[str, list[Any
         Contrastive rows of different numbers of negatives (a corpus smaller than what was asked
         for); margin-MSE rows without a teacher's scores.
     """
+    columns = _columns(examples, objective)
+    numbers: dict[str, int] = {}
+    cells, labels = array("i"), array("f")
+    query_ids: list[str] = []
+    for example in examples:
+        for texts, label in rows_of(example, objective):
+            cells.extend([numbers.setdefault(text, len(numbers)) for text in texts])
+            query_ids.append(example.query_id)
+            if label is not None:
+                labels.append(label)
+    rows = TrainingRows(
+        columns,
+        np.frombuffer(cells, dtype=np.int32).reshape(-1, len(columns)),
+        np.frombuffer(labels, dtype=np.float32) if labels else None,
+        query_ids,
+    )
+    return rows, list(numbers)
+
+
+def rows_of(example: Example, objective: str) -> list[tuple[tuple[str, ...], float | None]]:
+    """The texts of each row that an example makes, and the row's label.
+
+    >>> one = Example("q", "p", ["n", "m"])
+    >>> rows_of(one, "contrastive")
+    [(('q', 'p', 'n', 'm'), None)]
+    >>> rows_of(one, "triplet")
+    [(('q', 'p', 'n'), None), (('q', 'p', 'm'), None)]
+    >>> rows_of(one, "cosine_similarity")
+    [(('q', 'p'), 1.0), (('q', 'n'), 0.0), (('q', 'm'), 0.0)]
+    >>> taught = Example("q", "p", ["n", "m"], scores=[1.0, 0.25, 0.5])
+    >>> rows_of(taught, "margin_mse")
+    [(('q', 'p', 'n'), 0.75), (('q', 'p', 'm'), 0.5)]
+
+    Raises
+    ------
+    InputError
+        A margin-MSE row without a teacher's scores.
+    """
+    query, positive, negatives = example.query, example.positive, example.negatives
     if objective == "margin_mse":
-        margins = [row for e in examples for row in _margins(e)]
-        return _columns(["query", "positive", "negative", "label"], margins)
+        return _margins(example)
     if objective == "triplet":
-        triplets = [(e.query, e.positive, n) for e in examples for n in e.negatives]
-        return _columns(["query", "positive", "negative"], triplets)
+        return [((query, positive, negative), None) for negative in negatives]
     if objective == "cosine_similarity":
-        labelled = [
-            (e.query, text, label)
-            for e in examples
-            for text, label in [(e.positive, 1.0), *((n, 0.0) for n in e.negatives)]
-        ]
-        return _columns(["query", "passage", "label"], labelled)
-    counts = {len(e.negatives) for e in examples}
-    if len(counts) > 1:
-        raise InputError(
-            f"negatives.per_query: some queries have only {min(counts)} possible negatives, "
-            f"others {max(counts)}; ask for at most {min(counts)}"
-        )
-    names = ["query", "positive", *(f"negative_{i + 1}" for i in range(max(counts)))]
-    return _columns(names, [(e.query, e.positive, *e.negatives) for e in examples])
+        return [((query, positive), 1.0), *(((query, negative), 0.0) for negative in negatives)]
+    return [((query, positive, *negatives), None)]
 
 
 def loss_for(
@@ -156,8 +207,8 @@ def _negative_dot(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor
     return -(queries * passages).sum(dim=1)
 
 
-def _margins(example: Example) -> list[tuple[str, str, str, float]]:
-    """Query, positive, negative, and the teacher's margin between the two."""
+def _margins(example: Example) -> list[tuple[tuple[str, ...], float | None]]:
+    """Query, positive and negative, with the teacher's margin between the two."""
     if example.scores is None:
         raise InputError(
             "finetuning.objective: margin_mse needs a teacher's score of the positive and of each "
@@ -166,10 +217,21 @@ def _margins(example: Example) -> list[tuple[str, str, str, float]]:
         )
     best, *others = example.scores
     return [
-        (example.query, example.positive, negative, best - score)
+        ((example.query, example.positive, negative), best - score)
         for negative, score in zip(example.negatives, others, strict=True)
     ]
 
 
-def _columns(names: list[str], rows: list[tuple[Any, ...]]) -> dict[str, list[Any]]:
-    return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+def _columns(examples: list[Example], objective: str) -> list[str]:
+    """Names of the columns of texts."""
+    if objective == "cosine_similarity":
+        return ["query", "passage"]
+    if objective != "contrastive":
+        return ["query", "positive", "negative"]
+    counts = {len(e.negatives) for e in examples}
+    if len(counts) > 1:
+        raise InputError(
+            f"negatives.per_query: some queries have only {min(counts)} possible negatives, "
+            f"others {max(counts)}; ask for at most {min(counts)}"
+        )
+    return ["query", "positive", *(f"negative_{i + 1}" for i in range(max(counts)))]

@@ -13,6 +13,8 @@ Passages that a training collection merely shares with an evaluation collection 
 kept: MS MARCO's training and evaluation queries are asked of one collection, and so are those of
 most BEIR tasks. To leave the relevant ones out as negatives too would choose negatives by the
 judgments of the test.
+
+Development queries pick the checkpoint: a training query with the text of one is left out too.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ from ettin_retrieval.records import CORPUS, QRELS, QUERIES, RetrievalDataset, pa
 
 Removal = bool | Literal["answers"]
 """As `data.remove_overlap`."""
+
+ONE_COLLECTION = 0.5
+"""Share of a set's passages that makes a task's collection its own; a few texts may differ."""
 
 EXAMPLES = 5
 """How many texts of each kind a report shows."""
@@ -58,7 +63,7 @@ class TaskOverlap:
     shared_passages
         How many different passages of the set are in the task's collection.
     one_collection
-        Whether all of them are.
+        Whether more than `ONE_COLLECTION` of them are.
     examples
         Some of the texts.
     """
@@ -146,7 +151,7 @@ def _with_task(sets: dict[str, _Texts], directory: Path) -> dict[str, TaskOverla
                 overlaps[name].note("passages", text)
     for name, digests in seen.items():
         overlaps[name].shared_passages = len(digests)
-        overlaps[name].one_collection = len(digests) == len(sets[name].asking)
+        overlaps[name].one_collection = len(digests) > ONE_COLLECTION * len(sets[name].asking)
     return overlaps
 
 
@@ -185,6 +190,32 @@ def without(
             )
         kept[name] = dataset.with_queries(ids, queries_removed_for_overlap=len(removed))
     return kept
+
+
+def without_development_queries(
+    chosen: dict[str, RetrievalDataset],
+) -> tuple[dict[str, RetrievalDataset], set[str]]:
+    """The sets with no training query that development asks too, and the ids of those left out.
+
+    Raises
+    ------
+    InputError
+        There is no other training query.
+    """
+    asked = {_digest(text) for text in chosen["dev"].queries["text"]}
+    train = chosen["train"]
+    rows = zip(train.queries["id"], train.queries["text"], strict=True)
+    removed = {query_id for query_id, text in rows if _digest(text) in asked}
+    if not removed:
+        return chosen, removed
+    kept = [query_id for query_id in train.queries["id"] if query_id not in removed]
+    if not kept:
+        raise InputError(
+            f"{train.origin.source}: every training query is a development query too; give "
+            "development queries of its own to the collection"
+        )
+    smaller = train.with_queries(kept, queries_removed_for_development=len(removed))
+    return {**chosen, "train": smaller}, removed
 
 
 def report(found: dict[str, Overlaps], removal: Removal) -> dict[str, Any]:

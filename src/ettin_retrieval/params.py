@@ -271,9 +271,11 @@ class Negatives(Section):
         `random` (a seeded draw), `hard` (near the query by the base encoder) or `semi_hard` (near
         it, but below the positive by less than `finetuning.margin`).
     source
-        Where candidates come from: `corpus`, or `row` (the query's own unselected passages, those
-        judged 0; what they leave short is drawn at random from the corpus). The margin_mse
-        objective takes passages that the teacher has scored for the query, in either case.
+        Where candidates come from: `corpus`, `row` (the query's own unselected passages, those
+        judged 0; what they leave short is drawn at random from the corpus), or `row_or_corpus`
+        (`row`, and `corpus` for a collection without any passage judged 0, as most BEIR
+        collections are). The margin_mse objective takes passages that the teacher has scored for
+        the query, in any case.
     draw
         Of the candidates that may be negatives take the `nearest`, or a seeded draw (`sampled`);
         random negatives are always drawn.
@@ -291,7 +293,7 @@ class Negatives(Section):
     """
 
     sampling: Literal["random", "hard", "semi_hard"] = "hard"
-    source: Literal["corpus", "row"] = "corpus"
+    source: Literal["corpus", "row", "row_or_corpus"] = "corpus"
     draw: Literal["nearest", "sampled"] = "nearest"
     per_query: NotNegative = 7
     top_k: Positive = 100
@@ -353,7 +355,7 @@ class RecipeData(Section):
 class RecipeNegatives(Section):
     """A recipe's part of `negatives`."""
 
-    source: Literal["corpus", "row"]
+    source: Literal["corpus", "row", "row_or_corpus"]
     sampling: Literal["random", "hard", "semi_hard"]
     per_query: NotNegative
 
@@ -429,9 +431,12 @@ class Ablations(Section):
     ----------
     queries
         Train on this many queries; null takes all.
+    rates
+        Learning rate of an objective, as a multiple of the encoder's own; 1 where none is given.
     """
 
     queries: Positive | None
+    rates: dict[Objective, Rate]
     grid: Grid
 
 

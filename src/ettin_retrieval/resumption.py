@@ -2,7 +2,8 @@
 
 The trainer's checkpoints lie beside the DVC outputs, in one directory for each configuration:
 `models/finetuned.work/KEY/checkpoint-STEP`. A checkpoint counts once `complete.json` is in it,
-which is written last, under another name first.
+which is written last, under another name first. A directory that is done with gets a name that
+nobody reads before it is removed, so that a kill in the middle of that leaves nothing half there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,9 +20,32 @@ from typing import Any
 
 from ettin_retrieval.objectives import Example
 from ettin_retrieval.params import Settings
-from ettin_retrieval.records import write_json
+from ettin_retrieval.records import sha256_file, write_json
 
 COMPLETE = "complete.json"
+REMOVED = ".removed"
+"""Ends the name of what is being removed."""
+
+KEPT_DAYS = 14
+"""How long checkpoints of an unfinished run stay beside those of another configuration."""
+
+PACKAGE = Path(__file__).parent
+MODULES = (
+    "batches",
+    "determinism",
+    "encoders",
+    "encoding",
+    "finetuning",
+    "live_curves",
+    "memory",
+    "objectives",
+    "processes",
+    "resumption",
+    "trainer",
+    "stages/finetuning",
+)
+"""This package's part in the weights: the modules that the stage depends on in dvc.yaml."""
+
 LIBRARIES = ("accelerate", "sentence-transformers", "tokenizers", "torch", "transformers")
 
 
@@ -44,7 +69,12 @@ class Progress:
 
 
 def configuration_key(
-    settings: Settings, base_identity: str, train: list[Example], dev: str, processes: int
+    settings: Settings,
+    base_identity: str,
+    train: list[Example],
+    dev: str,
+    processes: int,
+    device: str,
 ) -> str:
     """Digest of all that decides the weights: two runs with one key may share checkpoints.
 
@@ -56,6 +86,8 @@ def configuration_key(
         Content of the development set's manifest, which has the hashes of its files.
     processes
         How many devices the batches are shared by.
+    device
+        Their type, such as `cpu`.
     """
     decisive = {
         "seed": settings.seed,
@@ -69,22 +101,39 @@ def configuration_key(
         "base": base_identity,
         "dev": dev,
         "processes": processes,
+        "device": device,
+        "modules": {name: sha256_file(PACKAGE / f"{name}.py") for name in MODULES},
         "versions": {library: version(library) for library in LIBRARIES},
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
-    for example in train:
-        digest.update(json.dumps(asdict(example)).encode() + b"\n")
+    for one in train:
+        row = [one.query, one.positive, one.negatives, one.query_id, one.scores]
+        digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()[:32]
 
 
 def work_directory(root: Path, key: str) -> Path:
-    """The directory of a configuration's checkpoints; those of other configurations are removed."""
-    for other in root.iterdir() if root.is_dir() else ():
-        if other.name != key:
-            shutil.rmtree(other)
+    """The directory of a configuration's checkpoints.
+
+    Those of other configurations stay: one may go back to them. They are removed once nothing was
+    written there for `KEPT_DAYS`.
+    """
     directory = root / key
     directory.mkdir(parents=True, exist_ok=True)
+    for other in root.iterdir():
+        if other.name.endswith(REMOVED):
+            shutil.rmtree(other)
+        # A directory's own time is that of its last checkpoint.
+        elif other != directory and time.time() - other.stat().st_mtime > KEPT_DAYS * 86_400:
+            remove_work(other)
     return directory
+
+
+def remove_work(directory: Path) -> None:
+    """Remove a configuration's directory, and the one that it is in when that is then empty."""
+    _remove(directory)
+    if not any(directory.parent.iterdir()):
+        directory.parent.rmdir()
 
 
 def mark_complete(checkpoint: Path, progress: Progress) -> None:
@@ -110,28 +159,36 @@ def last_complete(work: Path) -> Path | None:
     whole = [path for path in _checkpoints(work) if (path / COMPLETE).is_file()]
     for path in sorted(whole, key=_step, reverse=True):
         best = _trainer_state(path)["best_global_step"]
-        if (work / f"checkpoint-{best}" / COMPLETE).is_file():
+        # None before the first development evaluation.
+        if best is None or (work / f"checkpoint-{best}" / COMPLETE).is_file():
             return path
     return None
 
 
 def discard_incomplete(work: Path) -> None:
     """Remove what a kill left half written or half removed."""
+    for path in work.glob(f"*{REMOVED}"):
+        shutil.rmtree(path)
     for path in _checkpoints(work):
         if not (path / COMPLETE).is_file():
-            shutil.rmtree(path)
+            _remove(path)
 
 
 def keep_only(work: Path, steps: set[int]) -> None:
-    """Remove all checkpoints but those of the given steps, each first taken out of the count."""
+    """Remove all checkpoints but those of the given steps."""
     for path in _checkpoints(work):
         if _step(path) not in steps:
-            (path / COMPLETE).unlink(missing_ok=True)
-            shutil.rmtree(path)
+            _remove(path)
+
+
+def _remove(directory: Path) -> None:
+    removed = directory.with_name(directory.name + REMOVED)
+    directory.replace(removed)
+    shutil.rmtree(removed)
 
 
 def _checkpoints(work: Path) -> list[Path]:
-    return list(work.glob("checkpoint-*"))
+    return [path for path in work.glob("checkpoint-*") if not path.name.endswith(REMOVED)]
 
 
 def _step(checkpoint: Path) -> int:

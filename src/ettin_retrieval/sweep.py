@@ -3,7 +3,8 @@
     ettin-retrieval sweep --rates 1e-3,2e-3,4e-3
 
 trains the selected model once for each rate on what the pipeline prepared (base encoder, training
-data, negatives) and writes studies/sweeps/MODEL-RECIPE.json and .md. No evaluation task is read.
+data, negatives) and writes studies/sweeps/MODEL-RECIPE.json and .md; an objective that is not the
+contrastive one ends the name. No evaluation task is read.
 A best rate at the edge of the bounds is no optimum: the record and the last line say so.
 """
 
@@ -20,9 +21,9 @@ from pydantic import ValidationError
 
 from ettin_retrieval.determinism import pin_arithmetic, seed_everything
 from ettin_retrieval.documents import Document, Table, markdown, points
-from ettin_retrieval.errors import InputError
+from ettin_retrieval.errors import InputError, LossNotFiniteError
 from ettin_retrieval.params import Settings
-from ettin_retrieval.records import write_json
+from ettin_retrieval.records import sha256_file, write_json
 from ettin_retrieval.stages.settings import in_force
 
 logger = logging.getLogger("ettin_retrieval")
@@ -153,6 +154,12 @@ def sweep(
         "recipe": settings.recipe,
         "encoder": base["identity"],
         "training_data": material.train.manifest(),
+        # The manifests hold the hashes of the files beside them.
+        "sha256": {
+            "train": sha256_file(training / "train" / "manifest.json"),
+            "dev": sha256_file(training / "dev" / "manifest.json"),
+            "negatives": sha256_file(negatives / "negatives.parquet"),
+        },
         "development_queries": len(material.dev.queries),
         "settings": others,
     }
@@ -185,7 +192,7 @@ def _train(rate: float, settings: Settings, material: Any, encoder: Path) -> Run
     with tempfile.TemporaryDirectory() as work:
         try:
             curve = finetune(model, train, material.dev, changed, Path(work))
-        except InputError as error:  # too high a rate: that is a finding, not a mistake
+        except LossNotFiniteError as error:  # too high a rate: a finding, not a mistake
             return Run(rate, None, None, [], str(error))
     best = max(score for _, score in curve.dev)
     step = next(step for step, score in curve.dev if score == best)
@@ -220,7 +227,13 @@ def _write(output: Path, facts: dict[str, Any], runs: list[Run], choice: Choice 
 
 
 def _name(facts: dict[str, Any]) -> str:
-    return f"{facts['model']}-{facts['recipe']}"
+    objective = _objective(facts)
+    suffix = "" if objective == "contrastive" else f"-{objective}"
+    return f"{facts['model']}-{facts['recipe']}{suffix}"
+
+
+def _objective(facts: dict[str, Any]) -> str:
+    return str(facts["settings"]["finetuning"]["objective"])
 
 
 def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
@@ -236,8 +249,8 @@ def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
     ]
     counts = facts["training_data"]["counts"]
     caption = (
-        f"Model {facts['model']}, recipe {facts['recipe']}: {counts['queries']:,} training and "
-        f"{facts['development_queries']:,} development queries"
+        f"Model {facts['model']}, recipe {facts['recipe']}, objective {_objective(facts)}: "
+        f"{counts['queries']:,} training and {facts['development_queries']:,} development queries"
     )
     notes = [
         "nDCG@10 in points (x100) is the best on the development split while training; no "

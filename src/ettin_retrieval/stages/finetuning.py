@@ -6,7 +6,6 @@ first one writes.
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from ettin_retrieval.determinism import seed_everything
@@ -24,19 +23,23 @@ def body(settings: Settings, paths: Paths) -> str | None:
     from ettin_retrieval.encoders import load_checkpoint, read_checkpoint, save_checkpoint
     from ettin_retrieval.finetuning import examples, finetune
     from ettin_retrieval.negatives import read_negatives
-    from ettin_retrieval.resumption import configuration_key, work_directory
+    from ettin_retrieval.resumption import configuration_key, remove_work, work_directory
 
     process = this_process()
-    train = read_dataset(paths["training"] / "train")
     dev = read_dataset(paths["training"] / "dev")
+    # The tables of the training set are not kept: its texts are, once, in the examples.
+    train = read_dataset(paths["training"] / "train")
     pairs = examples(train, read_negatives(paths["negatives"]))
+    del train
     dev_manifest = (paths["training"] / "dev" / "manifest.json").read_text(encoding="utf-8")
     base = read_checkpoint(paths["encoder"])["identity"]
     root = paths["finetuned"].with_name(paths["finetuned"].name + ".work")
     seed_everything(settings.seed, settings.strict)
     model = load_checkpoint(paths["encoder"])
     with process.main_process_first():
-        key = configuration_key(settings, base, pairs, dev_manifest, process.num_processes)
+        key = configuration_key(
+            settings, base, pairs, dev_manifest, process.num_processes, model.device.type
+        )
         work = work_directory(root, key)
     curve = finetune(model, pairs, dev, settings, work)
     told = None
@@ -45,7 +48,7 @@ def body(settings: Settings, paths: Paths) -> str | None:
             save_checkpoint(model, directory, {"source": "finetuned", "revision": base})
         told = _write_curve(curve, paths)
         # Last: a run killed before this line finds its training done and only writes again.
-        shutil.rmtree(root)
+        remove_work(work)
     if process.use_distributed:
         process.wait_for_everyone()
         process.destroy_process_group()

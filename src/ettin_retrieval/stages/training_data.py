@@ -141,14 +141,18 @@ def write_training(
     found = overlap.find(datasets, benchmark)
     removal = settings.data.remove_overlap
     chosen = training_and_dev(overlap.without(datasets, found, removal), settings)
+    chosen, developed = overlap.without_development_queries(chosen)
     with replacing(output) as directory:
         for name, dataset in chosen.items():
             write_dataset(dataset, directory / name)
-        write_json(directory / "overlap.json", overlap.report(found, removal))
+        content = overlap.report(found, removal) | {"removed_for_development": len(developed)}
+        write_json(directory / "overlap.json", content)
     told = [
         f"{name}: {len(d.queries):,} queries over {len(d.corpus):,} passages"
         for name, d in chosen.items()
     ]
+    if developed:
+        told.append(f"{len(developed):,} training queries that development asks too removed")
     return ", ".join([*told, *filter(None, [overlap.told(found, removal)])])
 
 

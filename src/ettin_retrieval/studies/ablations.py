@@ -2,7 +2,9 @@
 
 `studies.ablations.grid` in params.yaml lists the values of each factor; what the pipeline's own
 settings say is the reference that every arm differs from in one factor. Mined negatives come from
-the base encoder as it is, whatever an arm's pooling: only the factor itself differs.
+the base encoder as it is, whatever an arm's pooling: only the factor itself differs. An objective
+alone brings its own learning rate with it (`studies.ablations.rates`): what suits one is far too
+much for another.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ from ettin_retrieval.params import Settings
 from ettin_retrieval.stages import Paths, run_stage
 from ettin_retrieval.studies import report
 from ettin_retrieval.studies.few_shot import drawn
-from ettin_retrieval.studies.training import Material, Scores, Trainer, only, read_material, varied
+from ettin_retrieval.studies.training import (
+    Material,
+    Scores,
+    Trainer,
+    only,
+    read_material,
+    read_scores,
+    varied,
+)
 
 KEYS = {
     "objective": "finetuning.objective",
@@ -24,6 +34,9 @@ KEYS = {
     "per_query": "negatives.per_query",
 }
 """Factor to the setting that it changes; pooling is the encoder's, and handed to the trainer."""
+
+CLEAR_GAIN = 0.02
+"""Less than this over the base encoder's mean is not clearly better."""
 
 HEADINGS = {
     "pooling": "Pooling",
@@ -47,7 +60,7 @@ class Arm:
 
 
 def body(settings: Settings, paths: Paths) -> str:
-    """Train the reference and every other arm; write one table a factor."""
+    """Train the reference and every other arm; write one table of all."""
     study = settings.studies.ablations
     whole = read_material(paths["training"], paths["negatives"])
     material = only(whole, drawn(whole, settings.seed)[: study.queries])
@@ -63,8 +76,7 @@ def body(settings: Settings, paths: Paths) -> str:
         if is_reference(arm, settings, pooling):
             scored[arm.name] = reference.scores
             continue
-        changes = {KEYS[arm.factor]: arm.value} if arm.factor in KEYS else {}
-        changed = varied(settings, changes, "ablations")
+        changed = varied(settings, changes(arm, settings), "ablations")
         entry = trainer.run(
             arm.name,
             paths["encoder"],
@@ -75,23 +87,65 @@ def body(settings: Settings, paths: Paths) -> str:
         scored[arm.name] = entry.scores
     trainer.close()
     numbers = {(name, settings.seed): scores for name, scores in scored.items()}
+    base = read_scores(paths["base-scores"])
     report.write(
         paths["output"],
         "ablations",
         "Ablations: one factor at a time",
-        [factor_table(f, [a for a in arms if a.factor == f], scored) for f in HEADINGS],
-        report.records(settings.model, numbers),
+        [arms_table(arms, scored, base)],
+        report.records(settings.model, {("base", settings.seed): base} | numbers),
         [
-            "Scores are nDCG@10 in points (x100); in parentheses the difference to the reference.",
+            "Scores are nDCG@10 in points (x100).",
             f"Reference: {pooling} pooling, {settings.finetuning.objective}, "
             f"{settings.negatives.per_query} {settings.negatives.sampling} negatives, "
             f"{len(material.train.queries):,} training queries, {settings.epochs} epochs, one "
             f"seed ({settings.seed}): small differences may be chance.",
+            rates_told(settings),
+            *objectives_told(arms, scored, base),
             "The objective margin_mse learns from a teacher's scores, and is left out where the "
             "training data has none.",
         ],
     )
     return f"{len(numbers)} arms"
+
+
+def changes(arm: Arm, settings: Settings) -> dict[str, Any]:
+    """The settings that an arm changes."""
+    if arm.factor not in KEYS:
+        return {}
+    changed = {KEYS[arm.factor]: arm.value}
+    if arm.factor == "objective":
+        rate = settings.studies.ablations.rates.get(arm.value, 1.0)
+        changed["finetuning.learning_rate"] = settings.learning_rate * rate
+    return changed
+
+
+def rates_told(settings: Settings) -> str:
+    """The learning rates in one line."""
+    own = settings.learning_rate
+    rates = settings.studies.ablations.rates
+    others = ", ".join(f"{name} {rate * own:g}" for name, rate in rates.items())
+    return (
+        f"Learning rate {own:g}; each other objective has its own, picked on the development "
+        f"split (studies/sweeps): {others}. All train on the same queries for the same epochs: "
+        "an objective with a row for each negative takes more steps, none fewer."
+    )
+
+
+def objectives_told(arms: list[Arm], scored: dict[str, Scores], base: Scores) -> list[str]:
+    """A line on the objectives that hardly gain on the base encoder, if there are any."""
+    least = report.domain_mean(base, "average") + CLEAR_GAIN
+    behind = [
+        str(arm.value)
+        for arm in arms
+        if arm.factor == "objective" and report.domain_mean(scored[arm.name], "average") < least
+    ]
+    if not behind:
+        return []
+    return [
+        f"{', '.join(behind)}: less than {points(CLEAR_GAIN)} points above the base encoder, at "
+        "the best of the rates that were tried."
+    ]
 
 
 def own_pooling(encoder: Path) -> str:
@@ -136,28 +190,28 @@ def with_negatives(
     return Material(material.train, material.dev, pairs)
 
 
-def factor_table(factor: str, arms: list[Arm], scored: dict[str, Scores]) -> Table:
-    """One factor's values by domain and on average, against the reference."""
+def arms_table(arms: list[Arm], scored: dict[str, Scores], base: Scores) -> Table:
+    """Every arm by domain and on average, against the reference; the base encoder comes first."""
     reference = scored["reference"]
     domains = ["average", *report.domains_of(reference)]
-    rows = []
-    for arm in arms:
-        cells = []
-        for domain in domains:
-            mean = report.domain_mean(scored[arm.name], domain)
-            difference = signed(mean - report.domain_mean(reference, domain))
-            same = scored[arm.name] is reference
-            cells.append(f"{points(mean)} ({'reference' if same else difference})")
-        rows.append((str(arm.value), *cells))
-    heading = HEADINGS[factor]
-    return Table(heading, (heading, *(d.capitalize() for d in domains)), tuple(rows))
+
+    def row(factor: str, value: str, scores: Scores) -> tuple[str, ...]:
+        means = [report.domain_mean(scores, domain) for domain in domains]
+        difference = signed(means[0] - report.domain_mean(reference, "average"))
+        told = "reference" if scores is reference else difference
+        return (factor, value, *map(points, means), told)
+
+    rows = [row("Base encoder", "", base)]
+    rows += [row(HEADINGS[arm.factor], str(arm.value), scored[arm.name]) for arm in arms]
+    columns = ("Factor", "Value", *(d.capitalize() for d in domains), "Difference")
+    return Table("nDCG@10 of every arm", columns, tuple(rows), labels=2)
 
 
 if __name__ == "__main__":
     run_stage(
         "ablations",
         body,
-        reads=["benchmark", "encoder", "training", "negatives"],
+        reads=["benchmark", "encoder", "training", "negatives", "base-scores"],
         writes=["output", "results"],
         package="studies",
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,9 @@ from ettin_retrieval.determinism import seed_everything
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings
 from ettin_retrieval.provenance import provenance
-from ettin_retrieval.records import RetrievalDataset, read_dataset
-from ettin_retrieval.results import Entry, read_ledger, write_entry, write_index
+from ettin_retrieval.records import RetrievalDataset, read_dataset, replacing, sha256_file
+from ettin_retrieval.results import Entry, read_ledger, read_queries, write_entry, write_index
+from ettin_retrieval.resumption import PACKAGE, configuration_key, remove_work, work_directory
 from ettin_retrieval.stages.results import task_record
 from ettin_retrieval.stages.settings import in_force
 
@@ -72,8 +73,15 @@ def varied(settings: Settings, changes: dict[str, Any], study: str) -> Settings:
         raise InputError(f"params.yaml: studies.{study}: {wanted}: {told}") from None
 
 
+WORK = Path("models/studies.work")
+"""Of studies that have not come to their end: checkpoints, and what finished arms scored."""
+
+
 class Trainer:
     """Trains and scores the encoders of one study.
+
+    A study that was killed goes on where it was: an arm that was scored is not trained again, as
+    long as nothing that decides its scores has changed.
 
     Parameters
     ----------
@@ -89,7 +97,7 @@ class Trainer:
         self.study = study
         self.benchmark = benchmark
         self.results = results
-        self._scratch = tempfile.TemporaryDirectory()
+        self._work = work_directory(WORK, study)
         self._written: list[Entry] = []
 
     def run(
@@ -109,22 +117,50 @@ class Trainer:
         pooling
             Pool this way instead of the checkpoint's own.
         """
-        from ettin_retrieval.encoders import load_checkpoint, read_checkpoint, save_checkpoint
-        from ettin_retrieval.finetuning import examples, finetune
+        key = self._key(name, start, material, settings, pooling)
+        directory = work_directory(self._work, key)
+        ledger = directory / "ledger"
+        if not ledger.is_dir():
+            checkpoint = _trained(start, material, settings, pooling, directory)
+            entry, queries = self._scored(name, checkpoint, material, settings)
+            with replacing(ledger) as partial:
+                write_entry(partial, entry, queries)
+        (entry,) = read_ledger(ledger)
+        write_entry(self.results, entry, read_queries(ledger, entry))
+        self._written.append(entry)
+        scores = ", ".join(f"{t} {entry.scores[f'{t}.ndcg_at_10']:.3f}" for t in entry.tasks)
+        logger.info("%s: %s seed %d: %s", self.study, name, settings.seed, scores)
+        return entry
 
-        directory = Path(self._scratch.name) / f"{name}-seed{settings.seed}"
-        seed_everything(settings.seed, settings.strict)
-        model = load_checkpoint(start)
-        if pooling is not None:
-            pooling_module: Any = model[1]
-            pooling_module.pooling_mode = pooling
+    def _key(
+        self,
+        name: str,
+        start: Path,
+        material: Material,
+        settings: Settings,
+        pooling: str | None,
+    ) -> str:
+        """Digest of all that decides an arm's scores."""
+        from ettin_retrieval.encoders import read_checkpoint
+        from ettin_retrieval.finetuning import examples
+
+        dev = [part.to_json() for part in (material.dev.corpus, material.dev.queries)]
         train = examples(material.train, material.pairs)
-        finetune(model, train, material.dev, settings, directory / "work")
-        origin = {"source": "finetuned", "revision": read_checkpoint(start)["identity"]}
-        save_checkpoint(model, directory / "checkpoint", origin)
-        return self._scored(name, directory / "checkpoint", material, settings)
+        base = read_checkpoint(start)["identity"]
+        decisive = [
+            name,
+            pooling,
+            configuration_key(settings, base, train, "".join(dev), 1, device()),
+            settings.evaluation.model_dump(),
+            [sha256_file(path) for path in sorted(self.benchmark.glob("*/manifest.json"))],
+            # All of the package: scoring is not among the modules of the key above.
+            [sha256_file(path) for path in sorted(PACKAGE.rglob("*.py"))],
+        ]
+        return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:32]
 
-    def _scored(self, name: str, checkpoint: Path, material: Material, settings: Settings) -> Entry:
+    def _scored(
+        self, name: str, checkpoint: Path, material: Material, settings: Settings
+    ) -> tuple[Entry, pd.DataFrame]:
         from ettin_retrieval.encoders import read_checkpoint
         from ettin_retrieval.evaluation.benchmark import flat_metrics, score_checkpoint
 
@@ -150,11 +186,7 @@ class Trainer:
         queries = pd.concat(
             [task.per_query.assign(task=task.name) for task in tasks], ignore_index=True
         )
-        write_entry(self.results, entry, queries)
-        self._written.append(entry)
-        scored = ", ".join(f"{t.name} {t.scores['ndcg_at_10']:.3f}" for t in tasks)
-        logger.info("%s: %s seed %d: %s", self.study, name, settings.seed, scored)
-        return entry
+        return entry, queries
 
     def close(self) -> None:
         """Drop the model's entries that the study no longer asks for; write the ledger's index."""
@@ -165,7 +197,35 @@ class Trainer:
                 (self.results / f"{entry.name}.json").unlink()
                 (self.results / f"{entry.name}.queries.parquet").unlink()
         write_index(self.results)
-        self._scratch.cleanup()
+        remove_work(self._work)
+
+
+def _trained(
+    start: Path, material: Material, settings: Settings, pooling: str | None, directory: Path
+) -> Path:
+    """The checkpoint that training ends with; `directory` is for it, and to go on from."""
+    from ettin_retrieval.encoders import load_checkpoint, read_checkpoint, save_checkpoint
+    from ettin_retrieval.finetuning import examples, finetune
+
+    seed_everything(settings.seed, settings.strict)
+    model = load_checkpoint(start)
+    if pooling is not None:
+        pooling_module: Any = model[1]
+        pooling_module.pooling_mode = pooling
+    train = examples(material.train, material.pairs)
+    finetune(model, train, material.dev, settings, directory / "work")
+    checkpoint = directory / "trained"
+    with replacing(checkpoint) as partial:
+        origin = {"source": "finetuned", "revision": read_checkpoint(start)["identity"]}
+        save_checkpoint(model, partial, origin)
+    return checkpoint
+
+
+def device() -> str:
+    """Type of the device that checkpoints are loaded to."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def only(material: Material, query_ids: list[str]) -> Material:
