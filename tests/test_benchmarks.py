@@ -208,11 +208,9 @@ class Rehearsal:
 @pytest.fixture
 def rehearsal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from ettin_retrieval import negatives
-    from ettin_retrieval.evaluation import search as our_search
 
-    # Contenders replace these for their process; here they are put back.
+    # Contenders replace this for their process; here it is put back.
     monkeypatch.setattr(negatives, "encode", negatives.encode)
-    monkeypatch.setattr(our_search, "encode", our_search.encode)
     monkeypatch.delenv(encoding.SCIFACT, raising=False)
     for module in (encoding, search, mining, finetuning, growth, gpu):
         monkeypatch.setattr(module, "Contest", Rehearsal)
