@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ettin_retrieval.determinism import ALWAYS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 Runs = dict[str, list[dict[str, Any]]]
@@ -111,14 +113,15 @@ class Contest:
 
 
 def _environment() -> dict[str, str]:
-    """What every contender runs under: all cores, no network, no progress bars."""
+    """What every contender runs under: the stages' own, all cores, no network, no progress bars."""
     source = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    return os.environ | {
-        "PYTHONPATH": source.rstrip(os.pathsep),
-        "OMP_NUM_THREADS": str(os.cpu_count()),
-        # As in the stages: threads that wait spin briefly, and idle workers not at all.
-        "GOMP_SPINCOUNT": "1000",
-        "HF_HUB_OFFLINE": "1",
-        "TQDM_DISABLE": "1",
-        "TOKENIZERS_PARALLELISM": "true",
-    }
+    return (
+        os.environ
+        | ALWAYS
+        | {
+            "PYTHONPATH": source.rstrip(os.pathsep),
+            "OMP_NUM_THREADS": str(os.cpu_count()),
+            "HF_HUB_OFFLINE": "1",
+            "TQDM_DISABLE": "1",
+        }
+    )
