@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from ettin_retrieval import encoding
+from ettin_retrieval import determinism, encoding
 from ettin_retrieval.encoders import load_checkpoint, random_encoder, save_checkpoint
 from ettin_retrieval.encoding import Crew, KeptEmbeddings, TokenisedTexts, ahead, batches, encode
 from ettin_retrieval.evaluation import search as search_module
@@ -243,6 +244,29 @@ def test_kept_embeddings_have_a_key_of_all_that_decides_them(tmp_path: Path) -> 
         KeptEmbeddings("b", tmp_path).path(["x", "y"], "passage", "fp32", "prompt", 64),
     }
     assert len(paths) == 8
+
+
+@pytest.mark.parametrize("changed", ["libraries", "pinned", "threads", "device", "code"])
+def test_what_computes_them_is_part_of_kept_embeddings_key(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = KeptEmbeddings("a", tmp_path)
+    before = kept.path(["x"], "passage")
+    assert kept.path(["x"], "passage") == before
+    if changed == "libraries":
+        monkeypatch.setattr(determinism, "version", lambda name: f"another {name}")
+    elif changed == "pinned":
+        value = "default" if os.environ.get("ATEN_CPU_CAPABILITY") == "avx2" else "avx2"
+        monkeypatch.setenv("ATEN_CPU_CAPABILITY", value)
+    elif changed == "threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    elif changed == "device":
+        gpu = torch.device("cuda")
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: gpu)
+    else:
+        (tmp_path / "encoding.py").write_text("other code")
+        monkeypatch.setattr(encoding, "__file__", str(tmp_path / "encoding.py"))
+    assert kept.path(["x"], "passage") != before
 
 
 def test_a_killed_encoding_continues_with_the_missing_shards(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import sys
+from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +99,29 @@ def wider_vectors() -> str | None:
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text(encoding="utf-8").split() if cpuinfo.is_file() else []
     return next((name for name in ("amx_bf16", "avx512_bf16", "avx512f") if name in flags), None)
+
+
+def computed_by(libraries: Iterable[str], sources: Iterable[Path]) -> dict[str, Any]:
+    """What besides its inputs decides the last digits of a number: part of every cache's key.
+
+    Parameters
+    ----------
+    libraries
+        Distributions whose release may change it.
+    sources
+        Files of the code that computes it.
+    """
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator()
+    return {
+        "code": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sources},
+        "libraries": {library: version(library) for library in libraries},
+        "pinned": {name: os.environ.get(name) for name in _STRICT},
+        "threads": torch.get_num_threads(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "device": "cpu" if accelerator is None else accelerator.type,
+    }
 
 
 def seed_everything(seed: int, strict: bool) -> None:
