@@ -44,6 +44,7 @@ class Texts:
 
 BF16_FASTER = "bf16, speed against sentence-transformers in fp32"
 BF16_SHARE = "bf16, share of matrix-product peak"
+BF16_EFFECT = "bf16, effect on nDCG@10"
 
 
 def measure(sizes: dict[str, Any], repetitions: int) -> Section:
@@ -70,13 +71,22 @@ def measure(sizes: dict[str, Any], repetitions: int) -> Section:
                 speed(runs, OURS_BF16, THEIRS_BF16),
             ),
             Ratio(BF16_SHARE, _shares(runs, OURS_BF16), 0.8),
+            Ratio(BF16_EFFECT, _effects(runs)),
         ]
     else:
         not_run = [NotRun(BF16_FASTER, slow, 2.0), NotRun(BF16_SHARE, slow, 0.8)]
-        not_run.append(NotRun("bf16, effect on nDCG@10", slow))
+        not_run.append(NotRun(BF16_EFFECT, slow))
     return Section(
         "encoding", "Encoding", inputs, runs, ratios, not_run=not_run, notes=_notes(inputs, runs)
     )
+
+
+def _effects(runs: Runs) -> list[float]:
+    """nDCG@10 in bf16 by that in fp32."""
+    return [
+        bf16["ndcg_at_10"] / fp32["ndcg_at_10"]
+        for bf16, fp32 in zip(runs[OURS_BF16], runs[OURS], strict=True)
+    ]
 
 
 def _shares(runs: Runs, contender: str) -> list[float]:

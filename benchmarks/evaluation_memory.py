@@ -17,11 +17,23 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+# As a script, its own directory is where Python looks first.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.contest import Runs
+from benchmarks.record import Figure, Section
+
 DIMENSIONS = 384
+SIZES = {"passages": 100_000, "more_passages": 1_000_000, "queries": 300}
+REPETITIONS = 1
+BOUND = 1.2
+"""Times the memory at the smaller size that the larger one may take."""
+
 WORDS = 60
 """Words of a passage, about as many as in MS MARCO."""
 
@@ -70,7 +82,7 @@ def write_collection(directory: Path, passages: int, queries: int) -> None:
     write_json(directory / "manifest.json", {**content, "notes": {}, "sha256": hashes})
 
 
-def measure(directory: Path) -> dict[str, float]:
+def score(directory: Path) -> dict[str, float]:
     """Score the collection in this process; peak resident memory in MiB, and seconds."""
     from ettin_retrieval.evaluation.benchmark import score_task
     from ettin_retrieval.evaluation.search import ExactSearch
@@ -84,11 +96,44 @@ def measure(directory: Path) -> dict[str, float]:
     start = time.perf_counter()
     score_task(search, "RandomPassages", open_dataset(directory))
     seconds = time.perf_counter() - start
-    return {"before": before, "peak": _peak(), "seconds": seconds}
+    return {"before": before, "peak_mib": _peak(), "seconds": seconds}
 
 
 def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def measure(sizes: dict[str, Any], repetitions: int) -> Section:
+    """Peak memory at both sizes, the larger against the smaller."""
+    small, large = sizes["passages"], sizes["more_passages"]
+    runs: Runs = {
+        f"{passages:,} passages": [in_process(passages, sizes["queries"])]
+        for passages in (small, large)
+    }
+    peaks = [found[0]["peak_mib"] for found in runs.values()]
+    figure = Figure(f"peak memory at {large:,} passages", peaks[1] / peaks[0], "times", BOUND)
+    return Section(
+        "evaluation_memory",
+        "Memory of an evaluation",
+        sizes,
+        runs,
+        figures=[figure],
+        notes=[
+            f"A corpus in Parquet, a fake encoder of {DIMENSIONS} dimensions, `score_task`; once, "
+            f"against the peak at {small:,} passages."
+        ],
+    )
+
+
+def in_process(passages: int, queries: int) -> dict[str, float]:
+    """What `score` finds in a process of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch) / "RandomPassages"
+        write_collection(directory, passages, queries)
+        command = [sys.executable, __file__, "--measure", str(directory)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def main() -> int:
@@ -99,21 +144,16 @@ def main() -> int:
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        print(json.dumps(measure(given.measure)))
+        print(json.dumps(score(given.measure)))
         return 0
     print(f"{'passages':>10}{'before MiB':>12}{'peak MiB':>10}{'ratio':>8}{'seconds':>9}")
     first = None
     for passages in given.passages:
-        with tempfile.TemporaryDirectory() as scratch:
-            directory = Path(scratch) / "RandomPassages"
-            write_collection(directory, passages, given.queries)
-            command = [sys.executable, __file__, "--measure", str(directory)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-        first = first or found["peak"]
+        found = in_process(passages, given.queries)
+        first = first or found["peak_mib"]
         print(
-            f"{passages:>10,}{found['before']:>12.0f}{found['peak']:>10.0f}"
-            f"{found['peak'] / first:>8.2f}{found['seconds']:>9.1f}",
+            f"{passages:>10,}{found['before']:>12.0f}{found['peak_mib']:>10.0f}"
+            f"{found['peak_mib'] / first:>8.2f}{found['seconds']:>9.1f}",
             flush=True,
         )
     return 0

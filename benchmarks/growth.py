@@ -13,7 +13,7 @@ from benchmarks.search import CONTENDERS
 SIZES = {"documents": 32_000, "queries": 128, "dimensions": 256}
 """The middle of each curve: a quarter, a half, once, twice and four times of each are measured."""
 
-REPETITIONS = 1
+REPETITIONS = 3
 FACTORS = (0.25, 0.5, 1, 2, 4)
 COLOURS = ("#0072b2", "#a6a6a6", "#d55e00")
 """Of Okabe and Ito's palette, which colour-blind readers can tell apart, also in grey."""

@@ -21,19 +21,20 @@ from typing import Any
 
 from benchmarks import growth
 from benchmarks.check import regressions
-from benchmarks.contest import ROOT
+from benchmarks.contest import ROOT, disturbance
 from benchmarks.encoding import SCIFACT
 from benchmarks.record import Section, machine, read_sections, write_sections
 from benchmarks.table import page
 from ettin_retrieval.errors import InputError
 
 NAMES = (
-    "encoding", "search", "mining", "finetuning", "startup", "growth", "pipeline", "gpu",
+    "encoding", "search", "mining", "finetuning", "startup", "evaluation_memory", "growth",
+    "pipeline", "gpu",
 )  # fmt: skip
 """Each a module with `SIZES`, `REPETITIONS` and `measure`; in the order of the table."""
 
 CHECKED = ("encoding", "search", "mining", "finetuning", "startup")
-"""What `--check` measures again unless told otherwise: minutes, and no whole pipeline."""
+"""What `--check` measures again unless `--only` names others: minutes, and no whole pipeline."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,7 +92,8 @@ def measure(name: str, sizes: dict[str, Any], repetitions: int | None) -> Sectio
     module = importlib.import_module(f"benchmarks.{name}")
     section: Section = module.measure(sizes, repetitions or module.REPETITIONS)
     print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-    return replace(section, machine=machine())
+    notes = [*section.notes, *disturbance(section.runs)]
+    return replace(section, machine=machine(), notes=notes)
 
 
 def write(sections: dict[str, Section], directory: Path) -> None:

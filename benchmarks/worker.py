@@ -25,6 +25,10 @@ Job = Callable[[], dict[str, Any]]
 Prepare = Callable[[dict[str, Any]], Job]
 """Takes the inputs of a benchmark and gets everything ready that is not to be timed."""
 
+MACHINE_SIZE = 1024
+"""Of the matrices whose product shows how fast the machine is before and after a run: a hundredth
+of a second, and little memory."""
+
 STATUS = Path("/proc/self/status")
 
 
@@ -43,14 +47,25 @@ def main() -> None:
             job = None
             gc.collect()
             job = prepare(message["inputs"])
+            # Loads what the peak is measured with, which is no contender's memory.
+            machine_gflops_per_second()
             gc.collect()
             forget_peak()
             answer: dict[str, Any] = {"resting_mib": resident_mib()}
         elif job is None:
             raise RuntimeError("a worker is asked to run before it has inputs")
         else:
+            before = machine_gflops_per_second()
             answer = job() | {"peak_mib": peak_mib()}
+            answer["machine_gflops_per_second"] = [before, machine_gflops_per_second()]
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def machine_gflops_per_second() -> float:
+    """What the machine can do now: it tells a run that was disturbed from one that was not."""
+    from benchmarks.peak import peak_gflops_per_second
+
+    return peak_gflops_per_second("fp32", size=MACHINE_SIZE)
 
 
 def forget_peak() -> None:

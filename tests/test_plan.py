@@ -21,6 +21,14 @@ ROOT = Path(__file__).resolve().parents[1]
 RATES = Rates({"fp32": 1e9, "bf16": 2e9}, {"fp32": 5e8, "bf16": 1e9})
 
 
+@pytest.fixture(autouse=True)
+def pinned(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """With what `plan` pins the arithmetic: it would be too late in this process."""
+    calls: list[bool] = []
+    monkeypatch.setattr(report, "pin_arithmetic", calls.append)
+    return calls
+
+
 def settings(**changes: object) -> Settings:
     return Settings.model_validate(load_settings(ROOT / "params.yaml").model_dump() | changes)
 
@@ -121,10 +129,47 @@ def test_a_cut_corpus_is_planned_as_cut() -> None:
     assert max(c.passages.count for c in tasks_of(given, "guide")) > 5_000_000
 
 
+def test_tokenising_counts_where_it_takes_longer_than_arithmetic() -> None:
+    stage = stages.Stage("x", tokens=3600e3, forward=3600e9)
+    assert Rates({"fp32": 1e9}, {"fp32": 1e9}, tokenised=1e6).hours(stage) == 1.0
+    assert Rates({"fp32": 1e9}, {"fp32": 1e9}, tokenised=1e2).hours(stage) == 10.0
+
+
+def test_disk_has_the_caches_and_memory_the_largest_corpus_twice() -> None:
+    given = settings(model="1b")
+    encoder = stages.encoder_of(given)
+    tasks = [Collection(n, Texts(c, 100.0), Texts(10, 50.0)) for n, c in (("a", 40), ("b", 90))]
+    plans = {s.name: s for s in stages.stages_of(given, encoder, tasks[0], tasks)}
+    characters = 130 * 100 + 20 * 50
+    data = plans["benchmark_data"]
+    # The output and DVC's copy, datasets' Arrow files, and the hub's Parquet files.
+    assert data.disk == pytest.approx((2 + 1 + stages.PARQUET_SHARE) * characters)
+    assert data.memory == 2 * 90 * 100
+    weights = 4.0 * encoder.architecture.parameters
+    assert plans["base_encoder"].disk == 3 * weights
+    assert plans["finetuning"].disk == (2 + 3) * weights
+    assert plans["evaluate_base"].disk == 2 * 20 * stages.HITS * stages.HIT_BYTES
+    local = settings()
+    tiny = stages.stages_of(local, stages.encoder_of(local), tasks[0], tasks)
+    # Made here: nothing from a hub.
+    assert {s.name: s.disk for s in tiny}["benchmark_data"] == 2 * characters
+
+
+def test_the_probe_runs_as_the_stages_will(
+    pinned: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "probe", lambda *_: RATES)
+    for strict in (True, False):
+        made = report.plan(settings(strict=strict), "H100", "auto")
+        assert ("strict pins it to 2 threads" in report.render(made)) == strict
+    assert pinned == [True, False]
+
+
 def test_the_probe_measures_something(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "PROBE_SECONDS", 0.01)
     rates = speed.probe(of_shape(ETTIN_SHAPES["17m"]), ["fp32"])
     assert rates.forward["fp32"] > 1e6 and rates.training["fp32"] > 1e6
+    assert 1e3 < rates.tokenised < 1e9
 
 
 def test_the_command_tells_every_stage(

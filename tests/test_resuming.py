@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,9 +42,9 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="module")
 def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three small tasks."""
+    """Four small tasks."""
     directory = tmp_path_factory.mktemp("benchmark")
-    for name, dataset in sorted(synthetic.benchmark().items())[:3]:
+    for name, dataset in sorted(synthetic.benchmark().items())[:4]:
         _, small = subsampled(name, dataset.with_queries(dataset.queries["id"].tolist()[:5]), 150)
         write_dataset(small, directory / name)
     return directory
@@ -164,11 +166,11 @@ def test_an_evaluation_killed_in_the_middle_of_a_corpus_continues_there(
     encoded: list[int] = []
     real = encoding._encode_shard
 
-    def dying(model: object, texts: list[str], role: str, batch_size: int) -> object:
+    def dying(model: object, shard: Any, *rest: Any) -> object:
         if len(encoded) == 3:
             raise KeyboardInterrupt
-        encoded.append(len(texts))
-        return real(model, texts, role, batch_size)  # type: ignore[arg-type]
+        encoded.append(len(shard.texts))
+        return real(model, shard, *rest)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(encoding, "_encode_shard", dying)
@@ -255,26 +257,33 @@ import sys
 from pathlib import Path
 from ettin_retrieval.determinism import pin_arithmetic
 pin_arithmetic(False)
-from ettin_retrieval.evaluation import ranks, resuming, search
+from ettin_retrieval import encoding
+from ettin_retrieval.evaluation import ranks, resuming
+from ettin_retrieval.evaluation import search
 from ettin_retrieval.params import load_settings
-search.SHARD = 20
+search.SHARD = 60
 checkpoint, benchmark, params, unfinished = map(Path, sys.argv[1:])
-added = []
-real = search.TopK.add
-search.TopK.add = lambda self, q, p, row: added.append(row) or real(self, q, p, row)
+encoded = []
+real = encoding._encode_batches
+def counted(model, tokenised, batches, role):
+    encoded.append((role, sum(map(len, batches)), len(tokenised.ids)))
+    return real(model, tokenised, batches, role)
+encoding._encode_batches = counted
 resuming.score_tasks(checkpoint, benchmark, load_settings(params), "n/m", unfinished)
 rank, count = ranks.rank_and_ranks()
-assert added and {row // 20 % count for row in added} == {rank}
+own = sum(texts for role, texts, _ in encoded if role == "passage")
+asked = sum(texts for role, texts, _ in encoded if role == "query")
+print(f"encoded {own} passages {asked} queries")
 print("rank", rank, "of", count)
 """
 
 
-def test_two_processes_share_the_shards_and_give_the_same_bytes(
+def test_two_processes_share_the_work_and_give_the_same_bytes(
     checkpoint: Path, benchmark: Path, settings: Settings, tmp_path: Path
 ) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO_PROCESSES)
-    scores = []
+    scores, encoded = [], []
     for count in (1, 2):
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
         unfinished = tmp_path / f"unfinished{count}"
@@ -289,11 +298,18 @@ def test_two_processes_share_the_shards_and_give_the_same_bytes(
         )
         assert done.returncode == 0, done.stderr[-3000:]
         assert done.stdout.count(f"of {count}") == count
+        encoded.append(re.findall(r"encoded (\d+) passages (\d+) queries", done.stdout))
         directories = {path.name: path for path in unfinished.iterdir()}
         scores.append({
             path.name: path.read_bytes()
             for directory in directories.values()
             for path in directory.iterdir()
         })  # fmt: skip
-    assert len(scores[0]) == 9
+    assert len(scores[0]) == 12
     assert scores[0] == scores[1]
+    # Of three shards of a corpus each encodes one alone, and of the third, as of the queries, some
+    # batches.
+    [[passages, queries]], two = encoded
+    assert sum(int(p) for p, _ in two) == int(passages)
+    assert sum(int(q) for _, q in two) == int(queries)
+    assert min(int(p) for p, _ in two) > int(passages) / 3

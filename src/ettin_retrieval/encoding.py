@@ -11,17 +11,19 @@ import json
 import logging
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
+from ettin_retrieval.determinism import computed_by
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Precision
 
@@ -33,6 +35,7 @@ logger = logging.getLogger("ettin_retrieval")
 Embeddings = npt.NDArray[np.float32]
 TokenIds = npt.NDArray[np.int32]
 Role = Literal["query", "passage"]
+Item = TypeVar("Item")
 
 KEPT = Path("data/embeddings")
 """Embeddings kept between stages: beside the DVC outputs, because they are no result."""
@@ -45,12 +48,21 @@ TOKENISED_AT_ONCE = 1024
 
 TOKENS_ON_CPU = 2048
 """Tokens of a batch at most on a CPU, whose caches do not hold what more of them need: with
-all-MiniLM-L6-v2 8,192 tokens at a time take 1.2 to 1.3 times as long."""
+all-MiniLM-L6-v2 8,192 tokens at a time take 1.2 to 1.3 times as long. Of the
+arithmetic's peak 1,024 reach 0.75, 2,048 0.80 and 4,096 0.78, in processor time on two cores."""
+
+
+LIBRARIES = ("numpy", "sentence-transformers", "tokenizers", "torch", "transformers")
+"""Libraries whose release may change an embedding."""
 
 
 @dataclass(frozen=True)
 class KeptEmbeddings:
     """Embeddings on disk, one file a shard, under a key of all that decides them.
+
+    The texts of a shard are batched by length, and its last digits depend on the batches: a text
+    is found again in the shard it was kept in, and nowhere else, so that what is read is what
+    would be computed.
 
     Attributes
     ----------
@@ -69,9 +81,12 @@ class KeptEmbeddings:
         Parameters
         ----------
         reading
-            What else decides the embeddings: precision, prompt, length, size of a batch.
+            What else decides the embeddings: precision, prompt, length, size of a batch. Code,
+            libraries, threads and device do too, and are part of the key of themselves.
         """
-        digest = hashlib.sha256(json.dumps([self.checkpoint, role, len(texts), *reading]).encode())
+        by = computed_by(LIBRARIES, [Path(__file__)])
+        key = [self.checkpoint, role, len(texts), *reading, by]
+        digest = hashlib.sha256(json.dumps(key).encode())
         for text in texts:
             digest.update(hashlib.sha256(text.encode()).digest())
         return self.directory / f"{digest.hexdigest()}.npy"
@@ -86,6 +101,23 @@ def _save(vectors: Embeddings, path: Path) -> None:
     partial.replace(path)
 
 
+@dataclass(frozen=True)
+class Crew:
+    """Processes that encode the same texts together, each some of the batches.
+
+    Attributes
+    ----------
+    rank, ranks
+        This process, counted from 0, and how many there are.
+    gather
+        Every process's value, in order of rank; all call it in the same order.
+    """
+
+    rank: int
+    ranks: int
+    gather: Callable[[Any], list[Any]]
+
+
 def encode(
     model: SentenceTransformer,
     texts: list[str],
@@ -94,6 +126,7 @@ def encode(
     batch_size: int,
     precision: Precision = "fp32",
     keep: KeptEmbeddings | None = None,
+    crew: Crew | None = None,
 ) -> Embeddings:
     """Embed texts; the same text is encoded once.
 
@@ -107,25 +140,20 @@ def encode(
         `TOKENS_ON_CPU`).
     keep
         Where embeddings are looked up and kept, shard by shard; None encodes anew.
+    crew
+        Processes that share the work; None where this one does all.
 
     Returns
     -------
     Array of shape (len(texts), dimension), float32 whatever the precision of the forward pass.
     """
     unique = list(dict.fromkeys(texts))
-    reading = (precision, _prompt(model, role), _length(model, role), batch_size)
-    shards = []
-    for start in range(0, len(unique), SHARD):
-        shard = unique[start : start + SHARD]
-        kept = None if keep is None else keep.path(shard, role, *reading)
-        if kept is not None and kept.is_file():
-            shards.append(np.load(kept))
-            continue
-        with autocast(model, precision):
-            vectors = _encode_shard(model, shard, role, batch_size)
-        if kept is not None:
-            _save(vectors, kept)
-        shards.append(vectors)
+    cut = (unique[start : start + SHARD] for start in range(0, len(unique), SHARD))
+    shards = list(
+        encode_shards(
+            model, cut, role, batch_size=batch_size, precision=precision, keep=keep, crew=crew
+        )
+    )
     vectors = shards[0] if len(shards) == 1 else np.concatenate(shards)
     if len(unique) == len(texts):
         return vectors
@@ -133,35 +161,122 @@ def encode(
     return vectors[[row[text] for text in texts]]
 
 
-def _encode_shard(
-    model: SentenceTransformer, texts: list[str], role: Role, batch_size: int
-) -> Embeddings:
-    """Embeddings of shape (len(texts), dimension), in order of the texts."""
-    import torch
+def encode_shards(
+    model: SentenceTransformer,
+    shards: Iterable[list[str]],
+    role: Role,
+    *,
+    batch_size: int,
+    precision: Precision = "fp32",
+    keep: KeptEmbeddings | None = None,
+    crew: Crew | None = None,
+) -> Iterator[Embeddings]:
+    """Embed shard by shard; while one is encoded, a thread reads and tokenises the next.
 
+    Parameters
+    ----------
+    shards
+        Texts that are tokenised, batched and kept together; none is empty.
+
+    Yields
+    ------
+    Of each shard, an array of shape (texts, dimension). Parameters are those of `encode`.
+    """
+    reading = (precision, _prompt(model, role), _length(model, role), batch_size)
+
+    def prepared() -> Iterator[_Shard]:
+        for texts in shards:
+            path = None if keep is None else keep.path(texts, role, *reading)
+            there = path is not None and path.is_file()
+            tokenised = None if there else _tokenised(model, texts, role)
+            yield _Shard(texts, path, tokenised)
+
+    for shard in ahead(prepared()):
+        # One process may find what another, on another machine, does not.
+        there = shard.tokenised is None
+        if crew is not None and keep is not None:
+            there = all(crew.gather(there))
+        if there and shard.path is not None:
+            yield np.load(shard.path)
+            continue
+        with autocast(model, precision):
+            vectors = _encode_shard(model, shard, role, batch_size, crew)
+        if shard.path is not None:
+            _save(vectors, shard.path)
+        yield vectors
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """What is known of a shard before it is encoded; `tokenised` is None where it is kept."""
+
+    texts: list[str]
+    path: Path | None
+    tokenised: Tokenised | None
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items of an iterator; a thread gets the next one while one is worked on.
+
+    No more than one item is waiting. What the iterator raises is raised here, in its turn.
+
+    >>> list(ahead(iter("abc")))
+    ['a', 'b', 'c']
+    """
+    end: Any = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
+        coming = thread.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = thread.submit(next, items, end)
+            yield item
+
+
+def _encode_shard(
+    model: SentenceTransformer, shard: _Shard, role: Role, batch_size: int, crew: Crew | None
+) -> Embeddings:
+    """Embeddings of shape (texts, dimension), in order of the texts."""
     if not hasattr(model, "preprocess"):
         encode_role = model.encode_query if role == "query" else model.encode_document
-        return np.asarray(encode_role(texts, batch_size=batch_size), dtype=np.float32)
-    ids, extra = _tokenise(model, texts, role)
-    tokens = batch_size * (_length(model, role) or max(map(len, ids)))
+        return np.asarray(encode_role(shard.texts, batch_size=batch_size), dtype=np.float32)
+    tokenised = shard.tokenised or _tokenised(model, shard.texts, role)
+    lengths = [len(ids) for ids in tokenised.ids]
+    tokens = batch_size * (_length(model, role) or max(lengths))
     if model.device.type == "cpu":
         tokens = min(tokens, TOKENS_ON_CPU)
-    order, parts = [], []
-    model.eval()
-    progress = tqdm(total=len(texts), desc=f"encoding {role} texts", unit="text", leave=False)
-    with torch.inference_mode():
-        for rows in batches([len(i) for i in ids], tokens):
-            features = _padded([ids[row] for row in rows], model.tokenizer)
-            moved = {name: part.to(model.device) for name, part in features.items()}
-            embedded = model({**extra, **moved})["sentence_embedding"]
-            parts.append(embedded[:, : model.truncate_dim].float())
-            order += rows
-            progress.update(len(rows))
-        vectors = torch.cat(parts).cpu().numpy()
-    progress.close()
+    made = list(batches(lengths, tokens))
+    if crew is None:
+        parts = [_encode_batches(model, tokenised, made, role)]
+    else:
+        # The same batches, whoever encodes them: with the same bytes.
+        own = made[crew.rank :: crew.ranks]
+        parts = crew.gather(_encode_batches(model, tokenised, own, role))
+    order = [row for rows, _ in parts for row in rows]
+    vectors = np.concatenate([vectors for rows, vectors in parts if rows])
     in_order: Embeddings = np.empty_like(vectors)
     in_order[order] = vectors
     return in_order
+
+
+def _encode_batches(
+    model: SentenceTransformer, tokenised: Tokenised, made: list[list[int]], role: Role
+) -> tuple[list[int], Embeddings]:
+    """Rows of all batches, one after the other, and their embeddings."""
+    import torch
+
+    parts = []
+    model.eval()
+    total = sum(map(len, made))
+    progress = tqdm(total=total, desc=f"encoding {role} texts", unit="text", leave=False)
+    with torch.inference_mode():
+        for rows in made:
+            features = _padded([tokenised.ids[row] for row in rows], model.tokenizer)
+            moved = {name: part.to(model.device) for name, part in features.items()}
+            embedded = model({**tokenised.extra, **moved})["sentence_embedding"]
+            parts.append(embedded[:, : model.truncate_dim].float())
+            progress.update(len(rows))
+        vectors = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), dtype=np.float32)
+    progress.close()
+    return [row for rows in made for row in rows], vectors
 
 
 def batches(lengths: list[int], tokens: int) -> Iterator[list[int]]:
@@ -211,9 +326,10 @@ class TokenisedTexts:
             ends = np.zeros(len(texts) + 1, dtype=np.int64)
             for start in range(0, len(wanted), TOKENISED_AT_ONCE):
                 part = wanted[start : start + TOKENISED_AT_ONCE]
-                ids, self.extra[task] = _tokenise(model, [texts[n] for n in part], role)
-                ends[part + 1] = [len(tokens) for tokens in ids]
-                flat.frombytes(np.concatenate(ids).tobytes())
+                tokenised = _tokenised(model, [texts[n] for n in part], role)
+                self.extra[task] = tokenised.extra
+                ends[part + 1] = [len(tokens) for tokens in tokenised.ids]
+                flat.frombytes(np.concatenate(tokenised.ids).tobytes())
             self.ids[task] = np.frombuffer(flat, dtype=np.int32)
             self.ends[task] = np.cumsum(ends)
 
@@ -224,26 +340,57 @@ class TokenisedTexts:
         return {**self.extra[task], **_padded(ids, self.tokenizer)}
 
 
-def _tokenise(
+@dataclass(frozen=True)
+class Tokenised:
+    """Token ids of texts, cut at their role's length, and what else the modules want to know."""
+
+    ids: list[TokenIds]
+    extra: dict[str, Any]
+
+
+def _tokenised(model: SentenceTransformer, texts: list[str], role: Role) -> Tokenised:
+    """Token ids as `model.preprocess` gives them.
+
+    A tokenizer of the library tokenizers is asked itself, for ids alone, once `preprocess` has
+    set it up for the role: masks and lists of numbers took a third of the time.
+    """
+    if not hasattr(model, "preprocess"):
+        return Tokenised([], {})
+    longest = max(texts, key=len)
+    asked, extra = _preprocessed(model, [longest], role)
+    fast = getattr(model.tokenizer, "backend_tokenizer", None)
+    prompt = _prompt(model, role) or ""
+
+    def own(part: list[str]) -> list[TokenIds]:
+        encoded = fast.encode_batch_fast([prompt + text for text in part])  # type: ignore[union-attr]
+        return [_never_empty(text.ids, model) for text in encoded]
+
+    # Whatever a module does to its texts before it tokenises them, it does to this one.
+    same = fast is not None and np.array_equal(own([longest])[0], asked[0])
+    ids: list[TokenIds] = []
+    for start in range(0, len(texts), TOKENISED_AT_ONCE):
+        part = texts[start : start + TOKENISED_AT_ONCE]
+        ids += own(part) if same else _preprocessed(model, part, role)[0]
+    return Tokenised(ids, extra)
+
+
+def _preprocessed(
     model: SentenceTransformer, texts: list[str], role: Role
 ) -> tuple[list[TokenIds], dict[str, Any]]:
     """Token ids of each text, cut at the role's length, and what else the modules want to know."""
-    ids: list[TokenIds] = []
-    extra: dict[str, Any] = {}
-    for start in range(0, len(texts), TOKENISED_AT_ONCE):
-        features = model.preprocess(
-            texts[start : start + TOKENISED_AT_ONCE],
-            prompt=_prompt(model, role),
-            task=_task(role),
-            processing_kwargs={"text": {"padding": False}, "common": {"return_tensors": None}},
-        )
-        # An empty text has no tokens where the tokenizer adds none of its own.
-        ids += [
-            np.asarray(tokens or [model.tokenizer.pad_token_id], dtype=np.int32)
-            for tokens in features["input_ids"]
-        ]
-        extra = {name: features[name] for name in ("modality", "prompt_length") if name in features}
-    return ids, extra
+    features = model.preprocess(
+        texts,
+        prompt=_prompt(model, role),
+        task=_task(role),
+        processing_kwargs={"text": {"padding": False}, "common": {"return_tensors": None}},
+    )
+    ids = [_never_empty(tokens, model) for tokens in features["input_ids"]]
+    return ids, {name: features[name] for name in ("modality", "prompt_length") if name in features}
+
+
+def _never_empty(tokens: list[int], model: SentenceTransformer) -> TokenIds:
+    """An empty text has no tokens where the tokenizer adds none of its own: one of padding."""
+    return np.asarray(tokens or [model.tokenizer.pad_token_id], dtype=np.int32)
 
 
 def _padded(ids: list[TokenIds], tokenizer: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import mteb
 import pandas as pd
+import sklearn
 
 from ettin_retrieval.encoders import load_checkpoint, read_checkpoint
 from ettin_retrieval.errors import InputError
@@ -56,10 +57,7 @@ def score_task(
 ) -> TaskScores:
     """mteb's evaluation of one task, without any cache between checkpoints."""
     task = task_for(name, dataset)
-    done = mteb.evaluate(
-        search, [task], cache=None, show_progress_bar=False, encode_kwargs={}, raise_error=True
-    )
-    result = done.task_results[0]
+    result = evaluated(search, task)
     split = dataset.origin.split
     return TaskScores(
         name=name,
@@ -69,6 +67,19 @@ def score_task(
         run=task.run,
         result=result,
     )
+
+
+def evaluated(search: ExactSearch, task: Any) -> Any:
+    """mteb's result of a task of `task_for`.
+
+    mteb has scikit-learn compute a hundred small areas under curves, which spends most of the
+    time on checking its arguments: it is told that they are finite numbers.
+    """
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        done = mteb.evaluate(
+            search, [task], cache=None, show_progress_bar=False, encode_kwargs={}, raise_error=True
+        )
+    return done.task_results[0]
 
 
 def task_directories(benchmark: Path) -> list[Path]:

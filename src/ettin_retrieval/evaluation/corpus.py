@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -28,8 +28,8 @@ class Corpus(Protocol):
     def __len__(self) -> int:
         """Number of passages."""
 
-    def shards(self, size: int, first: int, step: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Shards number `first`, `first + step`, ... of `size` rows, each with its first row."""
+    def shards(self, size: int, numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
+        """The shards of these numbers, which rise, if the corpus is cut every `size` rows."""
 
     def ids(self, rows: Rows) -> list[str]:
         """Ids of rows, which are given in rising order without repeats."""
@@ -52,13 +52,14 @@ class StoredCorpus:
         """Number of passages."""
         return int(pq.read_metadata(self.path).num_rows)
 
-    def shards(self, size: int, first: int, step: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def shards(self, size: int, numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
         """See `Corpus`."""
+        wanted = set(numbers)
         with _opened(self.path) as file:
             parts = file.iter_batches(size, columns=list(CONTENT), use_threads=False)
             for number, part in enumerate(parts):
-                if number % step == first:
-                    yield number * size, part
+                if number in wanted:
+                    yield part
 
     def ids(self, rows: Rows) -> list[str]:
         """See `Corpus`. A pass over the column of ids, instead of a list of all of them."""
@@ -77,12 +78,13 @@ class LoadedCorpus:
         """Number of passages."""
         return len(self.dataset)
 
-    def shards(self, size: int, first: int, step: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def shards(self, size: int, numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
         """See `Corpus`."""
         columns = [name for name in CONTENT if name in self.dataset.column_names]
         arrow = self.dataset.select_columns(columns).with_format("arrow")
-        for start in range(first * size, len(self.dataset), step * size):
-            yield start, arrow[start : start + size].combine_chunks().to_batches()[0]
+        for number in numbers:
+            start = number * size
+            yield arrow[start : start + size].combine_chunks().to_batches()[0]
 
     def ids(self, rows: Rows) -> list[str]:
         """See `Corpus`."""
@@ -104,10 +106,10 @@ def _taken(column: Iterable[pa.Array], rows: Rows) -> list[str]:
 def passage_texts(shard: pa.RecordBatch) -> list[str]:
     """What an encoder reads of each passage; some collections have no titles."""
     texts = shard.column("text").to_pylist()
-    titles = (
-        shard.column("title").to_pylist() if "title" in shard.schema.names else [""] * len(texts)
-    )
-    return [passage_text(title, text) for title, text in zip(titles, texts, strict=True)]
+    titles = shard.column("title").to_pylist() if "title" in shard.schema.names else []
+    if any(titles):
+        return list(map(passage_text, titles, texts))
+    return list(map(str.strip, texts))
 
 
 def _opened(path: Path) -> pq.ParquetFile:

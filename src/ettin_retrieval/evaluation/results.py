@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-
-from ettin_retrieval.records import table
 
 RUN = pa.schema(
     [("query_id", pa.string()), ("corpus_id", pa.string()), ("rank", pa.int32()),
@@ -36,11 +35,25 @@ def run_table(run: dict[str, dict[str, float]]) -> pa.Table:
     """Retrieved passages by query id and rank; equal scores as trec_eval orders them, by falling
     passage id.
     """
-    rows = [
-        (query_id, corpus_id, rank, score)
-        for query_id in sorted(run)
-        for rank, (corpus_id, score) in enumerate(
-            sorted(run[query_id].items(), key=lambda hit: (hit[1], hit[0]), reverse=True), start=1
-        )
+    query_ids = sorted(run)
+    counts = np.array([len(run[query_id]) for query_id in query_ids], dtype=np.int64)
+    ids, scores = [], []
+    for query_id in query_ids:
+        found = list(run[query_id])
+        given = np.fromiter(run[query_id].values(), np.float64, len(found))
+        if len(given) and not (np.diff(given) < 0).all():
+            order = sorted(
+                range(len(found)), key=lambda hit: (given[hit], found[hit]), reverse=True
+            )
+            found, given = [found[hit] for hit in order], given[order]
+        ids.append(pa.array(found, pa.string()))
+        scores.append(given.astype(np.float32))
+    starts = counts.cumsum() - counts
+    ranks = np.arange(counts.sum()) - np.repeat(starts, counts) + 1
+    columns = [
+        pa.array(query_ids, pa.string()).take(pa.array(np.repeat(np.arange(len(counts)), counts))),
+        pa.concat_arrays(ids) if ids else pa.array([], pa.string()),
+        pa.array(ranks, pa.int32()),
+        pa.array(np.concatenate(scores) if scores else [], pa.float32()),
     ]
-    return table(rows, RUN)
+    return pa.Table.from_arrays(columns, schema=RUN)

@@ -14,13 +14,13 @@ import hashlib
 import json
 import logging
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ettin_retrieval.determinism import computed_by
 from ettin_retrieval.encoders import read_checkpoint
 from ettin_retrieval.evaluation.benchmark import (
     TaskScores,
@@ -72,7 +72,8 @@ def score_tasks(
 
 
 def result_key(identity: str, dataset: Path, settings: Settings) -> str:
-    """Name of a task's result: the checkpoint, the task's files, the settings, the code.
+    """Name of a task's result: the checkpoint, the task's files, the settings, the code,
+    libraries, threads and device.
 
     The checkpoint's identity covers weights, pooling, normalisation and lengths, and not its path.
     """
@@ -83,8 +84,7 @@ def result_key(identity: str, dataset: Path, settings: Settings) -> str:
         "dataset": sha256_file(dataset / "manifest.json"),
         "settings": settings.evaluation.model_dump(include={"precision", "batch_size"}),
         "strict": settings.strict,
-        "code": {path.name: sha256_file(path) for path in sorted(sources)},
-        "libraries": {library: version(library) for library in LIBRARIES},
+        "computed_by": computed_by(LIBRARIES, sorted(sources)),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

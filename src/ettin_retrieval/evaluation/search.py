@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,17 @@ import torch
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from tqdm.auto import tqdm
 
-from ettin_retrieval.encoding import SHARD, Embeddings, KeptEmbeddings, Role, encode
+from ettin_retrieval.encoding import (
+    SHARD,
+    Crew,
+    Embeddings,
+    KeptEmbeddings,
+    encode,
+    encode_shards,
+)
+from ettin_retrieval.evaluation.copies import Copies
 from ettin_retrieval.evaluation.corpus import Corpus, Rows, corpus_of, passage_texts
-from ettin_retrieval.evaluation.ranks import gathered, rank_and_ranks
+from ettin_retrieval.evaluation.ranks import crew, gathered, rank_and_ranks, shares
 from ettin_retrieval.params import Evaluation
 
 if TYPE_CHECKING:
@@ -28,7 +37,8 @@ class ExactSearch:
 
     mteb calls `index` and `search`; the metadata that it keys results on carries the
     checkpoint's identity as revision, so two checkpoints never share a result. Under `torchrun`
-    each process takes its share of the shards, and all end with the same result.
+    each process takes its share of the work, and all end with the same result. Passages of the
+    same text are encoded once.
     """
 
     def __init__(
@@ -53,36 +63,78 @@ class ExactSearch:
         """The `top_k` passages of highest inner product of each query; of equals, the earlier."""
         if self.corpus is None:
             raise RuntimeError("search is called before index")
-        vectors = self._encode(list(queries["text"]), "query")
-        best = TopK(len(vectors), top_k, getattr(self.model, "device", "cpu"))
-        progress = tqdm(total=len(self.corpus), desc="corpus", unit="passage")
-        for first_row, shard in self.corpus.shards(SHARD, *rank_and_ranks()):
-            best.add(vectors, self._encode(passage_texts(shard), "passage"), first_row)
-            progress.update(len(shard))
-        progress.close()
-        parts = gathered(best.ranked())
-        scores, rows = parts[0] if len(parts) == 1 else merged(parts, top_k)
-        hit = np.zeros(len(self.corpus), dtype=np.bool_)
-        hit[rows[rows >= 0]] = True
-        found = np.flatnonzero(hit)
-        ids = np.array(self.corpus.ids(found), dtype=object)
+        vectors = self._encode_queries(list(queries["text"]))
+        scores, rows = self._nearest(self.corpus, vectors, top_k)
+        results = named(self.corpus, queries["id"], scores, rows)
         self.corpus = None
-        results = {}
-        for number, query_id in enumerate(queries["id"]):
-            there = rows[number] >= 0
-            names = ids[np.searchsorted(found, rows[number][there])]
-            results[query_id] = dict(zip(names, scores[number][there].tolist(), strict=True))
         return results
 
-    def _encode(self, texts: list[str], role: Role) -> Embeddings:
+    def _nearest(self, corpus: Corpus, queries: Embeddings, k: int) -> tuple[Embeddings, Rows]:
+        """Scores and rows of each query's best passages, as `TopK.ranked` gives them."""
+        shards = range(-(-len(corpus) // SHARD))
+        copies = Copies.among(passage_texts(part) for part in corpus.shards(SHARD, shards))
+        best = TopK(len(queries), k, getattr(self.model, "device", "cpu"))
+        progress = tqdm(total=len(corpus), desc="corpus", unit="passage")
+        rank, ranks = rank_and_ranks()
+        alone, together = shares(len(shards), rank, ranks)
+        for numbers, sharers in ((alone, None), (together, crew())):
+            rows = {n: copies.originals_in(n * SHARD, (n + 1) * SHARD) for n in numbers}
+            numbers = [number for number in numbers if len(rows[number])]
+            texts = self._texts(corpus, {number: rows[number] for number in numbers})
+            embedded = self._encode_passages(texts, sharers)
+            for number, passages in zip(numbers, embedded, strict=True):
+                if sharers is None or number % ranks == rank:
+                    best.add(queries, passages, rows[number])
+                progress.update(len(passages))
+        progress.close()
+        parts = gathered(best.ranked())
+        return copies.put_back(*(parts[0] if len(parts) == 1 else merged(parts, k)))
+
+    def _texts(self, corpus: Corpus, rows: dict[int, Rows]) -> Iterator[list[str]]:
+        """Texts of rows, given by number of shard."""
+        for number, part in zip(rows, corpus.shards(SHARD, list(rows)), strict=True):
+            texts = passage_texts(part)
+            yield [texts[row] for row in (rows[number] - number * SHARD).tolist()]
+
+    def _encode_queries(self, texts: list[str]) -> Embeddings:
         return encode(
             self.model,
             texts,
-            role,
+            "query",
             batch_size=self.evaluation.batch_size,
             precision=self.evaluation.precision,
-            keep=self.keep if role == "passage" else None,
+            crew=crew(),
         )
+
+    def _encode_passages(
+        self, shards: Iterable[list[str]], sharers: Crew | None
+    ) -> Iterator[Embeddings]:
+        return encode_shards(
+            self.model,
+            shards,
+            "passage",
+            batch_size=self.evaluation.batch_size,
+            precision=self.evaluation.precision,
+            keep=self.keep,
+            crew=sharers,
+        )
+
+
+def named(
+    corpus: Corpus, query_ids: Iterable[str], scores: Embeddings, rows: Rows
+) -> dict[str, dict[str, float]]:
+    """Query id to {passage id: score}, in falling order of score; rows of -1 are left out."""
+    hit = np.zeros(len(corpus), dtype=np.bool_)
+    hit[rows[rows >= 0]] = True
+    ids = np.array(corpus.ids(np.flatnonzero(hit)), dtype=object)
+    # Of a row that is hit, its place among those.
+    place = hit.cumsum(dtype=np.int32) - np.int32(1)
+    counts = (rows >= 0).sum(axis=1).tolist()
+    results = {}
+    for query_id, found, given, count in zip(query_ids, rows, scores, counts, strict=True):
+        names = ids[place[found[:count]]].tolist()
+        results[query_id] = dict(zip(names, given[:count].tolist(), strict=True))
+    return results
 
 
 class TopK:
@@ -93,28 +145,51 @@ class TopK:
 
     def __init__(self, queries: int, k: int, device: torch.device | str = "cpu") -> None:
         self.k = k
-        self._scores = torch.full((queries, k), -torch.inf, device=device)
-        self._rows = torch.full((queries, k), -1, dtype=torch.int64, device=device)
+        self._scores = torch.empty((queries, 0), device=device)
+        self._rows = torch.empty((queries, 0), dtype=torch.int64, device=device)
 
-    def add(self, queries: Embeddings, passages: Embeddings, first_row: int) -> None:
+    def add(self, queries: Embeddings, passages: Embeddings, rows: Rows) -> None:
         """Merge one shard: embeddings of shape (queries, d) and (passages, d).
 
-        Shards come in order of their rows.
+        Parameters
+        ----------
+        rows
+            Of the passages, rising, and all beyond those of shards that were added before.
         """
         device = self._scores.device
         shard = torch.from_numpy(passages).to(device).T
+        shard_rows = torch.from_numpy(rows).to(device)
         parts = -(-len(queries) // QUERIES_AT_ONCE)
+        added = []
         for start, stop in pairwise(np.linspace(0, len(queries), parts + 1).astype(int).tolist()):
             part = slice(start, stop)
-            scores, rows = self._scores[part], self._rows[part]
             found = torch.from_numpy(queries[part]).to(device) @ shard
-            new_scores, columns = above(found, scores.amin(dim=1, keepdim=True))
-            if columns.shape[1]:
-                scores = torch.cat([scores, new_scores], dim=1)
-                rows = torch.cat([rows, columns + first_row], dim=1)
-                best = best_columns(scores, rows, self.k)
-                self._scores[part] = scores.gather(1, best)
-                self._rows[part] = rows.gather(1, best)
+            added.append(self._with(self._scores[part], self._rows[part], found, shard_rows))
+        self._scores, self._rows = (
+            torch.cat(of) if parts > 1 else of[0] for of in zip(*added, strict=True)
+        )
+
+    def _with(
+        self,
+        scores: torch.Tensor,
+        rows: torch.Tensor,
+        found: torch.Tensor,
+        found_rows: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The best of what is kept, of shape (queries, kept), and of what was found."""
+        columns = torch.arange(found.shape[1], device=found.device).expand_as(found)
+        if scores.shape[1] == self.k:
+            found, columns = above(found, scores.amin(dim=1, keepdim=True))
+        if not scores.shape[1] and found.shape[1] > self.k:
+            # The first shard: nothing to merge with.
+            best = best_columns(found, columns, self.k)
+            return found.gather(1, best), found_rows[best]
+        scores = torch.cat([scores, found], dim=1)
+        rows = torch.cat([rows, found_rows[columns]], dim=1)
+        if scores.shape[1] <= self.k:
+            return scores, rows
+        best = best_columns(scores, rows, self.k)
+        return scores.gather(1, best), rows.gather(1, best)
 
     def ranked(self) -> tuple[Embeddings, Rows]:
         """Scores, falling, and rows, rising where scores are equal, each of shape (queries, k).
@@ -123,22 +198,22 @@ class TopK:
         """
         rows, by_row = self._rows.sort(dim=1)
         scores, order = self._scores.gather(1, by_row).sort(dim=1, stable=True, descending=True)
-        return scores.cpu().numpy(), rows.gather(1, order).cpu().numpy()
+        missing = (0, self.k - scores.shape[1])
+        scores = torch.nn.functional.pad(scores, missing, value=-torch.inf)
+        rows = torch.nn.functional.pad(rows.gather(1, order), missing, value=-1)
+        return scores.cpu().numpy(), rows.cpu().numpy()
 
 
 def above(scores: torch.Tensor, lowest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores above a bound of their row, of shape (rows, 1), and their columns, moved together.
 
     Once the first shards have set the bounds few scores are above them, and what is left costs
-    next to nothing to merge. Rows with fewer than others end with -inf. Where a bound is still
-    -inf, scores stay as they are.
+    next to nothing to merge. Rows with fewer than others end with -inf.
 
     >>> scores = torch.tensor([[1.0, 3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 5.0, 0.0, 0.0]])
     >>> [part.tolist() for part in above(scores, torch.tensor([[1.5], [4.0]]))]
     [[[3.0, 2.0], [5.0, -inf]], [[1, 2], [2, 0]]]
     """
-    if lowest.isinf().any():
-        return scores, torch.arange(scores.shape[1], device=scores.device).expand_as(scores)
     row, column = (scores > lowest).nonzero().unbind(dim=1)
     counts = row.bincount(minlength=len(scores))
     place = torch.arange(len(row), device=scores.device) - (counts.cumsum(0) - counts)[row]

@@ -8,7 +8,9 @@ metadata names, and per-query scores are kept.
 from __future__ import annotations
 
 import logging
-from heapq import nlargest
+from bisect import bisect_right
+from itertools import islice
+from operator import neg
 from typing import Any
 
 import mteb
@@ -102,8 +104,12 @@ def leading(hits: dict[str, float], k: int) -> dict[str, float]:
     >>> leading({"a": 0.3, "b": 0.5, "c": 0.3, "d": 0.1}, 2)
     {'a': 0.3, 'b': 0.5, 'c': 0.3}
     """
-    lowest = nlargest(k, hits.values())[-1] if hits else 0.0
-    return {passage_id: score for passage_id, score in hits.items() if score >= lowest}
+    # Sorting what is sorted already takes no time, and few passages are looked at.
+    falling = sorted(hits.values(), reverse=True)
+    lowest = falling[:k][-1] if falling else 0.0
+    wanted = bisect_right(falling, -lowest, key=neg)
+    found = ((passage_id, score) for passage_id, score in hits.items() if score >= lowest)
+    return dict(islice(found, wanted))
 
 
 def _official_class(name: str) -> type[AbsTaskRetrieval] | None:

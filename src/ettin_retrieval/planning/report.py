@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ettin_retrieval.determinism import THREADS, pin_arithmetic
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings
 from ettin_retrieval.planning.sizes import CHARACTERS_PER_TOKEN, Collection, tasks_of, training_set
@@ -28,6 +29,7 @@ class Plan:
     stages: list[Stage]
     here: Rates
     gpu: Gpu
+    strict: bool
 
 
 def plan(settings: Settings, gpu: str, tasks: list[str] | str) -> Plan:
@@ -48,16 +50,18 @@ def plan(settings: Settings, gpu: str, tasks: list[str] | str) -> Plan:
     encoder = encoder_of(settings)
     collections = tasks_of(settings, tasks)
     stages = stages_of(settings, encoder, training_set(settings), collections)
+    # As the stages will run: here is this machine as they use it.
+    pin_arithmetic(settings.strict)
     precisions = sorted({stage.precision for stage in stages})
     here = probe(encoder.architecture, precisions)
-    return Plan(encoder, collections, stages, here, GPUS[gpu])
+    return Plan(encoder, collections, stages, here, GPUS[gpu], settings.strict)
 
 
 def render(made: Plan) -> str:
     """The plan as a table, and what it rests on."""
     import pandas as pd
 
-    there = gpu_rates(made.gpu)
+    there = gpu_rates(made.gpu, made.here.tokenised)
     rows = [_row(stage, made.here, there) for stage in made.stages]
     total = {name: "" for name in rows[0]} | {"stage": "in all"}
     for name, rates in zip(list(rows[0])[-2:], (made.here, there), strict=True):
@@ -107,12 +111,15 @@ def _assumptions(made: Plan) -> list[str]:
     large = [stage.name for stage in made.stages if stage.memory > gpu.memory * 1e9]
     return [
         *(f"{name} needs more memory than {gpu.name} has" for name in large),
-        f"here: GFLOP/s measured now on {PROBE_LAYERS} layers of this width: {measured}",
+        f"here: GFLOP/s measured now on {PROBE_LAYERS} layers of this width: {measured}"
+        + (f"; strict pins it to {THREADS} threads and AVX2" if made.strict else ""),
         f"{gpu.name}: {peaks} (dense; {gpu.source}), assumed, not measured: {shares}; "
         f"{gpu.memory} GB of memory",
         f"tokens: {CHARACTERS_PER_TOKEN} characters each, assumed; texts of mean length, cut at "
         f"{made.encoder.query_length} (queries) and {made.encoder.passage_length} (passages)",
-        "hours are those of arithmetic alone: no download, reading or tokenising; memory is "
+        f"tokenising, {made.here.tokenised:,.0f} tokens a second here, goes on meanwhile: the "
+        "longer of both counts, on a GPU too; no download or reading is in the hours",
+        "disk: outputs twice, for DVC's cache, and the hub's; memory is "
         "weights, optimizer, activations of the rows embedded at a time and embeddings, without "
         "Python and its libraries",
         f"fine-tuning {'in bf16 would take' if 'bf16' not in used else 'in bf16 takes'} "

@@ -5,6 +5,7 @@ No weights are needed: a few layers of the encoder's shape with random ones say 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ PROBE_LAYERS = 3
 
 PROBE_LENGTH = 128
 PROBE_SECONDS = 1.5
+TOKENISED_CHARACTERS = 1_000_000
 PROBES = 3
 """The best of these counts: another program may have had the processor meanwhile."""
 
@@ -56,22 +58,43 @@ GPU_SHARE = {"bf16": 0.35, "fp16": 0.35, "fp32": 0.6}
 
 @dataclass(frozen=True)
 class Rates:
-    """Operations a second, of encoding and of training, for each precision."""
+    """Operations a second, of encoding and of training, for each precision, and tokens a second."""
 
     forward: dict[str, float]
     training: dict[str, float]
+    tokenised: float = math.inf
 
     def hours(self, stage: Stage) -> float:
-        """Of one stage, as far as it computes."""
+        """Of one stage, as far as it computes: while texts are encoded, the next are tokenised."""
+        if not stage.forward:
+            return 0.0
         seconds = stage.forward / self.forward[stage.precision]
-        return (seconds + stage.training / self.training[stage.precision]) / 3600
+        seconds += stage.training / self.training[stage.precision]
+        return max(seconds, stage.tokens / self.tokenised) / 3600
 
 
-def gpu_rates(gpu: Gpu) -> Rates:
-    """Published peaks times the assumed share."""
+def gpu_rates(gpu: Gpu, tokenised: float = math.inf) -> Rates:
+    """Published peaks times the assumed share; tokens a second as here."""
     peaks = {"bf16": gpu.bf16, "fp16": gpu.bf16, "fp32": gpu.fp32}
     rates = {precision: 1e12 * peak * GPU_SHARE[precision] for precision, peak in peaks.items()}
-    return Rates(rates, rates)
+    return Rates(rates, rates, tokenised)
+
+
+def tokens_a_second() -> float:
+    """Of this machine: a tokenizer of this repository's making on the synthetic words."""
+    from ettin_retrieval.sources import synthetic
+    from ettin_retrieval.tokenizer import train_tokenizer
+
+    words = synthetic.lexicon()
+    tokenizer = train_tokenizer(words, 2048).backend_tokenizer
+    text = " ".join(words[:100])
+    texts = [text] * max(1, TOKENISED_CHARACTERS // len(text))
+    best = 0.0
+    for _ in range(PROBES):
+        start = time.perf_counter()
+        count = sum(len(encoded.ids) for encoded in tokenizer.encode_batch_fast(texts))
+        best = max(best, count / (time.perf_counter() - start))
+    return best
 
 
 def probe(architecture: Architecture, precisions: list[Precision]) -> Rates:
@@ -117,6 +140,7 @@ def probe(architecture: Architecture, precisions: list[Precision]) -> Rates:
     return Rates(
         {precision: rate(precision, training=False) for precision in precisions},
         {precision: rate(precision, training=True) for precision in precisions},
+        tokens_a_second(),
     )
 
 

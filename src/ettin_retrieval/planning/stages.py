@@ -21,6 +21,15 @@ ACTIVATION_BYTES = 34
 """Of a token and layer, times the hidden size, in 16 bits: kept for the backward pass, without
 attention scores, which a fused kernel does not keep (Korthikanti et al., 2022, equation 2)."""
 
+PARQUET_SHARE = 0.6
+"""Bytes of a Parquet download by the characters in it, assumed: English text compressed fast."""
+
+CACHED = 2
+"""A stage's output is there twice: in the workspace, and as a copy in DVC's cache."""
+
+TEXTS_IN_MEMORY = 2
+"""Times its characters that the largest collection takes: as read, and as what is written."""
+
 TRAINING_BYTES = 16
 """Of a parameter: weight, gradient and Adam's two moments, 4 bytes each."""
 
@@ -113,7 +122,7 @@ def stages_of(
     return [
         _data("training_data", [train], settings),
         _data("benchmark_data", tasks, settings),
-        Stage("base_encoder", disk=4.0 * encoder.architecture.parameters),
+        _base_encoder(settings, encoder),
         _negatives(settings, encoder, train),
         _finetuning(settings, encoder, train),
         Stage("evaluate_base", **evaluation),
@@ -121,19 +130,28 @@ def stages_of(
     ]
 
 
+def _base_encoder(settings: Settings, encoder: Encoder) -> Stage:
+    weights = 4.0 * encoder.architecture.parameters
+    # One more in the hub's cache, where it comes from there.
+    from_hub = settings.encoder.shape is None and settings.encoder.source != "local"
+    return Stage("base_encoder", disk=(CACHED + from_hub) * weights)
+
+
 def _data(name: str, collections: list[Collection], settings: Settings) -> Stage:
     characters = sum(
         texts.count * texts.characters for c in collections for texts in (c.passages, c.queries)
     )
-    download = 0
+    cached = 0.0
     if name == "training_data" and settings.train_source == "msmarco":
-        download = MSMARCO_DOWNLOAD[settings.data.msmarco_config]
-    # In memory as Python strings, about once, before it is written.
+        cached = MSMARCO_DOWNLOAD[settings.data.msmarco_config] + characters
+    elif name == "benchmark_data" and settings.benchmark_source == "mteb":
+        # The hub's Parquet files, and what the library datasets makes of them.
+        cached = PARQUET_SHARE * characters + characters
     return Stage(
         name,
         texts=sum(c.passages.count + c.queries.count for c in collections),
-        disk=characters + download,
-        memory=max(c.passages.count * c.passages.characters for c in collections),
+        disk=CACHED * characters + cached,
+        memory=TEXTS_IN_MEMORY * max(c.passages.count * c.passages.characters for c in collections),
     )
 
 
@@ -185,7 +203,7 @@ def _finetuning(settings: Settings, encoder: Encoder, train: Collection) -> Stag
         training=(1 + cached + BACKWARD) * forward,
         precision=precision,
         # The checkpoint, and while training one with Adam's moments.
-        disk=(4.0 + 12.0) * architecture.parameters,
+        disk=(CACHED * 4.0 + 12.0) * architecture.parameters,
         memory=TRAINING_BYTES * architecture.parameters
         + activation * tokens_at_a_time * architecture.layers * architecture.hidden,
     )
@@ -202,6 +220,6 @@ def _evaluation(settings: Settings, encoder: Encoder, tasks: list[Collection]) -
         "tokens": sum(encoder.tokens(task) for task in tasks),
         "forward": sum(encoder.encode(task) for task in tasks),
         "precision": settings.evaluation.precision,
-        "disk": kept + sum(queries) * HITS * HIT_BYTES,
+        "disk": kept + CACHED * sum(queries) * HITS * HIT_BYTES,
         "memory": 4.0 * encoder.architecture.parameters + shard + max(queries) * HITS * 12,
     }

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from ettin_retrieval.determinism import pin_arithmetic
+from ettin_retrieval.determinism import pin_arithmetic, pinning_costs
 from ettin_retrieval.errors import InputError
 from ettin_retrieval.params import Settings, load_settings
 from ettin_retrieval.provenance import note_cost
@@ -25,6 +25,13 @@ logger = logging.getLogger("ettin_retrieval")
 
 Paths = dict[str, Path]
 Body = Callable[[Settings, Paths], str | None]
+
+
+def tell_pinning(settings: Settings, precision: str) -> None:
+    """Warn where strict mode slows down what is about to run; the first process does."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        for line in pinning_costs(settings.strict, settings.encoder.track, precision):
+            logger.warning(line)
 
 
 def run_stage(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ettin_retrieval.params import Settings
 from ettin_retrieval.records import replacing, write_json
-from ettin_retrieval.stages import Paths, run_stage
+from ettin_retrieval.stages import Paths, run_stage, tell_pinning
 
 
 def body(settings: Settings, paths: Paths) -> str:
@@ -19,6 +19,7 @@ def body(settings: Settings, paths: Paths) -> str:
 
     checkpoint = paths["checkpoint"].name
     name = f"ettin-retrieval/{settings.model}-{checkpoint}"
+    tell_pinning(settings, settings.evaluation.precision)
     done = score_tasks(paths["checkpoint"], paths["benchmark"], settings, name)
     if rank_and_ranks()[0] > 0:
         return "the first process writes"

@@ -12,7 +12,7 @@ from ettin_retrieval.determinism import seed_everything
 from ettin_retrieval.params import Settings
 from ettin_retrieval.processes import this_process
 from ettin_retrieval.records import read_dataset, replacing, write_json
-from ettin_retrieval.stages import Paths, run_stage
+from ettin_retrieval.stages import Paths, run_stage, tell_pinning
 
 if TYPE_CHECKING:
     from ettin_retrieval.finetuning import Curve
@@ -34,6 +34,7 @@ def body(settings: Settings, paths: Paths) -> str | None:
     dev_manifest = (paths["training"] / "dev" / "manifest.json").read_text(encoding="utf-8")
     base = read_checkpoint(paths["encoder"])["identity"]
     root = paths["finetuned"].with_name(paths["finetuned"].name + ".work")
+    tell_pinning(settings, settings.finetuning.precision)
     seed_everything(settings.seed, settings.strict)
     model = load_checkpoint(paths["encoder"])
     with process.main_process_first():

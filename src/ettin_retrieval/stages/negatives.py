@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ettin_retrieval.params import Settings
 from ettin_retrieval.records import read_dataset, replacing, write_json
-from ettin_retrieval.stages import Paths, run_stage
+from ettin_retrieval.stages import Paths, run_stage, tell_pinning
 
 
 def body(settings: Settings, paths: Paths) -> str:
@@ -22,6 +22,8 @@ def body(settings: Settings, paths: Paths) -> str:
     train = read_dataset(paths["training"] / "train")
     check_candidates(train, settings)
     check_enough_passages(train, settings)
+    if needs_encoder(settings):
+        tell_pinning(settings, "fp32")
     model = load_checkpoint(paths["encoder"]) if needs_encoder(settings) else None
     identity = read_checkpoint(paths["encoder"])["identity"]
     keep = KeptEmbeddings(identity) if settings.evaluation.keep_embeddings else None
