@@ -79,7 +79,7 @@ def test_an_entry_says_the_settings_that_its_scores_were_made_with(tmp_path: Pat
     changed = settings.with_changes({"finetuning.learning_rate": 0.5})
     names = ("metrics", "scores", "models", "benchmark", "training", "results")
     results.body(changed, {name: tmp_path / name for name in names})
-    entry = json.loads((tmp_path / "results/tiny/finetuned-seed42.json").read_text())
+    entry = json.loads((tmp_path / "results/tiny/finetuned-guide-seed42.json").read_text())
     assert entry["provenance"]["settings"]["finetuning"]["learning_rate"] == 0.5
     assert entry["provenance"]["training_data"] == manifest
 
