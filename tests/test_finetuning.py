@@ -315,7 +315,10 @@ def finetuning_evaluator() -> Any:
     return BaseEvaluator
 
 
-def test_dvclive_has_the_curve_by_step(tmp_path: Path) -> None:
+def test_dvclive_has_the_curve_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A Git repository without commits, whose revision cannot be asked for.
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.chdir(tmp_path)
     _, curve = trained(tmp_path, settings())
     live = tmp_path / "work" / "live" / "plots" / "metrics"
     loss = pd.read_csv(live / "loss.tsv", sep="\t")

@@ -13,6 +13,17 @@ from dvclive.live import Live
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
+class _Curves(Live):
+    """DVCLive's curves without its look at the DVC repository.
+
+    The stage has a dvc.yaml, an experiment and a report of its own. The look takes half a second,
+    and fails in a Git repository without commits.
+    """
+
+    def _init_dvc(self) -> None:
+        pass
+
+
 class LiveCurves(TrainerCallback):
     """Log loss, learning rate and development score by training step.
 
@@ -44,8 +55,7 @@ class LiveCurves(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if state.is_world_process_zero:
-            # No report, no dvc.yaml, no experiment of its own: the stage has all three.
-            self.live = Live(str(self.directory), save_dvc_exp=False, dvcyaml=None)
+            self.live = _Curves(str(self.directory), save_dvc_exp=False, dvcyaml=None)
             for entry in state.log_history:
                 self._log(entry)
 
