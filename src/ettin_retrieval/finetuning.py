@@ -106,6 +106,7 @@ def finetune(
     with scoring_fits(settings.evaluation.batch_size):
         start = dev_score(evaluator, model)
     while True:
+        trainer: RetrievalTrainer | None = None
         try:
             trainer = build_trainer(model, rows, tokens, evaluator, settings, work, plan)
             return _curve(trainer.train_or_resume(), start)
