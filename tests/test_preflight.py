@@ -99,7 +99,7 @@ def test_a_precision_that_the_machine_lacks(section: str, monkeypatch: pytest.Mo
     with pytest.raises(InputError, match=f"{section}.precision: fp16 needs a GPU"):
         preflight.check(settings(**{f"{section}__precision": "fp16"}))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     with pytest.raises(InputError, match=f"{section}.precision: this GPU has no bf16"):
         preflight.check(settings(**{f"{section}__precision": "bf16"}))
 

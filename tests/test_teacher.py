@@ -72,7 +72,7 @@ def test_without_a_teacher_nothing_is_said_of_one(collection: Path, tmp_path: Pa
         ("q1\td1\n", "train.tsv:2: 2 cells instead of 3"),
         ("q1\td1\t0.5\nq1\td1\t0.6\n", "train.tsv:3: ('q1', 'd1') is scored twice"),
         ("q1\td1\t0.5\nq1\td2\t7.5\n", "train.tsv:3: score 7.5 is not between -1 and 1"),
-        ("q1\td1\tnan\n", "train.tsv:2: score nan is not between -1 and 1"),
+        ("q1\td1\tnan\n", "train.tsv:2: score 'nan' is not a number"),
     ],
 )
 def test_malformed_scores_name_file_and_line(collection: Path, lines: str, told: str) -> None:

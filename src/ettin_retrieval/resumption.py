@@ -40,6 +40,7 @@ MODULES = (
     "memory",
     "objectives",
     "processes",
+    "records",
     "resumption",
     "trainer",
     "stages/finetuning",
