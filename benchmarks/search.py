@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ def measure(sizes: dict[str, Any], repetitions: int) -> Section:
             Ratio(
                 "evaluation, speed against a bare top-k", speed(runs, "ours", "bare top-k"), 1 / 1.3
             ),
-            Ratio("search alone, speed against a bare top-k", search_alone(runs)),
+            Ratio("evaluation against a bare top-k, if that were its search", at_the_most(runs)),
+            Ratio("search alone, speed against a bare top-k", search_alone(runs), 1 / 1.3),
             Ratio("memory against mteb's own search", memory(runs, "ours", "mteb")),
         ],
         notes=[
@@ -52,6 +54,9 @@ def measure(sizes: dict[str, Any], repetitions: int) -> Section:
             "the bare top-k calls the same encoder, and is one matrix product and `torch.topk` "
             f"with k = {TOP_K}, without ids, judgments or metrics. Search alone is our object's "
             "`search` within the evaluation. Within 1.3x of the bare top-k is a ratio of 0.77.",
+            f"mteb's own metrics, and what else it does around a search, take "
+            f"{_around_search(runs):.2f} s of an evaluation: with the bare top-k as its search it "
+            "would be as fast as the third row says.",
             f"nDCG@10 of ours and of mteb's own search: {_scores(runs)}.",
         ],
     )
@@ -63,6 +68,18 @@ def search_alone(runs: Runs) -> list[float]:
         bare["seconds"] / ours["search_seconds"]
         for ours, bare in zip(runs["ours"], runs["bare top-k"], strict=True)
     ]
+
+
+def at_the_most(runs: Runs) -> list[float]:
+    """Time of the bare top-k by that of an evaluation that searches with it."""
+    return [
+        bare["seconds"] / (bare["seconds"] + ours["seconds"] - ours["search_seconds"])
+        for ours, bare in zip(runs["ours"], runs["bare top-k"], strict=True)
+    ]
+
+
+def _around_search(runs: Runs) -> float:
+    return median(run["seconds"] - run["search_seconds"] for run in runs["ours"])
 
 
 def _scores(runs: Runs) -> str:

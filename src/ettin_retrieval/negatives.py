@@ -8,11 +8,10 @@ passage whose text is that of a positive under another id, and the same text twi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +49,11 @@ SEARCH_BATCH = 1024
 Pair = tuple[str, str, list[str]]
 """query id, positive id, negative ids"""
 
+PAIRS_AT_ONCE = 4096
+"""Pairs whose candidates are gone through together: some queries have very many positives."""
+
 Bools = npt.NDArray[np.bool_]
+Number = TypeVar("Number", np.int64, np.float32)
 
 
 def mine(
@@ -137,26 +140,43 @@ class _Query:
 
 
 @dataclass(frozen=True)
-class _Ranked:
-    """Candidates of a query as corpus rows, the nearest first.
+class _Pairs:
+    """Pairs of query and positive, those of a query one after the other.
 
     Attributes
     ----------
-    scores
-        Similarity of each row to the query.
-    similarity
-        The same of any corpus rows.
+    query
+        Of each pair, the place of its query in the batch.
+    number
+        Which of its query's pairs it is, from 0.
+    positive
+        Corpus row.
     """
 
-    rows: Rows
-    scores: Embeddings
-    similarity: Callable[[Rows], Embeddings]
+    query: Rows
+    number: Rows
+    positive: Rows
+
+    @classmethod
+    def of(cls, rows_of_queries: list[Rows]) -> _Pairs:
+        """All pairs, given each query's corpus rows."""
+        counts = np.array([len(rows) for rows in rows_of_queries], dtype=np.int64)
+        query = np.repeat(np.arange(len(counts)), counts)
+        number = np.arange(len(query)) - (counts.cumsum() - counts)[query]
+        return cls(query, number, np.concatenate([NO_ROWS, *rows_of_queries]))
+
+    def parts(self) -> Iterator[_Pairs]:
+        """`PAIRS_AT_ONCE` pairs at a time."""
+        for start in range(0, len(self.query), PAIRS_AT_ONCE):
+            part = slice(start, start + PAIRS_AT_ONCE)
+            yield _Pairs(self.query[part], self.number[part], self.positive[part])
 
 
 class _Candidates:
     """Walks each query's candidates in order and keeps those that may be negatives.
 
-    All passages have to be read before any are chosen.
+    All passages have to be read before any are chosen. Candidates of several queries are corpus
+    rows of shape (queries, candidates), the nearest first; -1 where a query has fewer.
     """
 
     def __init__(self, dataset: RetrievalDataset, settings: Settings) -> None:
@@ -184,20 +204,25 @@ class _Candidates:
         self._texts_read = stop
 
     def choose(
-        self, queries: Embeddings | None, index: PassageIndex | None
+        self, vectors: Embeddings | None, index: PassageIndex | None
     ) -> tuple[list[Pair], MiningReport]:
-        """All pairs with their negatives; without an index they are random."""
+        """All pairs with their negatives; without an index they are random.
+
+        Parameters
+        ----------
+        vectors
+            Embeddings of all queries, of shape (queries, d).
+        """
         pairs: list[Pair] = []
         total = len(self.query_ids)
         with tqdm(total=total, desc="choosing negatives", unit="query") as progress:
             for start in range(0, total, SEARCH_BATCH):
                 rows = range(start, min(start + SEARCH_BATCH, total))
-                if index is None or queries is None:
-                    for query in map(self._query, rows):
-                        pairs.extend(self._at_random(query))
+                queries = [self._query(row) for row in rows]
+                if index is None or vectors is None:
+                    pairs.extend(self._at_random(queries))
                 else:
-                    for query, ranked in self._ranked(rows, queries[start : rows.stop], index):
-                        pairs.extend(self._by_similarity(query, ranked))
+                    pairs.extend(self._by_similarity(queries, vectors[start : rows.stop], index))
                 progress.update(len(rows))
         self._count(pairs)
         return pairs, self.report
@@ -214,128 +239,169 @@ class _Candidates:
     def _by_id(self, rows: Rows) -> Rows:
         return rows[np.argsort(self.tie_order[rows])]
 
-    def _ranked(
-        self, rows: range, vectors: Embeddings, index: PassageIndex
-    ) -> Iterator[tuple[_Query, _Ranked]]:
-        """Each query with its `top_k` nearest candidates."""
+    def _by_similarity(
+        self, queries: list[_Query], vectors: Embeddings, index: PassageIndex
+    ) -> Iterator[Pair]:
+        """The pairs of some queries, with negatives among each one's nearest candidates.
+
+        What the bounds leave short is filled at random, and reported.
+        """
+
+        def similarity(query: int, rows: Rows) -> Embeddings:
+            return index.scores(vectors[[query]], rows[None])[0]
+
+        scores, candidates = self._nearest(queries, vectors, index)
+        eligible = self._eligible(queries, candidates)
+        for pairs in _Pairs.of([query.paired for query in queries]).parts():
+            of_positives = index.scores(vectors[pairs.query], pairs.positive[:, None])
+            of_candidates = scores[pairs.query]
+            allowed = self._within_bounds(of_candidates, of_positives, eligible[pairs.query])
+            picked = self._picked(queries, pairs, allowed)
+            self.report.positive_scores.frombytes(of_positives.tobytes())
+            self.report.negative_scores.frombytes(of_candidates[picked].tobytes())
+            yield from self._filled(queries, pairs, candidates, picked, similarity)
+
+    def _nearest(
+        self, queries: list[_Query], vectors: Embeddings, index: PassageIndex
+    ) -> tuple[Embeddings, Rows]:
+        """Scores and rows of each query's `top_k` nearest candidates."""
         top_k = self.settings.negatives.top_k
-        found = None if self.pools is not None else index.nearest(vectors, top_k)
-        for position, query in enumerate(map(self._query, rows)):
-            vector = vectors[position]
-            if found is None:
-                scores, near = index.rank(vector, self._pool(query), top_k)
-            else:
-                scores, near = found[0][position], found[1][position]
-            yield query, _Ranked(near, scores, partial(index.scores, vector))
+        if self.pools is None:
+            return index.nearest(vectors, top_k)
+        found = [
+            index.rank(vector, self._pool(query), top_k)
+            for query, vector in zip(queries, vectors, strict=True)
+        ]
+        scores, rows = zip(*found, strict=True)
+        return _padded(scores, -np.inf), _padded(rows, -1)
 
     def _pool(self, query: _Query) -> Rows:
         """The query's own candidates, where they are not the whole corpus."""
         return self._by_id((self.pools or {}).get(query.id, NO_ROWS))
 
-    def _by_similarity(self, query: _Query, ranked: _Ranked) -> Iterator[Pair]:
-        """The pairs of one query, with negatives among its nearest candidates.
-
-        What the bounds leave short is filled at random, and reported.
-        """
-        kept = self._no_positive_and_new(query, ranked.rows)
-        rows, scores = ranked.rows[kept], ranked.scores[kept].astype(np.float64)
-        positive_scores = ranked.similarity(query.paired)
-        self.report.positive_scores.extend(positive_scores.tolist())
-        for number, positive_score in enumerate(positive_scores.tolist()):
-            allowed = np.flatnonzero(self._within_bounds(scores, positive_score))
-            picked = allowed[self._pick(query, number, len(allowed))]
-            chosen = self._filled(query, rows[picked])
-            self.report.negative_scores.extend(scores[picked].tolist())
-            drawn = chosen[len(picked) :]
-            if len(drawn):
-                self.report.negative_scores.extend(ranked.similarity(drawn).tolist())
-            yield self._pair(query, number, chosen)
-
-    def _at_random(self, query: _Query) -> Iterator[Pair]:
-        """The pairs of one query, with negatives drawn from its own candidates or the corpus."""
+    def _at_random(self, queries: list[_Query]) -> Iterator[Pair]:
+        """The pairs of some queries, with negatives of their own candidates or of the corpus."""
         if self.pools is None:
-            for number in range(len(query.paired)):
-                yield self._pair(query, number, self._drawn(query, NO_ROWS))
+            for query in queries:
+                for positive in query.paired:
+                    drawn = self._drawn(query, NO_ROWS)
+                    yield query.id, self.ids[positive], self.ids[drawn].tolist()
             return
-        pool = self._pool(query)
-        allowed = pool[self._no_positive_and_new(query, pool)]
-        for number in range(len(query.paired)):
-            picked = allowed[self._pick(query, number, len(allowed))]
-            yield self._pair(query, number, self._filled(query, picked))
+        candidates = _padded([self._pool(query) for query in queries], -1)
+        eligible = self._eligible(queries, candidates)
+        for pairs in _Pairs.of([query.paired for query in queries]).parts():
+            picked = self._picked(queries, pairs, eligible[pairs.query])
+            yield from self._filled(queries, pairs, candidates, picked)
 
-    def _pair(self, query: _Query, number: int, chosen: Rows) -> Pair:
-        return query.id, self.ids[query.paired[number]], self.ids[chosen].tolist()
-
-    def _no_positive_and_new(self, query: _Query, rows: Rows) -> Bools:
-        """Which candidates, the nearest first, may be negatives of the query at all."""
-        texts = self.texts[rows]
-        positive = (rows[:, None] == query.positives).any(axis=1)
-        same_text = (texts[:, None] == self.texts[query.positives]).any(axis=1)
-        repeated = _repeated(texts)
+    def _eligible(self, queries: list[_Query], candidates: Rows) -> Bools:
+        """Which candidates may be negatives of their query at all."""
+        there = candidates >= 0
+        # Where there is no candidate, a number that is no other's.
+        texts = np.where(there, self.texts[candidates], np.arange(candidates.shape[1]))
+        positive, same_text = np.zeros_like(there), np.zeros_like(there)
+        for own in _Pairs.of([query.positives for query in queries]).parts():
+            hits = candidates[own.query] == own.positive[:, None]
+            np.logical_or.at(positive, own.query, hits)
+            hits = texts[own.query] == self.texts[own.positive][:, None]
+            np.logical_or.at(same_text, own.query, hits)
+        pairs = np.array([len(query.paired) for query in queries])
+        self.report.candidates += int(there.sum(axis=1) @ pairs)
         # Rank counts from the very nearest passage, as a search engine shows it.
-        early = np.arange(len(rows)) < self.settings.negatives.skip_first
-        pairs = len(query.paired)
-        self.report.candidates += len(rows) * pairs
-        return self._passed_over(
-            {
-                "positive": positive,
-                "same text as a positive": same_text,
-                "within skip_first": early,
-                "same text as a nearer candidate": repeated,
-            },
-            len(rows),
-            pairs,
-        )
+        early = np.arange(candidates.shape[1]) < self.settings.negatives.skip_first
+        reasons = {
+            "positive": positive,
+            "same text as a positive": same_text,
+            "within skip_first": early,
+            "same text as a nearer candidate": _repeated(texts),
+        }
+        return self._passed_over(reasons, there, pairs)
 
-    def _within_bounds(self, scores: npt.NDArray[np.float64], positive_score: float) -> Bools:
-        """Which candidates lie within the bounds that the positive's score sets."""
+    def _within_bounds(
+        self, scores: Embeddings, positive_scores: Embeddings, allowed: Bools
+    ) -> Bools:
+        """Which allowed candidates lie within the bounds that the positive's score sets.
+
+        Parameters
+        ----------
+        scores, positive_scores
+            Of each pair's candidates, shape (pairs, candidates), and positive, shape (pairs, 1).
+        """
         negatives = self.settings.negatives
+        near, positive = scores.astype(np.float64), positive_scores.astype(np.float64)
         reasons: dict[str, Bools] = {}
         if negatives.relative_margin > 0:
-            ceiling = positive_score - negatives.relative_margin * abs(positive_score)
-            reasons["too near the positive (relative_margin)"] = scores >= ceiling
+            ceiling = positive - negatives.relative_margin * np.abs(positive)
+            reasons["too near the positive (relative_margin)"] = near >= ceiling
         if negatives.absolute_margin > 0:
-            ceiling = positive_score - negatives.absolute_margin
-            reasons["too near the positive (absolute_margin)"] = scores >= ceiling
+            ceiling = positive - negatives.absolute_margin
+            reasons["too near the positive (absolute_margin)"] = near >= ceiling
         if negatives.sampling == "semi_hard":
-            floor = positive_score - self.settings.finetuning.margin
-            reasons["not below the positive (semi_hard)"] = scores >= positive_score
-            reasons["below the positive by the margin or more (semi_hard)"] = scores <= floor
-        return self._passed_over(reasons, len(scores), 1)
+            floor = positive - self.settings.finetuning.margin
+            reasons["not below the positive (semi_hard)"] = near >= positive
+            reasons["below the positive by the margin or more (semi_hard)"] = near <= floor
+        return self._passed_over(reasons, allowed, np.ones(len(allowed), dtype=np.int64))
 
-    def _passed_over(self, reasons: dict[str, Bools], candidates: int, pairs: int) -> Bools:
-        """Which candidates no reason passes over; each is counted for its first reason."""
-        kept = np.ones(candidates, dtype=np.bool_)
+    def _passed_over(self, reasons: dict[str, Bools], allowed: Bools, pairs: Rows) -> Bools:
+        """Which allowed candidates no reason passes over; each is counted for its first reason.
+
+        Parameters
+        ----------
+        pairs
+            For how many pairs each row of `allowed` counts.
+        """
+        kept = allowed.copy()
         for reason, applies in reasons.items():
-            count = int(np.count_nonzero(kept & applies))
-            if count and pairs:
-                self.report.skipped[reason] += count * pairs
+            count = int((kept & applies).sum(axis=1) @ pairs)
+            if count:
+                self.report.skipped[reason] += count
             kept &= ~applies
         return kept
 
-    def _pick(self, query: _Query, number: int, allowed: int) -> Rows:
-        """Which of so many allowed candidates: the nearest, or a seeded draw, in falling order."""
+    def _picked(self, queries: list[_Query], pairs: _Pairs, allowed: Bools) -> Bools:
+        """Which allowed candidates are each pair's negatives: the nearest, or a seeded draw."""
         negatives = self.settings.negatives
         if negatives.sampling != "random" and negatives.draw == "nearest":
-            return np.arange(min(allowed, negatives.per_query))
-        # A generator of the pair's own: its draws do not depend on the pairs before it.
-        random = np.random.default_rng([self.settings.seed, query.row, number + 1])
-        size = min(negatives.per_query, allowed)
-        return np.sort(random.choice(allowed, size=size, replace=False))
+            return allowed & (allowed.cumsum(axis=1) <= negatives.per_query)
+        picked = np.zeros_like(allowed)
+        for place, (query, number) in enumerate(zip(pairs.query, pairs.number, strict=True)):
+            columns = np.flatnonzero(allowed[place])
+            # A generator of the pair's own: its draws do not depend on the pairs before it.
+            random = np.random.default_rng([self.settings.seed, queries[query].row, number + 1])
+            size = min(negatives.per_query, len(columns))
+            picked[place, columns[random.choice(len(columns), size=size, replace=False)]] = True
+        return picked
 
-    def _filled(self, query: _Query, chosen: Rows) -> Rows:
-        """The chosen negatives, filled up from the whole corpus where no teacher is needed."""
-        if self.taught is not None:
-            return chosen
-        filled = self._drawn(query, chosen)
-        self.report.filled_at_random += len(filled) - len(chosen)
-        return filled
+    def _filled(
+        self,
+        queries: list[_Query],
+        pairs: _Pairs,
+        candidates: Rows,
+        picked: Bools,
+        similarity: Callable[[int, Rows], Embeddings] | None = None,
+    ) -> Iterator[Pair]:
+        """Pairs with the picked candidates, filled up at random where no teacher is needed.
+
+        Parameters
+        ----------
+        similarity
+            Of a query of the batch to corpus rows; None where the report has no scores.
+        """
+        chosen = np.split(candidates[pairs.query][picked], picked.sum(axis=1).cumsum()[:-1])
+        for place, positive, rows in zip(pairs.query, pairs.positive, chosen, strict=True):
+            query = queries[place]
+            drawn = NO_ROWS if self.taught is not None else self._drawn(query, rows)
+            if len(drawn):
+                self.report.filled_at_random += len(drawn)
+                rows = np.concatenate([rows, drawn])
+                if similarity is not None:
+                    self.report.negative_scores.frombytes(similarity(place, drawn).tobytes())
+            yield query.id, self.ids[positive], self.ids[rows].tolist()
 
     def _drawn(self, query: _Query, chosen: Rows) -> Rows:
-        """The chosen negatives, filled up with distinct random ones from the whole corpus."""
+        """What is missing beside the chosen negatives: distinct random ones of the whole corpus."""
         missing = self.settings.negatives.per_query - len(chosen)
         if missing == 0:
-            return chosen
+            return NO_ROWS
         # A generator of the query's own: its draws do not depend on the queries before it.
         random = np.random.default_rng([self.settings.seed, query.row])
         corpus = len(self.ids)
@@ -344,7 +410,7 @@ class _Candidates:
         drawn = self._new(random.choice(corpus, size=draws, replace=False), known)
         if len(drawn) < missing and draws < corpus:
             drawn = self._new(random.permutation(corpus), known)
-        return np.concatenate([chosen, drawn[:missing]])
+        return drawn[:missing]
 
     def _new(self, rows: Rows, known: Rows) -> Rows:
         """Those of the rows whose text is neither a known row's nor an earlier one's."""
@@ -457,17 +523,30 @@ def _shards(dataset: RetrievalDataset) -> Iterator[list[str]]:
         yield replace(dataset, corpus=part).passage_texts()
 
 
-def _repeated(texts: npt.NDArray[np.uint64]) -> Bools:
-    """Which numbers stand earlier in the array already.
+def _padded(parts: Iterable[npt.NDArray[Number]], missing: float) -> npt.NDArray[Number]:
+    """Arrays of different lengths as the rows of one.
 
-    >>> _repeated(np.array([7, 5, 7], dtype=np.uint64)).tolist()
-    [False, False, True]
+    >>> _padded([np.array([7]), np.array([5, 6])], -1).tolist()
+    [[7, -1], [5, 6]]
     """
-    ordered = np.sort(texts)
-    if not (ordered[1:] == ordered[:-1]).any():  # as nearly always, and quickly told
-        return np.zeros(len(texts), dtype=np.bool_)
-    repeated = np.ones(len(texts), dtype=np.bool_)
-    repeated[np.unique(texts, return_index=True)[1]] = False
+    rows = list(parts)
+    padded = np.full((len(rows), max(map(len, rows))), missing, dtype=rows[0].dtype)
+    for row, part in zip(padded, rows, strict=True):
+        row[: len(part)] = part
+    return padded
+
+
+def _repeated(texts: npt.NDArray[np.uint64]) -> Bools:
+    """Which numbers stand earlier in their row already.
+
+    >>> _repeated(np.array([[7, 5, 7], [1, 2, 3]], dtype=np.uint64)).tolist()
+    [[False, False, True], [False, False, False]]
+    """
+    repeated = np.zeros(texts.shape, dtype=np.bool_)
+    ordered = np.sort(texts, axis=1)
+    for row in np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1)):
+        repeated[row] = True
+        repeated[row, np.unique(texts[row], return_index=True)[1]] = False
     return repeated
 
 
