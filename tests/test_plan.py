@@ -129,6 +129,19 @@ def test_a_cut_corpus_is_planned_as_cut() -> None:
     assert max(c.passages.count for c in tasks_of(given, "guide")) > 5_000_000
 
 
+def test_beirs_own_directories_are_planned_as_the_tasks_they_are_scored_as(tmp_path: Path) -> None:
+    for name, passages in (("scifact", 3), ("cqadupstack/gis", 2), ("our-documents", 1)):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "corpus.jsonl").write_text('{"_id": "p", "text": "a"}\n' * passages)
+        (tmp_path / name / "queries.jsonl").write_text('{"_id": "q", "text": "a"}\n')
+    given = load_settings(ROOT / "params.yaml")
+    local = given.local.model_copy(update={"benchmark": str(tmp_path)})
+    data = given.data.model_copy(update={"benchmark": "beir"})
+    found = tasks_of(given.model_copy(update={"local": local, "data": data}), "auto")
+    counts = {collection.name: collection.passages.count for collection in found}
+    assert counts == {"SciFact": 3, "CQADupstackGisRetrieval": 2, "our-documents": 1}
+
+
 def test_tokenising_counts_where_it_takes_longer_than_arithmetic() -> None:
     stage = stages.Stage("x", tokens=3600e3, forward=3600e9)
     assert Rates({"fp32": 1e9}, {"fp32": 1e9}, tokenised=1e6).hours(stage) == 1.0

@@ -93,7 +93,7 @@ def _whole_collections(settings: Settings, wanted: list[str] | str) -> list[Coll
     if source == "mteb":
         return [mteb_task(name) for name in mteb_names(wanted)]
     if source == "beir":
-        found = beir_collections(Path(settings.local.benchmark))
+        found = beir_collections(Path(settings.local.benchmark), "local.benchmark")
     else:
         from ettin_retrieval.sources import synthetic
 
@@ -162,19 +162,29 @@ def _statistics() -> Path:
     return Path(found.submodule_search_locations[0]).parent / TEXT_STATISTICS
 
 
-def beir_collections(directory: Path) -> list[Collection]:
-    """Sizes of a BEIR directory, or of a directory of them, by lines and bytes."""
-    from ettin_retrieval.sources.beir import is_collection
+def beir_collections(directory: Path, key: str) -> list[Collection]:
+    """Sizes of a BEIR directory, or of those in it, by lines and bytes; named as they are scored.
 
-    if is_collection(directory):
-        parts = [directory]
-    else:
-        parts = sorted(path.parent for path in directory.glob("*/corpus.jsonl"))
-    if not parts:
-        raise InputError(f"{directory}: no corpus.jsonl there, nor one directory below")
+    Parameters
+    ----------
+    key
+        The setting that names the directory, for messages.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    from ettin_retrieval.sources.beir import collections
+    from ettin_retrieval.sources.mteb_tasks import task_of_directory
+
     return [
-        Collection(part.name, _lines(part / "corpus.jsonl"), _lines(part / "queries.jsonl"))
-        for part in parts
+        Collection(
+            task_of_directory(part)[0],
+            _lines(part / "corpus.jsonl"),
+            _lines(part / "queries.jsonl"),
+        )
+        for part in collections(directory, key)
     ]
 
 
@@ -200,7 +210,7 @@ def training_set(settings: Settings) -> Collection:
         passages = [text for row in rows for text in row["passages"]["passage_text"]]
         made = Collection(source, _texts(passages), _texts([row["query"] for row in rows]))
     elif source == "beir":
-        made = beir_collections(Path(settings.local.train))[0]
+        made = beir_collections(Path(settings.local.train), "local.train")[0]
     elif source == "triplets":
         from ettin_retrieval.sources.triplets import TRAIN_ROWS
 
