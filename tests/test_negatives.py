@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,27 @@ def test_each_positive_has_its_own_negatives_and_none_is_a_positive() -> None:
 def test_a_judged_irrelevant_passage_may_be_a_negative() -> None:
     pairs, _ = choose(dataset([("q", "p", 1), ("q", "a", 0)]), QUERY, PASSAGES, settings())
     assert pairs == [("q", "p", ["a", "twin"])]
+
+
+def test_of_queries_with_unequally_many_candidates_none_gets_anothers() -> None:
+    rows = [("q", "p", 1), ("q", "b", 0), ("r", "a", 1), ("r", "c", 0), ("r", "d", 0)]
+    two = replace(dataset(rows), queries=frame([("q", "query"), ("r", "other")], QUERIES))
+    own = settings(source="row")
+    pairs, report = choose(two, np.concatenate([QUERY, QUERY]), PASSAGES, own)
+    assert pairs[1] == ("r", "a", ["c", "d"])
+    assert pairs[0][:2] == ("q", "p") and pairs[0][2][0] == "b"
+    assert (report.candidates, report.filled_at_random) == (3, 1)
+    assert report.skipped == {}
+
+
+def test_texts_are_told_apart_by_all_bits_of_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nearly_equal(texts: list[str]) -> np.ndarray:
+        return np.arange(len(texts), dtype=np.uint64) + np.uint64(2**63)
+
+    monkeypatch.setattr(negatives_module, "_numbers", nearly_equal)
+    pairs, report = choose(dataset([("q", "p", 1)]), QUERY, PASSAGES, settings())
+    assert pairs == [("q", "p", ["a", "twin"])]
+    assert report.skipped == {"positive": 1}
 
 
 def test_semi_hard_lies_below_the_positive_by_less_than_the_margin() -> None:

@@ -296,8 +296,9 @@ class _Candidates:
     def _eligible(self, queries: list[_Query], candidates: Rows) -> Bools:
         """Which candidates may be negatives of their query at all."""
         there = candidates >= 0
-        # Where there is no candidate, a number that is no other's.
-        texts = np.where(there, self.texts[candidates], np.arange(candidates.shape[1]))
+        # Where there is no candidate, a number of its own: it must not repeat another's.
+        absent = np.arange(candidates.shape[1], dtype=np.uint64)
+        texts = np.where(there, self.texts[candidates], absent)
         positive, same_text = np.zeros_like(there), np.zeros_like(there)
         for own in _Pairs.of([query.positives for query in queries]).parts():
             hits = candidates[own.query] == own.positive[:, None]
