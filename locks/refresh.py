@@ -70,8 +70,8 @@ def resolve(uv: Path, work: Path, *args: str, pins: str, stdin: str = "") -> dic
     out.write_text(pins)  # uv prefers the versions its output file already has
     command = [
         *(uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
-        *("--fork-strategy", "fewest", "--generate-hashes", "--no-header", "--no-emit-index-url"),
-        *("--no-emit-find-links", "--allow-unsafe", "--output-file", out, *args),
+        *("--fork-strategy", "fewest", "--generate-hashes", "--no-header", "--allow-unsafe"),
+        *("--output-file", out, *args),
     ]
     env = os.environ | {"UV_CUSTOM_COMPILE_COMMAND": "make lock"}
     subprocess.run(

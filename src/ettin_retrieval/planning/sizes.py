@@ -93,7 +93,11 @@ def _whole_collections(settings: Settings, wanted: list[str] | str) -> list[Coll
     if source == "mteb":
         return [mteb_task(name) for name in mteb_names(wanted)]
     if source == "beir":
-        found = beir_collections(Path(settings.local.benchmark), "local.benchmark")
+        from ettin_retrieval.sources.beir import collections
+        from ettin_retrieval.sources.mteb_tasks import task_of_directory
+
+        there = collections(Path(settings.local.benchmark), "local.benchmark")
+        found = [_beir(directory, task_of_directory(directory)[0]) for directory in there]
     else:
         from ettin_retrieval.sources import synthetic
 
@@ -109,8 +113,8 @@ def _whole_collections(settings: Settings, wanted: list[str] | str) -> list[Coll
         return found
     unknown = set(wanted) - {collection.name for collection in found}
     if unknown:
-        there = ", ".join(collection.name for collection in found)
-        raise InputError(f"evaluation.tasks: no {', '.join(sorted(unknown))}; there are {there}")
+        names = ", ".join(collection.name for collection in found)
+        raise InputError(f"evaluation.tasks: no {', '.join(sorted(unknown))}; there are {names}")
     return [collection for collection in found if collection.name in wanted]
 
 
@@ -162,30 +166,9 @@ def _statistics() -> Path:
     return Path(found.submodule_search_locations[0]).parent / TEXT_STATISTICS
 
 
-def beir_collections(directory: Path, key: str) -> list[Collection]:
-    """Sizes of a BEIR directory, or of those in it, by lines and bytes; named as they are scored.
-
-    Parameters
-    ----------
-    key
-        The setting that names the directory, for messages.
-
-    Raises
-    ------
-    InputError
-        There is none.
-    """
-    from ettin_retrieval.sources.beir import collections
-    from ettin_retrieval.sources.mteb_tasks import task_of_directory
-
-    return [
-        Collection(
-            task_of_directory(part)[0],
-            _lines(part / "corpus.jsonl"),
-            _lines(part / "queries.jsonl"),
-        )
-        for part in collections(directory, key)
-    ]
+def _beir(directory: Path, name: str) -> Collection:
+    """Size of a BEIR directory, by lines and bytes."""
+    return Collection(name, _lines(directory / "corpus.jsonl"), _lines(directory / "queries.jsonl"))
 
 
 def _lines(path: Path) -> Texts:
@@ -210,7 +193,9 @@ def training_set(settings: Settings) -> Collection:
         passages = [text for row in rows for text in row["passages"]["passage_text"]]
         made = Collection(source, _texts(passages), _texts([row["query"] for row in rows]))
     elif source == "beir":
-        made = beir_collections(Path(settings.local.train), "local.train")[0]
+        from ettin_retrieval.sources.beir import collections
+
+        made = _beir(collections(Path(settings.local.train), "local.train")[0], source)
     elif source == "triplets":
         from ettin_retrieval.sources.triplets import TRAIN_ROWS
 
