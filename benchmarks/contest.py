@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ettin_retrieval.determinism import ALWAYS
+from ettin_retrieval.runtime.determinism import ALWAYS
 
 ROOT = Path(__file__).resolve().parents[1]
 

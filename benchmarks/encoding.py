@@ -134,9 +134,9 @@ def theirs_bf16(inputs: dict[str, Any]) -> Job:
 
 
 def _ours(inputs: dict[str, Any], precision: Any) -> Job:
-    from ettin_retrieval.encoders import pretrained
-    from ettin_retrieval.encoding import encode
-    from ettin_retrieval.params import load_settings
+    from ettin_retrieval.base_encoder.pretrained import pretrained
+    from ettin_retrieval.encoders.encode import encode
+    from ettin_retrieval.settings.load import load_settings
 
     settings = load_settings(ROOT / "params.yaml")
     model, _ = pretrained(settings.encoders["ettin_local"], str(model_directory()))
@@ -163,7 +163,7 @@ def _job(
     """The passages against the clock, between two looks at the machine's peak; then the queries."""
     import numpy as np
 
-    from ettin_retrieval.flops import of_config
+    from ettin_retrieval.planning.flops import of_config
 
     texts = read_texts(inputs)
     lengths = [len(ids) for ids in model.tokenizer(texts.documents, truncation=True)["input_ids"]]
@@ -207,7 +207,8 @@ def read_texts(inputs: dict[str, Any]) -> Texts:
 
     At most half of the passages are judged ones.
     """
-    from ettin_retrieval.sources import beir, synthetic
+    from ettin_retrieval.sources import beir
+    from ettin_retrieval.sources.tiny import generator as synthetic
 
     directory = os.environ.get(SCIFACT)
     if directory:

@@ -58,7 +58,8 @@ def write_collection(directory: Path, passages: int, queries: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from ettin_retrieval.records import CORPUS, QRELS, QUERIES, ROW_GROUP, sha256_file, write_json
+    from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, ROW_GROUP
+    from ettin_retrieval.runtime.files import sha256_file, write_json
 
     directory.mkdir(parents=True)
     generator = np.random.default_rng(0)
@@ -84,10 +85,10 @@ def write_collection(directory: Path, passages: int, queries: int) -> None:
 
 def score(directory: Path) -> dict[str, float]:
     """Score the collection in this process; peak resident memory in MiB, and seconds."""
-    from ettin_retrieval.evaluation.benchmark import score_task
+    from ettin_retrieval.data.storage import open_dataset
+    from ettin_retrieval.evaluation.score import score_task
     from ettin_retrieval.evaluation.search import ExactSearch
-    from ettin_retrieval.params import Evaluation
-    from ettin_retrieval.records import open_dataset
+    from ettin_retrieval.settings.schema import Evaluation
 
     record = {"identity": "fake", "parameters": 0, "max_passage_length": 512}
     record |= {"embedding_dimension": DIMENSIONS, "normalize": True}

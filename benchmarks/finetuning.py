@@ -20,8 +20,9 @@ from benchmarks.contest import ROOT, Contest, Runs
 from benchmarks.peak import bf16_is_emulated
 from benchmarks.record import NotRun, Ratio, Section, memory, middle, speed
 from benchmarks.worker import Job
-from ettin_retrieval.params import Settings, load_settings
-from ettin_retrieval.records import RetrievalDataset
+from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings
 
 SIZES = {"pairs": 960, "epochs": 3, "batch_size": 16, "dev_queries": 100, "dev_passages": 300}
 REPETITIONS = 5
@@ -131,8 +132,8 @@ def plain_trainer(inputs: dict[str, Any]) -> Job:
 
 
 def _finetune(model: Any, given: Training, work: Path) -> None:
-    from ettin_retrieval.finetuning import finetune
-    from ettin_retrieval.objectives import Example
+    from ettin_retrieval.training.examples import Example
+    from ettin_retrieval.training.finetune import finetune
 
     examples = [Example(query, positive, []) for query, positive in given.pairs]
     finetune(model, examples, given.dev, given.settings, work)
@@ -186,22 +187,22 @@ def _train(model: Any, given: Training, work: Path) -> None:
 
 
 def _evaluator(given: Training) -> Any:
-    from ettin_retrieval.finetuning import dev_evaluator
+    from ettin_retrieval.training.dev_score import dev_evaluator
 
     return dev_evaluator(given.dev, given.settings.evaluation.batch_size)
 
 
 def _job(inputs: dict[str, Any], precision: str, train: Train) -> Job:
     """Load the base encoder, train against the clock, score."""
-    from ettin_retrieval.encoders import load_checkpoint
-    from ettin_retrieval.finetuning import dev_score
+    from ettin_retrieval.encoders.checkpoint import load_checkpoint
+    from ettin_retrieval.training.dev_score import dev_score
 
     # Goes when the job does, which holds it.
     scratch = tempfile.TemporaryDirectory(prefix="benchmark-finetuning-")
     given = training(inputs, precision, Path(scratch.name))
 
     def job() -> dict[str, Any]:
-        from ettin_retrieval.determinism import seed_everything
+        from ettin_retrieval.runtime.determinism import seed_everything
 
         seed_everything(given.settings.seed, strict=False)
         model = load_checkpoint(given.base)
@@ -245,9 +246,10 @@ def evaluating() -> Iterator[tuple[list[float], list[float]]]:
 
 def training(inputs: dict[str, Any], precision: str, scratch: Path) -> Training:
     """Pairs and development set of the embedded web collection, and the encoder to start from."""
-    from ettin_retrieval.encoders import random_encoder, save_checkpoint
-    from ettin_retrieval.sources import synthetic
-    from ettin_retrieval.stages.training_data import load_synthetic, training_and_dev
+    from ettin_retrieval.base_encoder.random_weights import random_encoder
+    from ettin_retrieval.encoders.checkpoint import save_checkpoint
+    from ettin_retrieval.sources.tiny import generator as synthetic
+    from ettin_retrieval.sources.training_data import load_synthetic, training_and_dev
 
     settings = _settings(inputs, precision)
     chosen = training_and_dev(load_synthetic("web", settings), settings)

@@ -17,8 +17,8 @@ from benchmarks.contest import ROOT, Contest, Runs
 from benchmarks.peak import SIZE, peak_gflops_per_second
 from benchmarks.record import NotRun, Ratio, Section, middle
 from benchmarks.worker import Job
-from ettin_retrieval.flops import ETTIN_SHAPES, of_shape
-from ettin_retrieval.params import Shape
+from ettin_retrieval.planning.flops import ETTIN_SHAPES, of_shape
+from ettin_retrieval.settings.schema import Shape
 
 if TYPE_CHECKING:
     import torch
@@ -121,10 +121,10 @@ def our_encode(inputs: dict[str, Any]) -> Job:
 
     import torch
 
-    from ettin_retrieval.encoders import random_encoder
-    from ettin_retrieval.encoding import encode
-    from ettin_retrieval.params import load_settings
-    from ettin_retrieval.sources import synthetic
+    from ettin_retrieval.base_encoder.random_weights import random_encoder
+    from ettin_retrieval.encoders.encode import encode
+    from ettin_retrieval.settings.load import load_settings
+    from ettin_retrieval.sources.tiny import generator as synthetic
 
     entry = load_settings(ROOT / "params.yaml").encoders["ettin_tiny"]
     entry = entry.model_copy(update={"max_passage_length": inputs["longest"]})

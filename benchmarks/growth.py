@@ -54,7 +54,7 @@ def draw(section: Section, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    from ettin_retrieval.plots import STYLE, WIDTH
+    from ettin_retrieval.reports.plots import STYLE, WIDTH
 
     with plt.style.context(STYLE, after_reset=True):
         figure, panels = plt.subplots(

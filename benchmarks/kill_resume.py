@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from ettin_retrieval.records import sha256_file
+from ettin_retrieval.runtime.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"layers": 2, "hidden_size": 32, "intermediate_size": 32, "heads": 2, "vocabulary": 512}

@@ -53,8 +53,9 @@ def measure(sizes: dict[str, Any], repetitions: int) -> Section:
 
 def ours(inputs: dict[str, Any]) -> Job:
     """`negatives.mine` with the settings of params.yaml."""
-    from ettin_retrieval import negatives
-    from ettin_retrieval.params import Settings, load_settings
+    from ettin_retrieval.mining import candidates as negatives
+    from ettin_retrieval.settings.load import load_settings
+    from ettin_retrieval.settings.schema import Settings
 
     encoder, dataset = _inputs(inputs)
     negatives.encode = our_encode(encoder)

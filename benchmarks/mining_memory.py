@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ettin_retrieval.negatives import mine
-from ettin_retrieval.params import load_settings
-from ettin_retrieval.records import Origin, RetrievalDataset, read_dataset, write_dataset
+from ettin_retrieval.data.dataset import Origin, RetrievalDataset
+from ettin_retrieval.data.storage import read_dataset, write_dataset
+from ettin_retrieval.mining.mine import mine
+from ettin_retrieval.settings.load import load_settings
 
 GIB = 2**30
 WORDS = " ".join(["fifty more words make a passage as long as one of ms marco"] * 5)

@@ -12,8 +12,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks.contest import Runs
-from ettin_retrieval.provenance import LIBRARIES, hardware
-from ettin_retrieval.records import write_json
+from ettin_retrieval.ledger.provenance import LIBRARIES
+from ettin_retrieval.runtime.device import hardware
+from ettin_retrieval.runtime.files import write_json
 
 INSTRUCTION_SETS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 """Of those the processor has, the ones that decide how fast it multiplies matrices."""

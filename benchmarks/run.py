@@ -25,7 +25,7 @@ from benchmarks.contest import ROOT, disturbance
 from benchmarks.encoding import SCIFACT
 from benchmarks.record import Section, machine, read_sections, write_sections
 from benchmarks.table import page
-from ettin_retrieval.errors import InputError
+from ettin_retrieval.runtime.errors import InputError
 
 NAMES = (
     "encoding", "search", "mining", "finetuning", "startup", "evaluation_memory", "growth",

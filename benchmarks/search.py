@@ -88,9 +88,9 @@ def _scores(runs: Runs) -> str:
 
 def ours(inputs: dict[str, Any]) -> Job:
     """`ExactSearch` under `mteb.evaluate`."""
-    from ettin_retrieval.evaluation.benchmark import evaluated
+    from ettin_retrieval.evaluation.score import evaluated
     from ettin_retrieval.evaluation.search import ExactSearch
-    from ettin_retrieval.params import Evaluation
+    from ettin_retrieval.settings.schema import Evaluation
 
     encoder, dataset = _inputs(inputs)
     checkpoint = {

@@ -22,10 +22,11 @@ import torch
 # Before any parallel region: the runtime of one that was used does not survive a fork.
 torch.set_num_threads(1)
 
-from ettin_retrieval import resumption, trainer  # noqa: E402
-from ettin_retrieval.finetuning import finetune  # noqa: E402
-from ettin_retrieval.trainer import RetrievalTrainer  # noqa: E402
-from test_finetuning import development, encoder, settings, train_examples  # noqa: E402
+from ettin_retrieval.training import checkpoints as resumption
+from ettin_retrieval.training import trainer
+from ettin_retrieval.training.finetune import finetune
+from ettin_retrieval.training.trainer import RetrievalTrainer
+from tests.test_finetuning import development, encoder, settings, train_examples  # noqa: E402
 
 
 def die() -> None:

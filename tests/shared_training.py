@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from ettin_retrieval.finetuning import finetune
-from ettin_retrieval.processes import this_process
-from test_finetuning import CASES, development, encoder, settings
+from ettin_retrieval.runtime.distributed import this_process
+from ettin_retrieval.training.finetune import finetune
+from tests.test_finetuning import CASES, development, encoder, settings
 
 
 def main(directory: Path) -> None:

@@ -25,8 +25,8 @@ from benchmarks.contest import Contest, Runs, disturbance
 from benchmarks.record import Figure, NotRun, Ratio, Section, read_sections, write_sections
 from benchmarks.table import page
 
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.params import load_settings
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -285,7 +285,7 @@ class Rehearsal:
 
 @pytest.fixture
 def rehearsal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    from ettin_retrieval import negatives
+    from ettin_retrieval.mining import candidates as negatives
 
     # Contenders replace this for their process; here it is put back.
     monkeypatch.setattr(negatives, "encode", negatives.encode)

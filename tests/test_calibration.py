@@ -14,15 +14,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from ettin_retrieval.cli import main
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.evaluation.calibration import (
-    cases_for,
-    judge,
-    read_expected,
-    reference_name,
-)
-from ettin_retrieval.records import write_dataset
-from ettin_retrieval.results import read_ledger, read_queries
+from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.interop.calibration import cases_for, judge, read_expected, reference_name
+from ettin_retrieval.ledger.store import read_ledger, read_queries
+from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.sources.beir import load as load_beir
 
 ROOT = Path(__file__).parent.parent

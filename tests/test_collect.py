@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 
 from ettin_retrieval.cli import main
-from ettin_retrieval.collect import collect
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.results import (
-    Entry,
+from ettin_retrieval.ledger.collect import collect
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.store import (
     index_problem,
     read_ledger,
     read_queries,
     write_entry,
     write_index,
 )
+from ettin_retrieval.runtime.errors import InputError
 
 BASE = Entry("tiny", "base", 42, {"T.ndcg_at_10": 0.25}, {"T": {"queries": 2}}, {"commit": "a"})
 TUNED = replace(

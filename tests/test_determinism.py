@@ -11,8 +11,9 @@ import pytest
 import torch
 from benchmarks import contest
 
-from ettin_retrieval import determinism
-from ettin_retrieval.determinism import ALWAYS, pinning_costs
+from ettin_retrieval.runtime import determinism
+from ettin_retrieval.runtime.determinism import ALWAYS
+from ettin_retrieval.runtime.device import pinning_costs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -74,11 +75,11 @@ def test_a_gpu_or_a_small_machine_loses_nothing(
 def test_a_stage_warns_once_however_many_processes(
     large: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from ettin_retrieval.params import load_settings
-    from ettin_retrieval.stages import tell_pinning
+    from ettin_retrieval.pipeline import warn_of_pinning
+    from ettin_retrieval.settings.load import load_settings
 
     settings = load_settings(ROOT / "params.yaml").model_copy(update={"model": "1b"})
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
-        tell_pinning(settings, "fp32")
+        warn_of_pinning(settings, "fp32")
     assert [record.message.split(":")[0] for record in caplog.records] == ["strict"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Workspace
+from tests.workspace import Workspace
 
 
 @pytest.fixture

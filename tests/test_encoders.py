@@ -13,12 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from conftest import ROOT
-from ettin_retrieval.encoders import load_checkpoint, pretrained, save_checkpoint
-from ettin_retrieval.encoding import encode
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.params import Encoder, load_settings
-from loopback_hub import WORDS, tiny_encoder_files
+from tests.workspace import ROOT
+from ettin_retrieval.base_encoder.pretrained import pretrained
+from ettin_retrieval.encoders.checkpoint import load_checkpoint, save_checkpoint
+from ettin_retrieval.encoders.encode import encode
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Encoder
+from tests.loopback_hub import WORDS, tiny_encoder_files
 from test_own_documents import minilm
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n"

@@ -12,22 +12,24 @@ import pytest
 import pytrec_eval
 import torch
 
-from ettin_retrieval.encoders import (
-    identity,
+from ettin_retrieval.base_encoder.random_weights import random_encoder
+from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.encoders.checkpoint import (
+    fingerprint,
     load_checkpoint,
-    random_encoder,
     read_checkpoint,
     save_checkpoint,
 )
-from ettin_retrieval.encoding import encode
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.evaluation.benchmark import TaskScores, score_task
-from ettin_retrieval.evaluation.results import portable_result
+from ettin_retrieval.encoders.encode import encode
+from ettin_retrieval.evaluation.result_files import portable_result
+from ettin_retrieval.evaluation.score import TaskScores, score_task
 from ettin_retrieval.evaluation.search import ExactSearch, model_meta
-from ettin_retrieval.evaluation.tasks import METRICS, task_for
-from ettin_retrieval.params import Encoder, Evaluation, Shape, load_settings
-from ettin_retrieval.records import RetrievalDataset
-from ettin_retrieval.sources import synthetic
+from ettin_retrieval.evaluation.tasks import task_for
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Encoder, Evaluation, Shape
+from ettin_retrieval.sources.tiny import generator as synthetic
+from ettin_retrieval.tasks import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = Shape(layers=2, hidden_size=32, intermediate_size=64, heads=2, vocabulary=2048)
@@ -116,7 +118,7 @@ PASSAGES = 400
 def test_a_real_encoder_scores_as_in_mtebs_own_search(tmp_path: Path) -> None:
     from benchmarks.encoding import model_directory
 
-    from ettin_retrieval.encoders import pretrained
+    from ettin_retrieval.base_encoder.pretrained import pretrained
     from ettin_retrieval.sources import beir
     from ettin_retrieval.sources.subsampling import subsampled
 
@@ -173,7 +175,7 @@ def test_a_known_name_gets_mtebs_own_task(dataset: RetrievalDataset) -> None:
 
 
 def test_a_result_is_the_same_bytes_and_mteb_reads_it(scored: TaskScores, tmp_path: Path) -> None:
-    from ettin_retrieval.records import write_json
+    from ettin_retrieval.runtime.files import write_json
 
     write_json(tmp_path / "TinyNFCorpus.json", portable_result(scored.result))
     read = mteb.TaskResult.from_disk(tmp_path / "TinyNFCorpus.json")
@@ -188,10 +190,10 @@ def test_a_changed_weight_changes_identity_and_results_key(
     with torch.no_grad():
         next(model.parameters()).view(-1)[0] += 1
     record = save_checkpoint(model, tmp_path / "other", {})
-    assert record["identity"] != read_checkpoint(checkpoint)["identity"]
+    assert record["fingerprint"] != read_checkpoint(checkpoint)["fingerprint"]
     metas = [model_meta(r, "n/m", Evaluation()) for r in (record, read_checkpoint(checkpoint))]
     assert metas[0].revision != metas[1].revision
-    assert metas[0].revision == record["identity"][:40]
+    assert metas[0].revision == record["fingerprint"][:40]
 
 
 @pytest.mark.parametrize("setting", ["pooling", "query_length", "document_length", "normalize"])
@@ -206,8 +208,8 @@ def test_every_setting_of_a_checkpoint_is_part_of_its_identity(
     else:
         setattr(model[0], setting, 17)
     assert (
-        save_checkpoint(model, tmp_path / "other", {})["identity"]
-        != read_checkpoint(checkpoint)["identity"]
+        save_checkpoint(model, tmp_path / "other", {})["fingerprint"]
+        != read_checkpoint(checkpoint)["fingerprint"]
     )
 
 
@@ -215,7 +217,7 @@ def test_identity_is_not_the_path(checkpoint: Path, tmp_path: Path) -> None:
     import shutil
 
     shutil.copytree(checkpoint, tmp_path / "elsewhere")
-    assert identity(tmp_path / "elsewhere") == identity(checkpoint)
+    assert fingerprint(tmp_path / "elsewhere") == fingerprint(checkpoint)
 
 
 def test_a_tampered_checkpoint_is_not_loaded(checkpoint: Path, tmp_path: Path) -> None:

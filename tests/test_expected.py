@@ -9,22 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.evaluation.benchmark import flat_metrics
-from ettin_retrieval.evaluation.tasks import METRICS
-from ettin_retrieval.expected import (
-    Expected,
-    Measured,
-    judge,
-    measure,
-    read_reference,
-    read_references,
-    record,
-    task_score,
-    verify,
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.store import write_entry
+from ettin_retrieval.reports.measure import Measured, judge, measure, task_score
+from ettin_retrieval.reports.references import Expected, read_reference, read_references
+from ettin_retrieval.reports.verify import record, verify
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.sources.mteb import expand
+from ettin_retrieval.tasks import (
+    AVERAGE,
+    AVERAGE_ENG_V2,
+    GUIDE_TASKS,
+    METRICS,
+    flat_metrics,
+    split_of,
 )
-from ettin_retrieval.results import AVERAGE, AVERAGE_ENG_V2, Entry, write_entry
-from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS, expand, split_of
 
 COMMITTED = Path(__file__).parents[1] / "expected"
 V1, V2 = "MTEB(eng, v1)", "MTEB(eng, v2)"

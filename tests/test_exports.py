@@ -12,29 +12,17 @@ import pytrec_eval
 from mteb import TaskResult
 
 from ettin_retrieval.cli import main
-from ettin_retrieval.encoders import identity
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.evaluation.benchmark import score_task
-from ettin_retrieval.evaluation.exports import (
-    export_leaderboard,
-    export_trec,
-    foreign_data,
-    run_lines,
-    strictly_falling,
-)
-from ettin_retrieval.evaluation.results import portable_result, run_table
+from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.encoders.checkpoint import fingerprint
+from ettin_retrieval.evaluation.result_files import portable_result, run_table
+from ettin_retrieval.evaluation.score import score_task
 from ettin_retrieval.evaluation.search import model_meta
-from ettin_retrieval.params import Evaluation
-from ettin_retrieval.records import (
-    CORPUS,
-    QRELS,
-    QUERIES,
-    Origin,
-    RetrievalDataset,
-    frame,
-    write_dataset,
-    write_json,
-)
+from ettin_retrieval.interop.leaderboard import export_leaderboard, foreign_data
+from ettin_retrieval.interop.trec import export_trec, run_lines, strictly_falling
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.runtime.files import write_json
+from ettin_retrieval.settings.schema import Evaluation
 
 PASSAGES = [f"d{i}" for i in range(12)]
 
@@ -80,7 +68,7 @@ def checkpoint(tmp_path_factory):
     directory.mkdir()
     (directory / "model.safetensors").write_bytes(b"weights")
     record = {
-        "identity": identity(directory),
+        "fingerprint": fingerprint(directory),
         "parameters": 7,
         "embedding_dimension": 4,
         "normalize": True,
@@ -186,7 +174,7 @@ def test_an_id_with_white_space_is_refused(tmp_path):
 def test_mteb_loads_the_leaderboard_export_with_identical_scores(scored, checkpoint, tmp_path):
     root, task = scored
     target = export_leaderboard(root / "scores", checkpoint, tmp_path, "ettin-retrieval/fixed")
-    revision = identity(checkpoint)[:40]
+    revision = fingerprint(checkpoint)[:40]
     assert target == tmp_path / "results" / "ettin-retrieval__fixed" / revision
     read = TaskResult.from_disk(target / "TinyTies.json")
     assert read.scores["test"][0]["ndcg_at_10"] == task.result.scores["test"][0]["ndcg_at_10"]
@@ -205,12 +193,12 @@ def test_the_name_comes_from_the_identity_and_two_checkpoints_never_share_a_plac
     root, _ = scored
     first = export_leaderboard(root / "scores", checkpoint, tmp_path)
     before = {path.name: path.read_bytes() for path in first.iterdir()}
-    assert first.parent.name == f"ettin-retrieval__finetuned-{identity(checkpoint)[:12]}"
+    assert first.parent.name == f"ettin-retrieval__finetuned-{fingerprint(checkpoint)[:12]}"
     other = tmp_path / "elsewhere" / "finetuned"
     other.mkdir(parents=True)
     (other / "model.safetensors").write_bytes(b"other weights")
     record = json.loads((checkpoint / "checkpoint.json").read_text())
-    write_json(other / "checkpoint.json", record | {"identity": identity(other)})
+    write_json(other / "checkpoint.json", record | {"fingerprint": fingerprint(other)})
     second = export_leaderboard(root / "scores", other, tmp_path)
     assert (second.name, second.parent.name) != (first.name, first.parent.name)
     export_leaderboard(root / "scores", checkpoint, tmp_path)
@@ -252,7 +240,7 @@ def test_both_exports_from_the_command_line(scored, checkpoint, tmp_path, capsys
     assert main(["export-trec", *paths, "--benchmark", str(root / "benchmark")]) == 0
     foreign, revision, run, qrels = capsys.readouterr().out.splitlines()
     assert foreign == "TinyTies: no task of mteb's"
-    assert revision.endswith(identity(checkpoint)[:40])
+    assert revision.endswith(fingerprint(checkpoint)[:40])
     assert (run, qrels) == (str(tmp_path / "TinyTies.trec"), str(tmp_path / "TinyTies.qrels"))
     assert main(["export-trec", *paths[:-1], str(root), "--scores", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"error: {tmp_path}: no .run.parquet")

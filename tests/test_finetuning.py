@@ -22,16 +22,18 @@ from datasets import Dataset
 from ruamel.yaml import YAML
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 
-from ettin_retrieval import encoding, finetuning, memory, resumption
-from ettin_retrieval.batches import batch_sampler
-from ettin_retrieval.encoders import load_checkpoint, random_encoder, save_checkpoint
-from ettin_retrieval.errors import InputError, LossNotFiniteError
-from ettin_retrieval.finetuning import build_trainer, dev_evaluator, finetune, tokenised
-from ettin_retrieval.memory import BatchPlan, is_out_of_memory
-from ettin_retrieval.objectives import Example, TrainingRows, training_rows
-from ettin_retrieval.params import Settings, Shape, load_settings
-from ettin_retrieval.records import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
-from ettin_retrieval.resumption import (
+from ettin_retrieval.base_encoder.random_weights import random_encoder
+from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.encoders import encode as encoding
+from ettin_retrieval.encoders.checkpoint import load_checkpoint, save_checkpoint
+from ettin_retrieval.runtime.errors import InputError, LossNotFiniteError
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings, Shape
+from ettin_retrieval.training import checkpoints as resumption
+from ettin_retrieval.training import finetune as finetuning
+from ettin_retrieval.training import memory
+from ettin_retrieval.training.batches import batch_sampler
+from ettin_retrieval.training.checkpoints import (
     Progress,
     configuration_key,
     discard_incomplete,
@@ -41,6 +43,10 @@ from ettin_retrieval.resumption import (
     remove_work,
     work_directory,
 )
+from ettin_retrieval.training.dev_score import dev_evaluator
+from ettin_retrieval.training.examples import Example, TrainingRows, training_rows
+from ettin_retrieval.training.finetune import build_trainer, finetune, tokenised
+from ettin_retrieval.training.memory import BatchPlan, is_out_of_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ["ash", "birch", "cedar", "date", "elm", "fir", "gum", "hazel", "iris", "juniper"]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Workspace
-from loopback_hub import LoopbackHub, populate
+from tests.workspace import Workspace
+from tests.loopback_hub import LoopbackHub, populate
 
 # Of ArguAna a relevant passage is missing, and two others have passages without text.
 TASKS = ("ArguAna", "FiQA2018", "SciFact", "TRECCOVID")

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from conftest import ROOT, Workspace
-from ettin_retrieval import provenance
+from tests.workspace import ROOT, Workspace
 from ettin_retrieval.cli import main
-from ettin_retrieval.integrity import lock_problems, mean_problems, problems
-from ettin_retrieval.results import Entry, index_problem, read_ledger, write_entry, write_index
-from ettin_retrieval.sources.mteb_tasks import CQADUPSTACK_PARTS
+from ettin_retrieval.ledger import provenance
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.integrity import lock_problems, mean_problems, problems
+from ettin_retrieval.ledger.store import index_problem, read_ledger, write_entry, write_index
+from ettin_retrieval.tasks import CQADUPSTACK_PARTS
 
 PIPELINE = """
 stages:

@@ -12,7 +12,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from loopback_hub import (
+from tests.loopback_hub import (
     ETTIN_ENCODERS,
     MS_MARCO,
     MTEB_TASKS,

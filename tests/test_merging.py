@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ettin_retrieval.results import AVERAGE, AVERAGE_ENG_V2, Entry, read_entry, read_queries
-from ettin_retrieval.results import write_entry as write
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.store import read_entry, read_queries
+from ettin_retrieval.ledger.store import write_entry as write
+from ettin_retrieval.tasks import AVERAGE, AVERAGE_ENG_V2
 
 SHARED = {"SciFact": 0.5, "NFCorpus": 0.25}
 

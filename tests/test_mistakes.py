@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from conftest import ROOT, Workspace
+from tests.workspace import ROOT, Workspace
 from ettin_retrieval import hub
-from loopback_hub import WORDS, synthetic_msmarco_rows, tiny_encoder_files
+from tests.loopback_hub import WORDS, synthetic_msmarco_rows, tiny_encoder_files
 from test_own_documents import TOPICS, write_collection
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n"

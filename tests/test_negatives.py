@@ -13,19 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from ettin_retrieval import negatives as negatives_module
-from ettin_retrieval import passage_index
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.negatives import (
-    check_enough_passages,
-    choose,
-    mine,
-    read_negatives,
-    write_negatives,
-)
-from ettin_retrieval.params import Settings, load_settings
-from ettin_retrieval.passage_index import PassageIndex
-from ettin_retrieval.records import (
+from ettin_retrieval.data.dataset import (
     CORPUS,
     QRELS,
     QUERIES,
@@ -33,8 +21,16 @@ from ettin_retrieval.records import (
     Origin,
     RetrievalDataset,
     frame,
-    write_dataset,
 )
+from ettin_retrieval.data.negatives import read_negatives, write_negatives
+from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.mining import candidates as negatives_module
+from ettin_retrieval.mining import passage_index
+from ettin_retrieval.mining.mine import check_enough_passages, choose, mine
+from ettin_retrieval.mining.passage_index import PassageIndex
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 ORIGIN = Origin("test", "1", "CC0-1.0", "train")

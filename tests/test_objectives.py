@@ -8,9 +8,11 @@ import pytest
 import torch
 from transformers import ModernBertConfig, ModernBertModel
 
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.objectives import Example, loss_for, training_rows
-from ettin_retrieval.params import Settings, load_settings
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.training.examples import Example, training_rows
+from ettin_retrieval.training.objectives import loss_for
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -7,18 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Workspace
-from ettin_retrieval import overlap
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.records import (
-    CORPUS,
-    QRELS,
-    QUERIES,
-    Origin,
-    RetrievalDataset,
-    frame,
-    write_dataset,
-)
+from tests.workspace import Workspace
+from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.sources import decontamination as overlap
 
 
 def collection(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Workspace
-from ettin_retrieval.negatives import mine
-from ettin_retrieval.params import load_settings
-from ettin_retrieval.stages.training_data import load_source, training_and_dev
+from tests.workspace import Workspace
+from ettin_retrieval.mining.mine import mine
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.sources.training_data import load_source, training_and_dev
 
 ROOT = Path(__file__).resolve().parents[1]
 TOPICS = ("rent", "heating", "parking", "pets", "noise", "keys", "repairs", "deposit")

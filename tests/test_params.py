@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.params import load_settings
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 

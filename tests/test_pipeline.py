@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from conftest import ROOT, Workspace
-from ettin_retrieval.params import load_settings
-from ettin_retrieval.records import write_json
-from ettin_retrieval.stages import results
+from tests.workspace import ROOT, Workspace
+from ettin_retrieval.ledger import results
+from ettin_retrieval.runtime.files import write_json
+from ettin_retrieval.settings.load import load_settings
 
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
@@ -197,15 +197,15 @@ def test_a_directory_without_safetensors_is_refused(workspace: Workspace) -> Non
 
 
 def test_fp16_on_a_cpu_is_refused(workspace: Workspace) -> None:
-    from ettin_retrieval.encoding import check_precision
-    from ettin_retrieval.errors import InputError
+    from ettin_retrieval.encoders.precision import check_precision
+    from ettin_retrieval.runtime.errors import InputError
 
     with pytest.raises(InputError, match="fp16 needs a GPU"):
         check_precision("fp16", "cpu", "finetuning.precision")
 
 
 def test_a_failing_stage_leaves_its_last_output(tmp_path: Path) -> None:
-    from ettin_retrieval.records import replacing
+    from ettin_retrieval.runtime.files import replacing
 
     target = tmp_path / "out"
     with replacing(target) as directory:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from ettin_retrieval.cli import main
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.flops import BACKWARD, ETTIN_SHAPES, Architecture, of_shape
-from ettin_retrieval.params import Settings, load_settings
 from ettin_retrieval.planning import report, speed, stages
+from ettin_retrieval.planning.flops import BACKWARD, ETTIN_SHAPES, Architecture, of_shape
 from ettin_retrieval.planning.sizes import Collection, Texts, mteb_names, mteb_task, tasks_of
 from ettin_retrieval.planning.speed import Rates
 from ettin_retrieval.planning.stages import Encoder
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 RATES = Rates({"fp32": 1e9, "bf16": 2e9}, {"fp32": 5e8, "bf16": 1e9})

@@ -13,9 +13,10 @@ from matplotlib import font_manager
 from matplotlib import pyplot as plt
 from matplotlib.container import ErrorbarContainer
 
-from ettin_retrieval import plots
-from ettin_retrieval.expected import Measured
-from ettin_retrieval.results import Entry, read_ledger, write_entry
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.store import read_ledger, write_entry
+from ettin_retrieval.reports import plots
+from ettin_retrieval.reports.measure import Measured
 
 PARTS = ["CQADupstackUnixRetrieval", "CQADupstackTexRetrieval"]
 

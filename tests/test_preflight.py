@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import ROOT, Workspace
+from tests.workspace import ROOT, Workspace
 from ettin_retrieval import hub, preflight
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.params import Settings, load_settings
-from loopback_hub import LoopbackHub, populate
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings
+from tests.loopback_hub import LoopbackHub, populate
 from test_encoders import without_normalize
 from test_own_documents import minilm, write_collection
 

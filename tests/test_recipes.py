@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from conftest import Workspace
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.params import Settings, load_settings
-from loopback_hub import LoopbackHub, populate
+from tests.workspace import Workspace
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings
+from tests.loopback_hub import LoopbackHub, populate
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = ("17m", "32m", "68m", "150m", "400m", "1b")

@@ -15,21 +15,17 @@ from typing import Any
 import pytest
 import torch
 
-from ettin_retrieval import encoding
-from ettin_retrieval.encoders import load_checkpoint, random_encoder, save_checkpoint
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.evaluation import resuming
-from ettin_retrieval.evaluation.resuming import (
-    collect,
-    forget,
-    read_means,
-    result_key,
-    score_tasks,
-)
-from ettin_retrieval.params import Settings, Shape, load_settings
-from ettin_retrieval.records import write_dataset
-from ettin_retrieval.sources import synthetic
+from ettin_retrieval.base_encoder.random_weights import random_encoder
+from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.encoders import encode as encoding
+from ettin_retrieval.encoders.checkpoint import load_checkpoint, save_checkpoint
+from ettin_retrieval.evaluation import resume as resuming
+from ettin_retrieval.evaluation.resume import collect, forget, read_means, result_key, score_tasks
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings, Shape
 from ettin_retrieval.sources.subsampling import subsampled
+from ettin_retrieval.sources.tiny import generator as synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = Shape(layers=1, hidden_size=32, intermediate_size=32, heads=2, vocabulary=1024)

@@ -15,17 +15,25 @@ import pytest
 import torch
 from datasets import Dataset
 
-from ettin_retrieval import determinism, encoding
-from ettin_retrieval.encoders import load_checkpoint, random_encoder, save_checkpoint
-from ettin_retrieval.encoding import Crew, KeptEmbeddings, TokenisedTexts, ahead, batches, encode
+from ettin_retrieval.base_encoder.random_weights import random_encoder
+from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.data.storage import open_dataset, write_dataset
+from ettin_retrieval.encoders import encode as encoding
+from ettin_retrieval.encoders.checkpoint import load_checkpoint, save_checkpoint
+from ettin_retrieval.encoders.embedding_cache import EmbeddingCache
+from ettin_retrieval.encoders.encode import ahead, batches, encode
 from ettin_retrieval.evaluation import search as search_module
-from ettin_retrieval.evaluation.copies import Copies
 from ettin_retrieval.evaluation.corpus import StoredCorpus, corpus_of, passage_texts
-from ettin_retrieval.evaluation.results import run_table
-from ettin_retrieval.evaluation.search import ExactSearch, TopK, merged
-from ettin_retrieval.params import Evaluation, Shape, load_settings
-from ettin_retrieval.records import RetrievalDataset, open_dataset, write_dataset
-from ettin_retrieval.sources import synthetic
+from ettin_retrieval.evaluation.duplicates import Duplicates
+from ettin_retrieval.evaluation.result_files import run_table
+from ettin_retrieval.evaluation.search import ExactSearch
+from ettin_retrieval.evaluation.topk import TopK, merged
+from ettin_retrieval.runtime import determinism
+from ettin_retrieval.runtime.distributed import World
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Evaluation, Shape
+from ettin_retrieval.sources.tiny import generator as synthetic
+from ettin_retrieval.training.token_store import TokenisedTexts
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = Shape(layers=2, hidden_size=32, intermediate_size=64, heads=2, vocabulary=2048)
@@ -173,9 +181,9 @@ def test_a_crew_s_embeddings_are_those_of_one_process(
     for rank in range(ranks):
         # First what each rank encodes, then what all make of it.
         with pytest.raises(InterruptedError):
-            encode(model, texts, "passage", batch_size=4, crew=Crew(rank, ranks, collect(own)))
+            encode(model, texts, "passage", batch_size=4, crew=World(rank, ranks, collect(own)))
     assert max(len(rows) for rows, _ in own) < len(texts)
-    together = encode(model, texts, "passage", batch_size=4, crew=Crew(0, ranks, lambda _: own))
+    together = encode(model, texts, "passage", batch_size=4, crew=World(0, ranks, lambda _: own))
     np.testing.assert_array_equal(together, alone)
 
 
@@ -234,7 +242,7 @@ def test_the_same_text_is_encoded_once() -> None:
 
 
 def test_kept_embeddings_have_a_key_of_all_that_decides_them(tmp_path: Path) -> None:
-    kept = KeptEmbeddings("a", tmp_path)
+    kept = EmbeddingCache("a", tmp_path)
     paths = {
         kept.path(["x", "y"], "passage", "fp32", "prompt", 64),
         kept.path(["xy"], "passage", "fp32", "prompt", 64),
@@ -243,7 +251,7 @@ def test_kept_embeddings_have_a_key_of_all_that_decides_them(tmp_path: Path) -> 
         kept.path(["x", "y"], "passage", "bf16", "prompt", 64),
         kept.path(["x", "y"], "passage", "fp32", None, 64),
         kept.path(["x", "y"], "passage", "fp32", "prompt", 32),
-        KeptEmbeddings("b", tmp_path).path(["x", "y"], "passage", "fp32", "prompt", 64),
+        EmbeddingCache("b", tmp_path).path(["x", "y"], "passage", "fp32", "prompt", 64),
     }
     assert len(paths) == 8
 
@@ -252,7 +260,7 @@ def test_kept_embeddings_have_a_key_of_all_that_decides_them(tmp_path: Path) -> 
 def test_what_computes_them_is_part_of_kept_embeddings_key(
     changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = KeptEmbeddings("a", tmp_path)
+    kept = EmbeddingCache("a", tmp_path)
     before = kept.path(["x"], "passage")
     assert kept.path(["x"], "passage") == before
     if changed == "libraries":
@@ -283,7 +291,7 @@ def test_a_killed_encoding_continues_with_the_missing_shards(
                 raise KeyboardInterrupt
             return super().encode_document(texts, batch_size)
 
-    keep = KeptEmbeddings("fake", tmp_path)
+    keep = EmbeddingCache("fake", tmp_path)
     first: Any = Killed()
     with pytest.raises(KeyboardInterrupt):
         encode(first, texts, "passage", batch_size=8, keep=keep)
@@ -405,7 +413,7 @@ def test_a_copy_of_a_passage_in_another_shard_has_its_score(
 @pytest.mark.parametrize("seed", range(5))
 def test_copies_are_those_that_a_loop_finds(seed: int) -> None:
     texts = [str(n) for n in np.random.default_rng(seed).integers(0, 8, size=25)]
-    copies = Copies.among([texts[:10], texts[10:11], texts[11:]])
+    copies = Duplicates.among([texts[:10], texts[10:11], texts[11:]])
     assert dict(zip(copies.rows.tolist(), copies.originals.tolist(), strict=True)) == {
         row: texts.index(text) for row, text in enumerate(texts) if texts.index(text) < row
     }

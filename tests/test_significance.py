@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ettin_retrieval import significance
 from ettin_retrieval.cli import main
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.results import Entry, write_entry
-from ettin_retrieval.significance import (
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.store import write_entry
+from ettin_retrieval.reports import significance
+from ettin_retrieval.reports.significance import (
     bootstrap_interval,
     compare,
     compare_benchmarks,
@@ -21,6 +21,7 @@ from ettin_retrieval.significance import (
     randomisation_p_value,
     seed_spread,
 )
+from ettin_retrieval.runtime.errors import InputError
 
 EXPECTED = Path(__file__).parents[1] / "expected"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Workspace
-from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS
-from loopback_hub import LoopbackHub, populate
+from tests.workspace import Workspace
+from ettin_retrieval.tasks import GUIDE_TASKS
+from tests.loopback_hub import LoopbackHub, populate
 
 NUMBER = re.compile(r"\d+\.\d")
 IMPROVED = re.compile(r"\d+\.\d \([+-]\d+\.\d\)")

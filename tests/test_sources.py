@@ -13,18 +13,13 @@ import numpy as np
 import pytest
 from tokenizers.processors import TemplateProcessing
 
-from ettin_retrieval.encoding import encode
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.records import CORPUS, Origin, frame, read_dataset, write_dataset
-from ettin_retrieval.sources import beir, msmarco
-from ettin_retrieval.sources.mteb_tasks import (
-    BEIR_TASKS,
-    GUIDE_TASKS,
-    expand,
-    split_of,
-    task_of_directory,
-)
-from ettin_retrieval.stages import benchmark_data
+from ettin_retrieval.data.dataset import CORPUS, Origin, frame
+from ettin_retrieval.data.storage import read_dataset, write_dataset
+from ettin_retrieval.encoders.encode import encode
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.sources import beir, benchmark_data, msmarco
+from ettin_retrieval.sources.mteb import expand
+from ettin_retrieval.tasks import BEIR_TASKS, GUIDE_TASKS, split_of, task_of_directory
 from test_own_documents import minilm
 
 HUB = Origin("microsoft/ms_marco v1.1", "c0ffee", "terms", "train")

@@ -10,23 +10,26 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from conftest import Workspace
-from ettin_retrieval import sweep
-from ettin_retrieval.errors import InputError, LossNotFiniteError
-from ettin_retrieval.params import Settings, load_settings
-from ettin_retrieval.records import (
-    CORPUS,
-    QRELS,
-    QUERIES,
-    Origin,
-    RetrievalDataset,
-    frame,
+from tests.workspace import Workspace
+from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.store import read_ledger, write_entry
+from ettin_retrieval.runtime.errors import InputError, LossNotFiniteError
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.studies import (
+    ablations,
+    cross_domain,
+    domains,
+    few_shot,
+    multi_stage,
+    report,
+    sweep,
 )
-from ettin_retrieval.results import Entry, read_ledger, write_entry
-from ettin_retrieval.studies import ablations, cross_domain, domains, few_shot, multi_stage, report
-from ettin_retrieval.studies.training import Material, Scores, Trainer, only, varied
-from ettin_retrieval.sweep import Choice, Run, page, pick, rates_from
-from loopback_hub import LoopbackHub, populate, synthetic_retrieval
+from ettin_retrieval.studies.arms import Trainer, varied
+from ettin_retrieval.studies.material import Material, Scores, only
+from ettin_retrieval.studies.sweep import Choice, Run, page, pick, rates_from
+from tests.loopback_hub import LoopbackHub, populate, synthetic_retrieval
 
 ROOT = Path(__file__).resolve().parents[1]
 WEB_TASKS, SCIENTIFIC_TASKS = ("TinyDBPedia", "TinyMSMARCO"), ("TinyNFCorpus", "TinySciFact")
@@ -373,9 +376,9 @@ def test_a_sweep_refuses_the_encoder_of_another_model(workspace: Workspace) -> N
     workspace.set_params(lambda text: text.replace("model: tiny", "model: 17m"))
     base = workspace.path / "models" / "base"
     base.mkdir(parents=True)
-    from ettin_retrieval.encoders import identity
+    from ettin_retrieval.encoders.checkpoint import fingerprint
 
-    record = {"identity": identity(base), "source": "embedded"}
+    record = {"fingerprint": fingerprint(base), "source": "embedded"}
     (base / "checkpoint.json").write_text(json.dumps(record))
     done = workspace.run(
         sys.executable, "-m", "ettin_retrieval.cli", "sweep", "--rates", "1e-3,2e-3"
@@ -406,7 +409,8 @@ def test_a_sweep_keeps_runs_that_differ_in_the_rate_alone(tmp_path: Path) -> Non
 def test_only_a_loss_that_is_no_number_is_a_finding_about_the_rate(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ettin_retrieval import encoders, finetuning
+    from ettin_retrieval.base_encoder import pretrained as encoders
+    from ettin_retrieval.training import finetune as finetuning
 
     def failing(error: Exception) -> None:
         def finetune(*_: object) -> None:

@@ -12,9 +12,10 @@ from collections import Counter
 
 import pytest
 
-from ettin_retrieval.records import RetrievalDataset
-from ettin_retrieval.sources import synthetic
-from ettin_retrieval.sources.synthetic_concepts import (
+from ettin_retrieval.base_encoder.tokenizer import train_tokenizer
+from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.sources.tiny import generator as synthetic
+from ettin_retrieval.sources.tiny.concepts import (
     FINDINGS,
     GENERAL_ASPECTS,
     SCIENTIFIC_ASPECTS,
@@ -22,7 +23,6 @@ from ettin_retrieval.sources.synthetic_concepts import (
     WEB_ASPECTS,
     WEB_SUBJECTS,
 )
-from ettin_retrieval.tokenizer import train_tokenizer
 
 BENCHMARK = synthetic.benchmark()
 ROWS = {domain: synthetic.training_rows(domain) for domain in synthetic.DOMAINS}

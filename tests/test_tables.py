@@ -13,11 +13,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ettin_retrieval import documents, reference_notes, tables
-from ettin_retrieval.expected import read_references, record
-from ettin_retrieval.results import AVERAGE, Entry, write_entry, write_index
-from ettin_retrieval.results import main as ledger_main
-from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS, split_of
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.store import main as ledger_main
+from ettin_retrieval.ledger.store import write_entry, write_index
+from ettin_retrieval.reports import documents
+from ettin_retrieval.reports.references import read_references
+from ettin_retrieval.reports.tables import guide as tables
+from ettin_retrieval.reports.tables import guide_notes as reference_notes
+from ettin_retrieval.reports.verify import record
+from ettin_retrieval.tasks import AVERAGE, GUIDE_TASKS, split_of
 
 COMMITTED = Path(__file__).parents[1] / "expected"
 V1 = "MTEB(eng, v1)"

@@ -1,4 +1,4 @@
-"""A teacher's scores: read, checked, written, and joined to the examples of distillation."""
+"""A teacher's scores: read, checked, written, and joined to the training_examples of distillation."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.finetuning import examples
-from ettin_retrieval.params import load_settings
-from ettin_retrieval.records import read_dataset, write_dataset
+from ettin_retrieval.data.storage import read_dataset, write_dataset
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.sources import beir
-from ettin_retrieval.stages.training_data import load_source, training_and_dev
+from ettin_retrieval.sources.training_data import load_source, training_and_dev
+from ettin_retrieval.training.examples import training_examples
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -103,7 +103,11 @@ def test_the_synthetic_teacher_knows_what_a_query_asks() -> None:
 
 def test_examples_carry_the_scores_of_their_passages(collection: Path) -> None:
     dataset = beir.load(collection, "train")
-    taught, untaught = examples(dataset, [("q1", "d1", ["d2"]), ("q1", "d1", ["d2", "d3"])])
+    taught, untaught = training_examples(
+        dataset, [("q1", "d1", ["d2"]), ("q1", "d1", ["d2", "d3"])]
+    )
     assert taught.scores == [0.9, -0.5]
     assert untaught.scores is None  # d3 has no score
-    assert examples(replace(dataset, teacher=None), [("q1", "d1", ["d2"])])[0].scores is None
+    assert (
+        training_examples(replace(dataset, teacher=None), [("q1", "d1", ["d2"])])[0].scores is None
+    )

@@ -8,19 +8,31 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ettin_retrieval.encoders import identity
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.evaluation.benchmark import flat_metrics
-from ettin_retrieval.evaluation.exports import export_leaderboard
-from ettin_retrieval.evaluation.tasks import METRICS, task_for
-from ettin_retrieval.expected import Expected, Measured, measure, read_references, scored_tasks
-from ettin_retrieval.params import load_settings
-from ettin_retrieval.records import Origin, RetrievalDataset, read_dataset, write_json
-from ettin_retrieval.results import AVERAGE, AVERAGE_ENG_V2, Entry
-from ettin_retrieval.sources import mteb_tasks, synthetic
-from ettin_retrieval.sources.mteb_tasks import CQADUPSTACK_PARTS, ENG_V2_TASKS, GUIDE_TASKS, expand
+from ettin_retrieval import tasks as mteb_tasks
+from ettin_retrieval.data.dataset import Origin, RetrievalDataset
+from ettin_retrieval.data.storage import read_dataset
+from ettin_retrieval.encoders.checkpoint import fingerprint
+from ettin_retrieval.evaluation.tasks import task_for
+from ettin_retrieval.interop.leaderboard import export_leaderboard
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.reports.measure import Measured, measure, scored_tasks
+from ettin_retrieval.reports.references import Expected, read_references
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.runtime.files import write_json
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.sources import benchmark_data
+from ettin_retrieval.sources.mteb import expand
 from ettin_retrieval.sources.subsampling import subsampled
-from ettin_retrieval.stages import benchmark_data
+from ettin_retrieval.sources.tiny import generator as synthetic
+from ettin_retrieval.tasks import (
+    AVERAGE,
+    AVERAGE_ENG_V2,
+    CQADUPSTACK_PARTS,
+    ENG_V2_TASKS,
+    GUIDE_TASKS,
+    METRICS,
+    flat_metrics,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 GAMING, UNIX = "CQADupstackGamingRetrieval", "CQADupstackUnixRetrieval"
@@ -178,7 +190,7 @@ def test_a_cut_task_s_result_is_not_published(tmp_path: Path) -> None:
     write_json(tmp_path / "SciFact-subsampled-10.json", result)
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "checkpoint" / "config.json").write_text("{}")
-    record = {"identity": identity(tmp_path / "checkpoint"), "source": "embedded"}
+    record = {"fingerprint": fingerprint(tmp_path / "checkpoint"), "source": "embedded"}
     write_json(tmp_path / "checkpoint" / "checkpoint.json", record)
     with pytest.raises(InputError, match="a part of the corpus"):
         export_leaderboard(tmp_path, tmp_path / "checkpoint", tmp_path / "out")

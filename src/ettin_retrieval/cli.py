@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ettin_retrieval.errors import InputError
+from ettin_retrieval.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from ettin_retrieval.results import Entry
-    from ettin_retrieval.significance import Family, SeedSpread
+    from ettin_retrieval.ledger.entry import Entry
+    from ettin_retrieval.reports.significance import Family, SeedSpread
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -179,9 +179,9 @@ def _add_scores(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(given: argparse.Namespace) -> int:
-    from ettin_retrieval.expected import read_references
-    from ettin_retrieval.results import read_ledger, read_queries
-    from ettin_retrieval.significance import compare_benchmarks, seed_spread
+    from ettin_retrieval.ledger.store import read_ledger, read_queries
+    from ettin_retrieval.reports.references import read_references
+    from ettin_retrieval.reports.significance import compare_benchmarks, seed_spread
 
     ledger = read_ledger(given.results)
     names = (given.a, given.b)
@@ -222,8 +222,8 @@ def _is_another_seed(other: Entry, entry: Entry) -> bool:
 
 def _comparison_table(family: Family) -> str:
     """Differences of a family as text, in points."""
-    from ettin_retrieval.documents import p_text
-    from ettin_retrieval.significance import RESAMPLES
+    from ettin_retrieval.reports.documents import p_text
+    from ettin_retrieval.reports.significance import RESAMPLES
 
     rows = [
         ["task", "queries", "A", "B", "B - A", "95% interval", "p", "Holm p", "B wins/loses/ties"]
@@ -286,8 +286,8 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 
 def _verify(given: argparse.Namespace) -> int:
-    from ettin_retrieval.expected import verify
-    from ettin_retrieval.integrity import problems
+    from ettin_retrieval.ledger.integrity import problems
+    from ettin_retrieval.reports.verify import verify
 
     found = problems(given.results)
     for problem in found:
@@ -298,7 +298,7 @@ def _verify(given: argparse.Namespace) -> int:
 def _calibrate(given: argparse.Namespace) -> int:
     from importlib.metadata import version
 
-    from ettin_retrieval.evaluation import calibration
+    from ettin_retrieval.interop import calibration
 
     expected = calibration.read_expected(given.expected)
     name = calibration.reference_name(given.model, given.published_as, expected)
@@ -313,7 +313,7 @@ def _calibrate(given: argparse.Namespace) -> int:
 
 
 def _bm25(given: argparse.Namespace) -> int:
-    from ettin_retrieval.evaluation.bm25 import record_bm25
+    from ettin_retrieval.interop.bm25 import record_bm25
 
     logging.getLogger("ettin_retrieval").setLevel(logging.INFO)
     entry = record_bm25(given.benchmark, given.results)
@@ -322,7 +322,7 @@ def _bm25(given: argparse.Namespace) -> int:
 
 
 def _collect(given: argparse.Namespace) -> int:
-    from ettin_retrieval.collect import collect
+    from ettin_retrieval.ledger.collect import collect
 
     collected = collect(Path.cwd(), given.revisions)
     for name in collected.written:
@@ -343,7 +343,7 @@ def _collect(given: argparse.Namespace) -> int:
 
 
 def _leaderboard(given: argparse.Namespace) -> int:
-    from ettin_retrieval.evaluation.exports import export_leaderboard, foreign_data
+    from ettin_retrieval.interop.leaderboard import export_leaderboard, foreign_data
 
     written = export_leaderboard(given.scores, given.checkpoint, given.out, given.name)
     for line in foreign_data(written):
@@ -353,8 +353,8 @@ def _leaderboard(given: argparse.Namespace) -> int:
 
 
 def _sweep(given: argparse.Namespace) -> int:
-    from ettin_retrieval.params import load_settings
-    from ettin_retrieval.sweep import rates_from, sweep, told
+    from ettin_retrieval.settings.load import load_settings
+    from ettin_retrieval.studies.sweep import rates_from, sweep, told
 
     logging.getLogger("ettin_retrieval").setLevel(logging.INFO)
     settings = load_settings("params.yaml")
@@ -377,7 +377,7 @@ def _sweep(given: argparse.Namespace) -> int:
 
 
 def _trec(given: argparse.Namespace) -> int:
-    from ettin_retrieval.evaluation.exports import export_trec
+    from ettin_retrieval.interop.trec import export_trec
 
     for path in export_trec(given.scores, given.out, given.benchmark):
         print(path)
@@ -385,8 +385,9 @@ def _trec(given: argparse.Namespace) -> int:
 
 
 def _plan(given: argparse.Namespace) -> int:
-    from ettin_retrieval.params import SOURCE_OF_TIER, load_settings
     from ettin_retrieval.planning.report import plan, render
+    from ettin_retrieval.settings.load import load_settings
+    from ettin_retrieval.settings.schema import BENCHMARK_OF_TIER
 
     settings = load_settings(given.params)
     if given.model:
@@ -396,7 +397,7 @@ def _plan(given: argparse.Namespace) -> int:
         settings = type(settings).model_validate(settings.model_dump() | {"model": given.model})
     tasks: list[str] | str = settings.evaluation.tasks
     if given.tasks:
-        tasks = given.tasks if given.tasks in SOURCE_OF_TIER else given.tasks.split(",")
+        tasks = given.tasks if given.tasks in BENCHMARK_OF_TIER else given.tasks.split(",")
     print(render(plan(settings, given.gpu, tasks)))
     return 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from ettin_retrieval.errors import InputError
+from ettin_retrieval.runtime.errors import InputError
 
 TIMEOUT_S = 3
 """Longest wait for the hub to say which commit a name means; it is asked once."""

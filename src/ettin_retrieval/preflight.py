@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.params import Settings
+from ettin_retrieval.pipeline import Paths, run_stage
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.runtime.files import write_json
+from ettin_retrieval.settings.schema import Settings
 
 
 def check(settings: Settings) -> None:
@@ -34,7 +36,7 @@ def _check_precisions(settings: Settings) -> None:
         return
     import torch
 
-    from ettin_retrieval.encoding import check_precision
+    from ettin_retrieval.encoders.precision import check_precision
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for key, precision in wanted.items():
@@ -44,7 +46,10 @@ def _check_precisions(settings: Settings) -> None:
 def _check_directories(settings: Settings) -> None:
     """The user's own encoder and collections, as far as their files go."""
     if settings.encoder.source == "local":
-        from ettin_retrieval.model_directory import check_model_directory, scores_by_dot_product
+        from ettin_retrieval.base_encoder.model_directory import (
+            check_model_directory,
+            scores_by_dot_product,
+        )
 
         directory = Path(settings.local.encoder)
         where = f"local.encoder: {directory}"
@@ -70,8 +75,18 @@ def _check_hub(settings: Settings) -> None:
     from ettin_retrieval.sources import msmarco, triplets
 
     encoder = settings.encoder
-    if encoder.revision is not None and encoder.source not in {"embedded", "local"}:
+    if encoder.revision is not None and encoder.source not in {"tiny", "local"}:
         hub.resolve_commit(encoder.source, encoder.revision, "model")
     repository = {"msmarco": msmarco.REPOSITORY, "triplets": triplets.REPOSITORY}
     if settings.train_source in repository:
         hub.resolve_commit(repository[settings.train_source], "main", "dataset")
+
+
+def run(settings: Settings, paths: Paths) -> None:
+    """Check what can be checked at once, and write the resolved settings."""
+    check(settings)
+    write_json(paths["settings"], settings.resolved())
+
+
+if __name__ == "__main__":
+    run_stage("settings", run, writes=["settings"])

@@ -19,11 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ettin_retrieval.determinism import pin_arithmetic, seed_everything
-from ettin_retrieval.params import Settings, load_settings
-from ettin_retrieval.records import Origin, RetrievalDataset, write_dataset, write_json
-from ettin_retrieval.sources import msmarco, synthetic
-from ettin_retrieval.stages.training_data import training_and_dev
+from ettin_retrieval.data.dataset import Origin, RetrievalDataset
+from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.runtime.determinism import pin_arithmetic, seed_everything
+from ettin_retrieval.runtime.files import write_json
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.sources import msmarco
+from ettin_retrieval.sources.tiny import generator as synthetic
+from ettin_retrieval.sources.training_data import training_and_dev
 
 logger = logging.getLogger("laboratory")
 
@@ -93,10 +97,12 @@ def with_seed(settings: Settings, arm: Arm, seed: int) -> Settings:
 
 def run(arm: Arm, settings: Settings, benchmark: Path, work: Path) -> Scores:
     """nDCG@10 of one arm on every task, and the means over them: what the stages do in turn."""
-    from ettin_retrieval.encoders import load_checkpoint, random_encoder, save_checkpoint
-    from ettin_retrieval.evaluation.benchmark import score_checkpoint
-    from ettin_retrieval.finetuning import examples, finetune
-    from ettin_retrieval.negatives import mine
+    from ettin_retrieval.base_encoder.random_weights import random_encoder
+    from ettin_retrieval.encoders.checkpoint import load_checkpoint, save_checkpoint
+    from ettin_retrieval.evaluation.score import score_checkpoint
+    from ettin_retrieval.mining.mine import mine
+    from ettin_retrieval.training.examples import training_examples
+    from ettin_retrieval.training.finetune import finetune
 
     base, tuned = work / "base", work / "tuned"
     scratch = work / "scratch"
@@ -113,7 +119,9 @@ def run(arm: Arm, settings: Settings, benchmark: Path, work: Path) -> Scores:
         mined, _ = mine(data["train"], load_checkpoint(base), settings)
         seed_everything(settings.seed, settings.strict)
         model = load_checkpoint(base)
-        finetune(model, examples(data["train"], mined), data["dev"], settings, work / "trainer")
+        finetune(
+            model, training_examples(data["train"], mined), data["dev"], settings, work / "trainer"
+        )
         save_checkpoint(model, tuned, {"source": "finetuned", "revision": arm.name})
     checkpoint = base if arm.domain is None else tuned
     tasks = score_checkpoint(checkpoint, benchmark, settings, f"laboratory/{work.name}")

@@ -1,0 +1,1 @@
+"""A checkpoint's scores on every task: everything here decides a score."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ettin_retrieval.records import ROW_GROUP, passage_text
+from ettin_retrieval.data.dataset import ROW_GROUP, passage_text
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -20,14 +20,12 @@ from mteb._evaluators.retrieval_metrics import mrr
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 
+from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.data.storage import StoredDataset
 from ettin_retrieval.evaluation.corpus import StoredCorpus
-from ettin_retrieval.records import RetrievalDataset, StoredDataset
-from ettin_retrieval.sources.subsampling import full_name
+from ettin_retrieval.tasks import full_name
 
 logger = logging.getLogger(__name__)
-
-METRICS = ("ndcg_at_10", "mrr_at_10", "recall_at_100", "map_at_100")
-"""The metrics that are kept per query; the names are mteb's."""
 
 
 def task_for(name: str, dataset: RetrievalDataset | StoredDataset) -> Any:

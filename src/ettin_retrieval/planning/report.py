@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ettin_retrieval.determinism import THREADS, pin_arithmetic
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.params import Settings
 from ettin_retrieval.planning.sizes import CHARACTERS_PER_TOKEN, Collection, tasks_of, training_set
 from ettin_retrieval.planning.speed import (
     GPU_SHARE,
@@ -18,6 +15,9 @@ from ettin_retrieval.planning.speed import (
     probe,
 )
 from ettin_retrieval.planning.stages import Encoder, Stage, encoder_of, stages_of
+from ettin_retrieval.runtime.determinism import THREADS, pin_arithmetic
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.schema import Settings
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def plan(settings: Settings, gpu: str, tasks: list[str] | str) -> Plan:
     Parameters
     ----------
     tasks
-        Names, a tier of `params.SOURCE_OF_TIER`, or `auto`, as `evaluation.tasks` has them.
+        Names, a tier of `params.BENCHMARK_OF_TIER`, or `auto`, as `evaluation.tasks` has them.
 
     Raises
     ------

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.params import SOURCE_OF_TIER, Settings
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.schema import BENCHMARK_OF_TIER, Settings
 
 CHARACTERS_PER_TOKEN = 4.5
 """Of English: all-MiniLM-L6-v2's WordPiece takes 4.50 on the first 1,000 passages of SciFact."""
@@ -21,6 +21,7 @@ SPECIAL_TOKENS = 2
 """[CLS] and [SEP]."""
 
 MSMARCO_ROWS = {"v1.1": 82_326, "v2.1": 808_731}
+
 MSMARCO_DOWNLOAD = {"v1.1": 217_328_153, "v2.1": 1_384_271_865}
 """Rows of the train split and bytes to download, from the card of microsoft/ms_marco."""
 
@@ -34,6 +35,7 @@ QUERY_CHARACTERS = 33
 """Of an MS MARCO query: mteb's mean over the dev split of MSMARCO."""
 
 TEXT_STATISTICS = "mteb/descriptive_stats/Retrieval"
+
 CQADUPSTACK = "CQADupstackRetrieval"
 
 
@@ -89,17 +91,17 @@ def tasks_of(settings: Settings, wanted: list[str] | str) -> list[Collection]:
 def _whole_collections(settings: Settings, wanted: list[str] | str) -> list[Collection]:
     source = settings.benchmark_source
     if isinstance(wanted, str):
-        source = SOURCE_OF_TIER.get(wanted, source)
+        source = BENCHMARK_OF_TIER.get(wanted, source)
     if source == "mteb":
         return [mteb_task(name) for name in mteb_names(wanted)]
     if source == "beir":
         from ettin_retrieval.sources.beir import collections
-        from ettin_retrieval.sources.mteb_tasks import task_of_directory
+        from ettin_retrieval.tasks import task_of_directory
 
         there = collections(Path(settings.local.benchmark), "local.benchmark")
         found = [_beir(directory, task_of_directory(directory)[0]) for directory in there]
     else:
-        from ettin_retrieval.sources import synthetic
+        from ettin_retrieval.sources import tiny
 
         found = [
             Collection(
@@ -107,7 +109,7 @@ def _whole_collections(settings: Settings, wanted: list[str] | str) -> list[Coll
                 _texts(dataset.passage_texts()),
                 _texts(dataset.queries["text"].tolist()),
             )
-            for name, dataset in synthetic.benchmark().items()
+            for name, dataset in tiny.benchmark().items()
         ]
     if isinstance(wanted, str):
         return found
@@ -120,7 +122,7 @@ def _whole_collections(settings: Settings, wanted: list[str] | str) -> list[Coll
 
 def mteb_names(wanted: list[str] | str) -> list[str]:
     """Names of mteb's tasks for `evaluation.tasks`, CQADupstackRetrieval as its twelve parts."""
-    from ettin_retrieval.sources.mteb_tasks import GUIDE_TASKS
+    from ettin_retrieval.tasks import GUIDE_TASKS
 
     if wanted == "eng-v2":
         import mteb
@@ -141,7 +143,7 @@ def mteb_task(name: str) -> Collection:
     InputError
         mteb has no statistics of that name.
     """
-    from ettin_retrieval.sources.mteb_tasks import split_of
+    from ettin_retrieval.tasks import split_of
 
     path = _statistics() / f"{name}.json"
     if not path.is_file():
@@ -186,10 +188,10 @@ def _texts(texts: list[str]) -> Texts:
 def training_set(settings: Settings) -> Collection:
     """The training set, one query a pair."""
     source, most = settings.train_source, settings.data.max_train_queries
-    if source == "synthetic":
-        from ettin_retrieval.sources import synthetic
+    if source == "tiny":
+        from ettin_retrieval.sources import tiny
 
-        rows = synthetic.training_rows()["train"]
+        rows = tiny.training_rows()["train"]
         passages = [text for row in rows for text in row["passages"]["passage_text"]]
         made = Collection(source, _texts(passages), _texts([row["query"] for row in rows]))
     elif source == "beir":

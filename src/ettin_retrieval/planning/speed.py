@@ -11,16 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ettin_retrieval.flops import BACKWARD, Architecture
-from ettin_retrieval.params import Precision
+from ettin_retrieval.planning.flops import BACKWARD, Architecture
 from ettin_retrieval.planning.stages import Stage
+from ettin_retrieval.settings.schema import Precision
 
 PROBE_LAYERS = 3
 """A global layer and two local ones: the repeating unit of a ModernBERT."""
 
 PROBE_LENGTH = 128
+
 PROBE_SECONDS = 1.5
+
 TOKENISED_CHARACTERS = 1_000_000
+
 PROBES = 3
 """The best of these counts: another program may have had the processor meanwhile."""
 
@@ -82,10 +85,10 @@ def gpu_rates(gpu: Gpu, tokenised: float = math.inf) -> Rates:
 
 def tokens_a_second() -> float:
     """Of this machine: a tokenizer of this repository's making on the synthetic words."""
-    from ettin_retrieval.sources import synthetic
-    from ettin_retrieval.tokenizer import train_tokenizer
+    from ettin_retrieval.base_encoder.tokenizer import train_tokenizer
+    from ettin_retrieval.sources import tiny
 
-    words = synthetic.lexicon()
+    words = tiny.lexicon()
     tokenizer = train_tokenizer(words, 2048).backend_tokenizer
     text = " ".join(words[:100])
     texts = [text] * max(1, TOKENISED_CHARACTERS // len(text))

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ettin_retrieval.encoding import SHARD
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.flops import BACKWARD, ETTIN_SHAPES, Architecture, of_config, of_shape
-from ettin_retrieval.params import ENCODER_PREFIX, Precision, Settings
+from ettin_retrieval.encoders.encode import SHARD
+from ettin_retrieval.planning.flops import BACKWARD, ETTIN_SHAPES, Architecture, of_config, of_shape
 from ettin_retrieval.planning.sizes import MSMARCO_DOWNLOAD, Collection, Texts
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.schema import ENCODER_PREFIX, Precision, Settings
 
 HITS = 1000
+
 HIT_BYTES = 20
 """Passages kept of each query, and their bytes in a run file."""
 
@@ -157,7 +158,7 @@ def _data(name: str, collections: list[Collection], settings: Settings) -> Stage
 
 def _negatives(settings: Settings, encoder: Encoder, train: Collection) -> Stage:
     negatives = settings.negatives
-    if negatives.per_query == 0 or negatives.sampling == "random":
+    if negatives.num_negatives == 0 or negatives.sampling == "random":
         return Stage("negatives")
     vectors = 4.0 * train.passages.count * encoder.architecture.hidden
     return Stage(
@@ -165,7 +166,7 @@ def _negatives(settings: Settings, encoder: Encoder, train: Collection) -> Stage
         texts=train.passages.count + train.queries.count,
         tokens=encoder.tokens(train),
         forward=encoder.encode(train),
-        disk=vectors if settings.evaluation.keep_embeddings else 0.0,
+        disk=vectors if settings.evaluation.cache_embeddings else 0.0,
         # The embeddings, and the index's copy of them.
         memory=4.0 * encoder.architecture.parameters + 2 * vectors,
     )
@@ -173,7 +174,7 @@ def _negatives(settings: Settings, encoder: Encoder, train: Collection) -> Stage
 
 def _finetuning(settings: Settings, encoder: Encoder, train: Collection) -> Stage:
     architecture, data = encoder.architecture, settings.data
-    passages_of_pair = 1 + settings.negatives.per_query
+    passages_of_pair = 1 + settings.negatives.num_negatives
     pairs = train.queries.count * settings.epochs
     step = Collection(
         "trained on",
@@ -213,7 +214,7 @@ def _evaluation(settings: Settings, encoder: Encoder, tasks: list[Collection]) -
     width = encoder.architecture.hidden
     passages = sum(task.passages.count for task in tasks)
     queries = [task.queries.count for task in tasks]
-    kept = 4.0 * width * passages if settings.evaluation.keep_embeddings else 0.0
+    kept = 4.0 * width * passages if settings.evaluation.cache_embeddings else 0.0
     shard = 4.0 * width * min(SHARD, max(task.passages.count for task in tasks))
     return {
         "texts": passages + sum(queries),

@@ -17,8 +17,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.records import (
+from ettin_retrieval.data.dataset import (
     CORPUS,
     QRELS,
     QUERIES,
@@ -26,14 +25,16 @@ from ettin_retrieval.records import (
     TEACHER,
     Origin,
     RetrievalDataset,
-    sha256_file,
     table,
 )
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.runtime.files import sha256_file
 
 HEADER = ("query-id", "corpus-id", "score")
 
 # What `int` and `float` read besides is no score: 1_0, infinity, digits of other scripts.
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ettin_retrieval import hub
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.records import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.runtime.errors import InputError
 
 REPOSITORY = "microsoft/ms_marco"
+
 LICENCE = "MS MARCO terms: non-commercial research"
+
 SPLITS = {"train": "train", "dev": "validation"}
 
 Row = Mapping[str, Any]

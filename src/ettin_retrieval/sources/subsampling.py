@@ -10,9 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ettin_retrieval.records import RetrievalDataset
-
-MARK = "-subsampled-"
+from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.tasks import SUBSAMPLED
 
 SEED = 42
 """The same passages in every run, so that training seeds are compared on one corpus."""
@@ -34,13 +33,4 @@ def subsampled(
     notes = {"subsampled_from": len(dataset.corpus), "subsampling_seed": SEED}
     origin = replace(dataset.origin, notes={**dataset.origin.notes, **notes})
     corpus = dataset.corpus[keep].reset_index(drop=True)
-    return f"{name}{MARK}{max_corpus_size}", replace(dataset, corpus=corpus, origin=origin)
-
-
-def full_name(name: str) -> str:
-    """The task that a subsampled one is of.
-
-    >>> full_name("FEVER-subsampled-100000"), full_name("FEVER")
-    ('FEVER', 'FEVER')
-    """
-    return name.partition(MARK)[0]
+    return f"{name}{SUBSAMPLED}{max_corpus_size}", replace(dataset, corpus=corpus, origin=origin)

@@ -9,14 +9,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ettin_retrieval import hub
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.records import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.runtime.errors import InputError
 
 REPOSITORY = "sentence-transformers/msmarco-co-condenser-margin-mse-sym-mnrl-mean-v1"
+
 CONFIG = "triplet-hard"
+
 LICENCE = "MS MARCO terms: non-commercial research"
+
 HELD_OUT = 1_000
+
 HELD_OUT_SEED = 12
+
 TRAIN_ROWS = 1_250_000
 
 

@@ -13,25 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ettin_retrieval.documents import Table, points, signed
-from ettin_retrieval.params import Settings
-from ettin_retrieval.stages import Paths, run_stage
+from ettin_retrieval.pipeline import Paths, run_stage
+from ettin_retrieval.reports.documents import Table, points, signed
+from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.studies import report
-from ettin_retrieval.studies.few_shot import drawn
-from ettin_retrieval.studies.training import (
+from ettin_retrieval.studies.arms import Trainer, varied
+from ettin_retrieval.studies.material import (
     Material,
     Scores,
-    Trainer,
+    drawn,
     only,
     read_material,
     read_scores,
-    varied,
 )
 
 KEYS = {
     "objective": "finetuning.objective",
     "sampling": "negatives.sampling",
-    "per_query": "negatives.per_query",
+    "per_query": "negatives.num_negatives",
 }
 """Factor to the setting that it changes; pooling is the encoder's, and handed to the trainer."""
 
@@ -97,7 +96,7 @@ def body(settings: Settings, paths: Paths) -> str:
         [
             "Scores are nDCG@10 in points (x100).",
             f"Reference: {pooling} pooling, {settings.finetuning.objective}, "
-            f"{settings.negatives.per_query} {settings.negatives.sampling} negatives, "
+            f"{settings.negatives.num_negatives} {settings.negatives.sampling} negatives, "
             f"{len(material.train.queries):,} training queries, {settings.epochs} epochs, one "
             f"seed ({settings.seed}): small differences may be chance.",
             rates_told(settings),
@@ -150,7 +149,7 @@ def objectives_told(arms: list[Arm], scored: dict[str, Scores], base: Scores) ->
 
 def own_pooling(encoder: Path) -> str:
     """How the base encoder pools."""
-    from ettin_retrieval.encoders import read_checkpoint
+    from ettin_retrieval.encoders.checkpoint import read_checkpoint
 
     return str(read_checkpoint(encoder)["pooling"])
 
@@ -161,7 +160,7 @@ def is_reference(arm: Arm, settings: Settings, pooling: str) -> bool:
         "pooling": pooling,
         "objective": settings.finetuning.objective,
         "sampling": settings.negatives.sampling,
-        "per_query": settings.negatives.per_query,
+        "per_query": settings.negatives.num_negatives,
     }
     return bool(own[arm.factor] == arm.value)
 
@@ -176,14 +175,14 @@ def with_negatives(
     )
     if changed.negatives == settings.negatives and not taught:
         return material
-    fewer = changed.negatives.per_query <= settings.negatives.per_query
+    fewer = changed.negatives.num_negatives <= settings.negatives.num_negatives
     if changed.negatives.sampling == settings.negatives.sampling and fewer and not taught:
-        count = changed.negatives.per_query
+        count = changed.negatives.num_negatives
         return Material(
             material.train, material.dev, [(q, p, n[:count]) for q, p, n in material.pairs]
         )
-    from ettin_retrieval.encoders import load_checkpoint
-    from ettin_retrieval.negatives import mine, needs_encoder
+    from ettin_retrieval.encoders.checkpoint import load_checkpoint
+    from ettin_retrieval.mining.mine import mine, needs_encoder
 
     model = load_checkpoint(encoder) if needs_encoder(changed) else None
     pairs, _ = mine(material.train, model, changed)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ettin_retrieval.documents import Table, points
-from ettin_retrieval.params import Settings
-from ettin_retrieval.stages import Paths, run_stage
+from ettin_retrieval.pipeline import Paths, run_stage
+from ettin_retrieval.reports.documents import Table, points
+from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.studies import report
+from ettin_retrieval.studies.arms import Trainer
 from ettin_retrieval.studies.domains import OTHER, SCIENTIFIC, WEB, domain_of
-from ettin_retrieval.studies.training import Scores, Trainer, read_material, read_scores
+from ettin_retrieval.studies.material import Scores, read_material, read_scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +111,7 @@ def heat_map(scored: dict[str, Scores], caption: str) -> Figure:
     from matplotlib import pyplot as plt
     from matplotlib.patches import Rectangle
 
-    from ettin_retrieval.plots import WIDTH
+    from ettin_retrieval.reports.plots import WIDTH
 
     tasks = report.tasks_of(scored["nothing"])
     values = np.array([[100 * report.ndcg(s, task) for s in scored.values()] for task in tasks])

@@ -12,22 +12,15 @@ from __future__ import annotations
 import pandas as pd
 
 from ettin_retrieval import hub
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.params import Settings
-from ettin_retrieval.records import (
-    CORPUS,
-    QRELS,
-    QUERIES,
-    Origin,
-    RetrievalDataset,
-    frame,
-    read_dataset,
-    replacing,
-)
-from ettin_retrieval.sources import synthetic
-from ettin_retrieval.sources.subsampling import full_name
-from ettin_retrieval.stages import Paths, run_stage
-from ettin_retrieval.stages.training_data import load_synthetic, write_training
+from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.data.storage import read_dataset
+from ettin_retrieval.pipeline import Paths, run_stage
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.runtime.files import replacing
+from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.sources import tiny
+from ettin_retrieval.sources.training_data import load_tiny, write_training
+from ettin_retrieval.tasks import full_name
 
 WEB, SCIENTIFIC, OTHER = "web", "scientific", "other"
 
@@ -42,8 +35,8 @@ def domain_of(task: str) -> str:
     ['scientific', 'web', 'scientific', 'other']
     """
     name = full_name(task)
-    if name in synthetic.TASKS:
-        return synthetic.TASKS[name].domain
+    if name in tiny.TASKS:
+        return tiny.TASKS[name].domain
     return WEB if name == "MSMARCO" else SCIENTIFIC if name in TRAIN_TASKS else OTHER
 
 
@@ -55,8 +48,8 @@ def scientific(settings: Settings) -> dict[str, RetrievalDataset]:
     InputError
         A track without a second domain, or the hub cannot be reached.
     """
-    if settings.encoder.track == "embedded":
-        return load_synthetic("scientific", settings)
+    if settings.encoder.track == "tiny":
+        return load_tiny("scientific", settings)
     if settings.encoder.track == "paper":
         return {"train": together([_train_judgments(name) for name in TRAIN_TASKS])}
     raise InputError(
@@ -121,8 +114,9 @@ def body(settings: Settings, paths: Paths) -> str:
     told = write_training(datasets, paths["benchmark"], settings, paths["training"])
     train = read_dataset(paths["training"] / "train")
 
-    from ettin_retrieval.encoders import load_checkpoint
-    from ettin_retrieval.negatives import mine, needs_encoder, write_negatives
+    from ettin_retrieval.data.negatives import write_negatives
+    from ettin_retrieval.encoders.checkpoint import load_checkpoint
+    from ettin_retrieval.mining.mine import mine, needs_encoder
 
     model = load_checkpoint(paths["encoder"]) if needs_encoder(settings) else None
     pairs, report = mine(train, model, settings)

@@ -8,23 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ettin_retrieval.documents import Table, improved
-from ettin_retrieval.errors import InputError
-from ettin_retrieval.params import Settings
-from ettin_retrieval.results import AVERAGE
-from ettin_retrieval.stages import Paths, run_stage
+from ettin_retrieval.pipeline import Paths, run_stage
+from ettin_retrieval.reports.documents import Table, improved
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.studies import report
-from ettin_retrieval.studies.training import (
-    Material,
-    Scores,
-    Trainer,
-    only,
-    read_material,
-    read_scores,
-    varied,
-)
+from ettin_retrieval.studies.arms import Trainer, varied
+from ettin_retrieval.studies.material import Scores, drawn, only, read_material, read_scores
+from ettin_retrieval.tasks import AVERAGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,12 +80,6 @@ def body(settings: Settings, paths: Paths) -> str:
     return "mean nDCG@10 " + ", ".join(f"{c}: {sum(m) / len(m):.4f}" for c, m in means)
 
 
-def drawn(material: Material, seed: int) -> list[str]:
-    """The training queries in the order in which a seed draws them."""
-    ids = sorted(material.train.positives())
-    return [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))]
-
-
 def _average(scores: Scores) -> float:
     return report.domain_mean(scores, "average")
 
@@ -139,7 +124,7 @@ def curve(scored: Scored, model: str) -> Figure:
     """Mean over seeds, with a band from the least to the greatest, for the guide's tasks."""
     from matplotlib import pyplot as plt
 
-    from ettin_retrieval.plots import WIDTH
+    from ettin_retrieval.reports.plots import WIDTH
 
     first = next(iter(next(iter(scored.values())).values()))
     guide = {name for task, _ in GUIDE_TASKS for name in (task, f"Tiny{task}")}

@@ -6,12 +6,13 @@ on from its checkpoint with the scientific training data, at a lower rate.
 
 from __future__ import annotations
 
-from ettin_retrieval.documents import Table, points, signed
-from ettin_retrieval.params import Settings
-from ettin_retrieval.stages import Paths, run_stage
+from ettin_retrieval.pipeline import Paths, run_stage
+from ettin_retrieval.reports.documents import Table, points, signed
+from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.studies import report
+from ettin_retrieval.studies.arms import Trainer, varied
 from ettin_retrieval.studies.domains import WEB, domain_of
-from ettin_retrieval.studies.training import Scores, Trainer, read_material, read_scores, varied
+from ettin_retrieval.studies.material import Scores, read_material, read_scores
 
 STAGES = ("base", "stage1", "stage2")
 

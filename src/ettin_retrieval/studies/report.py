@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_retrieval.documents import FORMATS, Document, Record, Table, points
-from ettin_retrieval.records import replacing
-from ettin_retrieval.results import AVERAGE
+from ettin_retrieval.reports.documents import FORMATS, Document, Record, Table, points
+from ettin_retrieval.runtime.files import replacing
 from ettin_retrieval.studies.domains import OTHER, SCIENTIFIC, WEB, domain_of
-from ettin_retrieval.studies.training import Scores
+from ettin_retrieval.studies.material import Scores
+from ettin_retrieval.tasks import AVERAGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NDCG = ".ndcg_at_10"
+
 FIELDS = ("model", "checkpoint", "seed", "metric", "score")
 
 
@@ -96,6 +97,6 @@ def styled() -> Any:
     """The repository's style of pictures, whatever the user's matplotlibrc says."""
     from matplotlib import pyplot as plt
 
-    from ettin_retrieval.plots import STYLE
+    from ettin_retrieval.reports.plots import STYLE
 
     return plt.style.context(STYLE, after_reset=True)

@@ -1,0 +1,1 @@
+"""The results ledger: what every checkpoint scored, and what made it."""

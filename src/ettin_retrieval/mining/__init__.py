@@ -1,0 +1,1 @@
+"""Negatives of every training pair, chosen by the base encoder."""

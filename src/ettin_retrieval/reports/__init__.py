@@ -1,0 +1,1 @@
+"""Tables, plots and verdicts, from the ledger and the expected scores alone."""

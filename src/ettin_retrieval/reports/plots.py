@@ -1,0 +1,316 @@
+"""Pictures of the ledger, with the same bytes each time, and the data that DVC plots.
+
+- `tasks-MODEL-RECIPE.png`: nDCG@10 of each task, base against fine-tuned
+- `heatmaps/embedded.png`, `heatmaps/mteb.png`: nDCG@10 of tasks by models, for DVC too
+- `queries-MODEL-RECIPE.png`: each query's difference, fine-tuned minus base, sorted, by task
+- `tasks.json`, `queries.json`: for `dvc plots show` and `dvc plots diff`
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ettin_retrieval.ledger.entry import CQADUPSTACK, Entry, arm_name
+from ettin_retrieval.ledger.store import read_ledger, read_queries
+from ettin_retrieval.reports.measure import Measured, measure, scored_tasks, task_score
+from ettin_retrieval.reports.references import Expected
+from ettin_retrieval.reports.tables.layout import BM25, model_order
+from ettin_retrieval.reports.tables.significance import pairs
+from ettin_retrieval.runtime.files import replacing, write_json
+
+matplotlib.use("Agg")
+
+BASE, TUNED, LOSS = "#a6a6a6", "#0072b2", "#d55e00"
+"""Of Okabe and Ito's palette, which colour-blind readers can tell apart, also in grey."""
+
+WIDTH = 6.5
+"""Inches between the margins of a page; text below is sized to be read at this width."""
+
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine has the same
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.08,  # inches; the last number of an axis needs them
+    "figure.dpi": 160,
+    "savefig.dpi": 160,
+}
+
+SHARES = tuple(range(0, 101, 5))
+"""Percentages of queries at which queries.json gives the difference."""
+
+Scores = dict[tuple[str, str, str], Measured]
+"""Model, arm and task to nDCG@10, a fraction: mean and deviation over seeds."""
+
+ARM_NAMES = {
+    "base": "base",
+    "finetuned-guide": "fine-tuned (guide)",
+    "finetuned-paper": "fine-tuned (paper)",
+}
+"""How pictures call the arms, in the order in which they show them."""
+
+
+def write_plots(results: Path, directory: Path) -> int:
+    """Draw every picture into a directory, in place of what it held; return how many files."""
+    entries = read_ledger(results)
+    scores = ndcg_scores(entries)
+    # Reset first: whatever the user's matplotlibrc says, the pictures are the same.
+    with replacing(directory) as partial, plt.style.context(STYLE, after_reset=True):
+        write_json(partial / "tasks.json", task_rows(entries))
+        rows = []
+        for model, recipe in _trained(entries):
+            arm = arm_name("finetuned", recipe)
+            _save(draw_tasks(model, arm, scores), partial / f"tasks-{model}-{recipe}.png")
+            # Of the first seed: differences of several would hide how queries vary.
+            base, tuned = next(p for p in pairs(entries) if p[1].key[:2] == (model, arm))
+            differences = query_differences(results, base, tuned)
+            rows += query_rows(tuned, differences)
+            _save(draw_queries(tuned, differences), partial / f"queries-{model}-{recipe}.png")
+        write_json(partial / "queries.json", rows)
+        (partial / "heatmaps").mkdir()
+        for name, chosen in _heat_maps(scores).items():
+            _save(draw_heat_map(chosen), partial / "heatmaps" / name)
+        return len([path for path in partial.rglob("*") if path.is_file()])
+
+
+def ndcg_scores(entries: list[Entry]) -> Scores:
+    """nDCG@10 of every model, arm and task."""
+    scores: Scores = {}
+    for entry in entries:
+        for task, split in scored_tasks(entry).items():
+            wanted = Expected(
+                entry.model, entry.checkpoint, task, split, "ndcg_at_10", 0.0, 1.0, "", None,
+                recipe=entry.recipe,
+            )  # fmt: skip
+            score = measure(entries, wanted, {})
+            if score.value is not None:
+                scores[entry.model, entry.arm, task] = score
+    return scores
+
+
+def task_rows(entries: list[Entry]) -> list[dict[str, Any]]:
+    """Rows of tasks.json: one a model, arm, seed and task; scores are fractions."""
+    return [
+        {
+            "model": entry.model,
+            "checkpoint": ARM_NAMES.get(entry.arm, entry.arm),
+            "seed": entry.seed,
+            "task": task,
+            "ndcg_at_10": task_score(entry, task, "ndcg_at_10"),
+            "mrr_at_10": task_score(entry, task, "mrr_at_10"),
+        }
+        for entry in sorted(entries, key=lambda e: (model_order(e.model), e.arm, e.seed))
+        for task in scored_tasks(entry)
+    ]
+
+
+def query_differences(
+    directory: Path, base: Entry, tuned: Entry
+) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    """Each task's differences in nDCG@10 (points), sorted, of the queries that both scored.
+
+    The parts of CQADupstackRetrieval are taken together.
+    """
+    index = ["task", "query_id"]
+    left, right = (
+        read_queries(directory, entry).set_index(index)["ndcg_at_10"] for entry in (base, tuned)
+    )
+    both = pd.concat([left, right], axis=1, join="inner", keys=["base", "tuned"]).reset_index()
+    both["task"] = both["task"].where(~both["task"].str.startswith("CQADupstack"), CQADUPSTACK)
+    # Rounded: equal scores of two runs may differ in the last bit, and are ties.
+    both["difference"] = (100 * (both["tuned"] - both["base"])).round(8)
+    return {
+        str(task): np.sort(rows["difference"].to_numpy(dtype=np.float64))
+        for task, rows in sorted(both.groupby("task"), key=lambda group: str(group[0]).casefold())
+    }
+
+
+def query_rows(
+    tuned: Entry, differences: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+) -> list[dict[str, Any]]:
+    """Rows of queries.json: the sorted differences at every twentieth of the queries.
+
+    >>> tuned = Entry("tiny", "finetuned", 42, recipe="guide", scores={}, tasks={})
+    >>> rows = query_rows(tuned, {"T": np.array([-50.0, 0.0, 100.0])})
+    >>> [rows[0]["difference"], rows[10]["difference"], rows[20]["difference"]]
+    [-0.5, 0.0, 1.0]
+    """
+    return [
+        {
+            "model": f"{tuned.model}, recipe {tuned.recipe}, seed {tuned.seed}",
+            "task": task,
+            "share_of_queries": share,
+            # Of the nearest query: an interpolated difference is nobody's.
+            "difference": round(float(values[round(share / 100 * (len(values) - 1))]) / 100, 10),
+        }
+        for task, values in differences.items()
+        for share in SHARES
+    ]
+
+
+def draw_tasks(model: str, arm: str, scores: Scores) -> Figure:
+    """Bars of base and fine-tuned for each task that both have, with the spread over seeds."""
+    tasks = sorted(
+        (t for m, c, t in scores if (m, c) == (model, "base") and (m, arm, t) in scores),
+        key=str.casefold,
+        reverse=True,  # the first bar is drawn lowest
+    )
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.34 * max(len(tasks), 2)))
+    places = np.arange(len(tasks))
+    several = False
+    for offset, checkpoint, colour in ((0.2, "base", BASE), (-0.2, arm, TUNED)):
+        shown = [scores[model, checkpoint, task] for task in tasks]
+        values = [100 * (score.value or 0) for score in shown]
+        spread = [100 * (score.deviation or 0) for score in shown]
+        seeds = sorted({score.seeds for score in shown})
+        several = several or seeds[-1:] > [1]
+        label = ARM_NAMES[checkpoint] + (f", {_numbers(seeds)} seeds" if seeds[-1:] > [1] else "")
+        axes.barh(places + offset, values, height=0.38, color=colour, label=label)
+        if any(spread):
+            axes.errorbar(values, places + offset, xerr=spread, fmt="none", ecolor="black",
+                          elinewidth=0.8, capsize=2)  # fmt: skip
+        for place, value, deviation in zip(places + offset, values, spread, strict=True):
+            axes.annotate(
+                f"{value:.1f}", (value + deviation, place), (3, 0), textcoords="offset points",
+                va="center", fontsize=7,
+            )  # fmt: skip
+    axes.set_yticks(places, tasks)
+    axes.set_ylim(-0.6, len(tasks) - 0.4)
+    axes.tick_params(axis="y", length=0)
+    # Room for the labels of the longest bars.
+    axes.set_xlim(0, 108)
+    axes.set_xticks(range(0, 101, 20))
+    axes.set_xlabel(
+        "nDCG@10 (points)" + ("; mean and standard deviation over seeds" if several else "")
+    )
+    axes.grid(axis="x")
+    axes.set_title(f"Model {model}", loc="left")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderpad=0)
+    return figure
+
+
+def _numbers(seeds: list[int]) -> str:
+    """How many seeds the bars are over: one number, or the least and the most."""
+    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+
+
+def draw_heat_map(scores: Scores) -> Figure:
+    """Tasks by models, a panel for each arm and the models that have it; one scale of colours."""
+    tasks = sorted({task for _, _, task in scores}, key=str.casefold)
+    arms = {
+        arm: sorted({model for model, c, _ in scores if c == arm}, key=model_order)
+        for arm in ARM_NAMES
+        if any(arm == c for _, c, _ in scores)
+    }
+    columns = sum(map(len, arms.values()))
+    figure, panels = plt.subplots(
+        1, len(arms), squeeze=False, sharey=True, width_ratios=[len(m) for m in arms.values()],
+        figsize=(min(WIDTH, 2.6 + 0.75 * columns), 1.1 + 0.24 * len(tasks)),
+    )  # fmt: skip
+    for axes, (arm, models) in zip(panels[0], arms.items(), strict=True):
+        values = np.array(
+            [[_in_points(scores.get((m, arm, t))) for m in models] for t in tasks], dtype=float
+        )
+        image = axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+        _write_cells(axes, values)
+        axes.set_title(ARM_NAMES[arm].replace(" (", "\n("), fontsize=7)
+        axes.set_xticks(range(len(models)), [m.replace(BM25, "BM25") for m in models], fontsize=7)
+        axes.set_yticks(range(len(tasks)), tasks)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    figure.supxlabel("model", fontsize=8)
+    figure.colorbar(image, ax=list(panels[0]), label="nDCG@10 (points)", fraction=0.04, pad=0.02)
+    return figure
+
+
+def _in_points(score: Measured | None) -> float:
+    return np.nan if score is None or score.value is None else 100 * score.value
+
+
+def _write_cells(axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        text = "–" if np.isnan(value) else f"{value:.1f}"
+        # cividis is dark below its middle.
+        colour = "white" if value < 55 else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+
+
+def draw_queries(
+    tuned: Entry, differences: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+) -> Figure:
+    """Sorted differences by query, a panel for each task."""
+    columns = 2 if len(differences) == 4 else min(3, len(differences))
+    rows = -(-len(differences) // columns)
+    figure, panels = plt.subplots(
+        rows, columns, squeeze=False, sharex=True, sharey=True,
+        figsize=(WIDTH, 0.7 + 1.35 * rows),
+    )  # fmt: skip
+    for axes, (task, values) in zip(panels.flat, differences.items(), strict=False):
+        _draw_differences(axes, values)
+        axes.set_title(f"{task} ({len(values):,})", loc="left", fontsize=7)
+    for axes in list(panels.flat)[len(differences) :]:
+        axes.set_visible(False)
+    for column in range(columns):
+        # The lowest panel of a column that ends early shows the numbers too.
+        lowest = max(r for r in range(rows) if r * columns + column < len(differences))
+        panels[lowest][column].tick_params(labelbottom=True)
+    figure.supxlabel("Queries, from most worsened to most improved (%)", fontsize=8)
+    figure.supylabel("Fine-tuned minus base, nDCG@10 (points)", fontsize=8)
+    title = (
+        f"Model {tuned.model}, recipe {tuned.recipe}, seed {tuned.seed}: difference on each query "
+        "(number of queries in parentheses)"
+    )
+    figure.suptitle(title, fontsize=8)
+    return figure
+
+
+def _draw_differences(axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+    edges = np.linspace(0, 100, len(values) + 1)
+    for chosen, colour in ((np.minimum(values, 0), LOSS), (np.maximum(values, 0), TUNED)):
+        axes.stairs(chosen, edges, fill=True, color=colour, linewidth=0)
+    axes.axhline(0, color="black", linewidth=0.6)
+    wins, losses = int((values > 0).sum()), int((values < 0).sum())
+    for place, text, colour in (
+        ((0.97, 0.34), f"{wins / len(values):.0%} better", TUNED),
+        ((0.97, 0.18), f"{losses / len(values):.0%} worse", LOSS),
+    ):
+        axes.text(
+            *place, text, transform=axes.transAxes, color=colour, fontsize=7, va="top", ha="right"
+        )
+    axes.set_xlim(0, 100)
+    axes.set_ylim(-105, 105)
+    axes.set_xticks([0, 50, 100])
+    axes.set_yticks([-100, 0, 100])
+    axes.grid(axis="y")
+
+
+def _heat_maps(scores: Scores) -> dict[str, Scores]:
+    """Generated tasks and real ones share no models, and are two pictures."""
+    embedded = {key: value for key, value in scores.items() if key[2].startswith("Tiny")}
+    real = {key: value for key, value in scores.items() if key not in embedded}
+    maps = {"embedded.png": embedded, "mteb.png": real}
+    return {name: chosen for name, chosen in maps.items() if chosen}
+
+
+def _trained(entries: list[Entry]) -> list[tuple[str, str]]:
+    """Model and recipe of every fine-tuned checkpoint whose base was scored with the same seed."""
+    return list(dict.fromkeys((tuned.model, str(tuned.recipe)) for _, tuned in pairs(entries)))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # Without the version of matplotlib, which PNGs carry by default.
+    figure.savefig(path, metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,82 @@
+"""Stage benchmark_data: the configured tasks become RetrievalDatasets, one directory a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.pipeline import Paths, run_stage
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.runtime.files import replacing
+from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.sources.subsampling import subsampled
+
+
+def load_tasks(settings: Settings, beir_directory: Path) -> Iterable[tuple[str, RetrievalDataset]]:
+    """Name and data of each task, one at a time.
+
+    Raises
+    ------
+    InputError
+        A task that the source does not have.
+    """
+    source, wanted = settings.benchmark_source, settings.evaluation.tasks
+    if source == "mteb":
+        from ettin_retrieval.sources import mteb
+        from ettin_retrieval.tasks import mteb_names
+
+        return mteb.load(mteb_names(wanted))
+    if source == "tiny":
+        from ettin_retrieval.sources import tiny
+
+        tasks = tiny.benchmark()
+        names = _selected(sorted(tasks), wanted, "the tiny benchmark")
+        return [(name, tasks[name]) for name in names]
+    return _beir_tasks(beir_directory, wanted)
+
+
+def _beir_tasks(directory: Path, wanted: list[str] | str) -> Iterator[tuple[str, RetrievalDataset]]:
+    """A BEIR directory, or each BEIR directory in a directory, by the judgments of its task."""
+    from ettin_retrieval.sources import beir
+    from ettin_retrieval.tasks import task_of_directory
+
+    found: dict[str, tuple[Path, str]] = {}
+    for collection in beir.collections(directory, "local.benchmark"):
+        name, split = task_of_directory(collection)
+        if name in found:
+            raise InputError(
+                f"local.benchmark: {found[name][0]} and {collection} are both the task {name}; "
+                "leave one of the two"
+            )
+        found[name] = collection, split
+    for name in _selected(sorted(found), wanted, str(directory)):
+        yield name, beir.load(*found[name])
+
+
+def _selected(there: list[str], wanted: list[str] | str, where: str) -> list[str]:
+    if isinstance(wanted, str):  # auto or tiny
+        return there
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise InputError(
+            f"params.yaml: evaluation.tasks: {missing[0]!r} is not in {where}; "
+            f"there are {', '.join(there)}"
+        )
+    return sorted(wanted)
+
+
+def run(settings: Settings, paths: Paths) -> str:
+    """Write one directory per task."""
+    summary = []
+    with replacing(paths["benchmark"]) as directory:
+        for full, whole in load_tasks(settings, Path(settings.local.benchmark)):
+            name, dataset = subsampled(full, whole, settings.data.max_corpus_size)
+            write_dataset(dataset, directory / name)
+            summary.append(f"{name}: {len(dataset.queries):,} queries over {len(dataset.corpus):,}")
+    return ", ".join(summary)
+
+
+if __name__ == "__main__":
+    run_stage("benchmark_data", run, writes=["benchmark"])

@@ -1,0 +1,281 @@
+"""A learning rate picked on the development split, with every run on record.
+
+    ettin-retrieval sweep --rates 1e-3,2e-3,4e-3
+
+trains the selected model once for each rate on what the pipeline prepared (base encoder, training
+data, negatives) and writes studies/sweeps/MODEL-RECIPE.json and .md; an objective that is not the
+contrastive one ends the name. No evaluation task is read.
+A best rate at the edge of the bounds is no optimum: the record and the last line say so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ettin_retrieval.reports.documents import Document, Table, markdown, points
+from ettin_retrieval.runtime.determinism import pin_arithmetic, seed_everything
+from ettin_retrieval.runtime.errors import InputError, LossNotFiniteError
+from ettin_retrieval.runtime.files import sha256_file, write_json
+from ettin_retrieval.settings.schema import Settings
+
+logger = logging.getLogger("ettin_retrieval")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes
+    ----------
+    dev_ndcg_at_10
+        The best on the development split, a fraction; null where training broke down.
+    step
+        When it was reached; 0 is the encoder before training.
+    failure
+        Why training broke down.
+    """
+
+    learning_rate: float
+    dev_ndcg_at_10: float | None
+    step: int | None
+    curve: list[tuple[int, float]]
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The rate that a sweep ends with.
+
+    Attributes
+    ----------
+    at_edge
+        Whether it is the least or the greatest that was tried: a better one may lie beyond.
+    """
+
+    learning_rate: float
+    dev_ndcg_at_10: float
+    at_edge: bool
+
+
+def rates_from(text: str) -> list[float]:
+    """Learning rates in rising order.
+
+    >>> rates_from("2e-3, 1e-3")
+    [0.001, 0.002]
+
+    Raises
+    ------
+    InputError
+        Something that is no positive number, a rate given twice, or fewer than two.
+    """
+    try:
+        rates = sorted(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--rates: {text!r} is no list of numbers such as 1e-5,2e-5") from None
+    if len(set(rates)) < max(2, len(rates)) or not 0 < rates[0] <= rates[-1] < float("inf"):
+        raise InputError(f"--rates: {text!r}: give two or more different numbers above 0")
+    return rates
+
+
+def pick(runs: list[Run]) -> Choice:
+    """The rate with the best development score; of equal ones the lowest.
+
+    >>> run = lambda rate, score: Run(rate, score, 1, [])
+    >>> pick([run(1e-3, 0.5), run(2e-3, 0.7), run(4e-3, 0.6)])
+    Choice(learning_rate=0.002, dev_ndcg_at_10=0.7, at_edge=False)
+
+    Raises
+    ------
+    InputError
+        Training broke down at every rate.
+    """
+    done = [run for run in runs if run.dev_ndcg_at_10 is not None]
+    if not done:
+        raise InputError("sweep: training broke down at every rate; try lower ones")
+    best = min(done, key=lambda run: (-(run.dev_ndcg_at_10 or 0.0), run.learning_rate))
+    tried = [run.learning_rate for run in runs]
+    at_edge = best.learning_rate in (min(tried), max(tried))
+    return Choice(best.learning_rate, best.dev_ndcg_at_10 or 0.0, at_edge)
+
+
+def sweep(
+    settings: Settings,
+    rates: list[float],
+    queries: int | None,
+    training: Path,
+    negatives: Path,
+    encoder: Path,
+    output: Path,
+) -> Choice:
+    """Train at every rate and write the record, after every run.
+
+    Runs that are on record already, of the same encoder, data and settings, are kept and count:
+    a sweep can be widened, and goes on where it was broken off.
+
+    Parameters
+    ----------
+    queries
+        Train on this many queries, drawn by the seed; None takes all.
+    training, negatives, encoder
+        What the stages of these names wrote.
+    output
+        Directory of the records.
+
+    Raises
+    ------
+    InputError
+        The prepared encoder is not the one that params.yaml selects, or no run came to its end.
+    """
+    pin_arithmetic(settings.strict)
+    from ettin_retrieval.encoders.checkpoint import read_checkpoint
+    from ettin_retrieval.studies.material import drawn, only, read_material
+
+    base = read_checkpoint(encoder)
+    if base["source"] != settings.encoder.source:
+        raise InputError(
+            f"{encoder} is of {base['source']}, and params.yaml selects model {settings.model} "
+            f"({settings.encoder.source}); run `dvc repro negatives` first"
+        )
+    material = read_material(training, negatives)
+    material = only(material, drawn(material, settings.seed)[:queries])
+    others = settings.resolved()
+    del others["finetuning"]["learning_rate"]
+    facts = {
+        "model": settings.model,
+        "recipe": settings.recipe,
+        "encoder": base["fingerprint"],
+        "training_data": material.train.manifest(),
+        # The manifests hold the hashes of the files beside them.
+        "sha256": {
+            "train": sha256_file(training / "train" / "manifest.json"),
+            "dev": sha256_file(training / "dev" / "manifest.json"),
+            "negatives": sha256_file(negatives / "negatives.parquet"),
+        },
+        "development_queries": len(material.dev.queries),
+        "settings": others,
+    }
+    runs = _earlier(output, facts)
+    for rate in rates:
+        if rate in [run.learning_rate for run in runs]:
+            continue
+        runs.append(_train(rate, settings, material, encoder))
+        runs.sort(key=lambda run: run.learning_rate)
+        _write(output, facts, runs, None)
+        logger.info(
+            "sweep: %s", ", ".join(f"{run.learning_rate:g} {_outcome(run)}" for run in runs)
+        )
+    choice = pick(runs)
+    _write(output, facts, runs, choice)
+    return choice
+
+
+def _train(rate: float, settings: Settings, material: Any, encoder: Path) -> Run:
+    from ettin_retrieval.encoders.checkpoint import load_checkpoint
+    from ettin_retrieval.training.finetune import finetune
+
+    try:
+        changed = settings.with_changes({"finetuning.learning_rate": rate})
+    except ValidationError as error:
+        raise InputError(f"--rates: {rate:g}: {error.errors()[0]['msg']}") from None
+    seed_everything(settings.seed, settings.strict)
+    model = load_checkpoint(encoder)
+    train = training_examples(material.train, material.pairs)
+    with tempfile.TemporaryDirectory() as work:
+        try:
+            curve = finetune(model, train, material.dev, changed, Path(work))
+        except LossNotFiniteError as error:  # too high a rate: a finding, not a mistake
+            return Run(rate, None, None, [], str(error))
+    best = max(score for _, score in curve.dev)
+    step = next(step for step, score in curve.dev if score == best)
+    return Run(rate, best, step, curve.dev)
+
+
+def _outcome(run: Run) -> str:
+    """The development score in points, if training came to its end.
+
+    >>> _outcome(Run(1e-3, 0.512, 4, [])), _outcome(Run(1.0, None, None, [], "not finite"))
+    ('51.2', 'broke down')
+    """
+    return "broke down" if run.dev_ndcg_at_10 is None else points(run.dev_ndcg_at_10)
+
+
+def _earlier(output: Path, facts: dict[str, Any]) -> list[Run]:
+    """The runs on record, if they differ from those to come in the rate alone."""
+    path = output / f"{_name(facts)}.json"
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if any(record.get(name) != value for name, value in facts.items()):
+        return []
+    return [Run(**run) for run in record["runs"]]
+
+
+def _write(output: Path, facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> None:
+    content = {**facts, "runs": [asdict(run) for run in runs]}
+    content["chosen"] = None if choice is None else asdict(choice)
+    write_json(output / f"{_name(facts)}.json", content)
+    (output / f"{_name(facts)}.md").write_text(page(facts, runs, choice), encoding="utf-8")
+
+
+def _name(facts: dict[str, Any]) -> str:
+    objective = _objective(facts)
+    suffix = "" if objective == "contrastive" else f"-{objective}"
+    return f"{facts['model']}-{facts['recipe']}{suffix}"
+
+
+def _objective(facts: dict[str, Any]) -> str:
+    return str(facts["settings"]["finetuning"]["objective"])
+
+
+def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
+    """The record as Markdown."""
+    rows = [
+        (
+            f"{run.learning_rate:g}",
+            _outcome(run),
+            "--" if run.step is None else str(run.step),
+            "chosen" if choice and run.learning_rate == choice.learning_rate else "",
+        )
+        for run in runs
+    ]
+    counts = facts["training_data"]["counts"]
+    caption = (
+        f"Model {facts['model']}, recipe {facts['recipe']}, objective {_objective(facts)}: "
+        f"{counts['queries']:,} training and {facts['development_queries']:,} development queries"
+    )
+    notes = [
+        "nDCG@10 in points (x100) is the best on the development split while training; no "
+        "evaluation task was read.",
+        f"Bounds: {runs[0].learning_rate:g} to {runs[-1].learning_rate:g}.",
+        "The sweep was broken off." if choice is None else told(choice),
+    ]
+    columns = ("Learning rate", "Development nDCG@10", "At step", "")
+    table = Table(caption, columns, tuple(rows))
+    return markdown(
+        Document(
+            name="sweep",
+            title="Sweep of the learning rate",
+            tables=(table,),
+            records=(),
+            fields=(),
+            notes=tuple(notes),
+            signature="Made by `ettin-retrieval sweep`; do not edit.",
+        )
+    )
+
+
+def told(choice: Choice) -> str:
+    """The outcome in one line.
+
+    >>> told(Choice(0.004, 0.8, True))
+    'Chosen: 0.004. It is at the edge of the bounds: a better rate may lie beyond, widen them.'
+    """
+    edge = " It is at the edge of the bounds: a better rate may lie beyond, widen them."
+    return f"Chosen: {choice.learning_rate:g}." + (edge if choice.at_edge else "")

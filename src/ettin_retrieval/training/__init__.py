@@ -1,0 +1,1 @@
+"""Fine-tuning: the base encoder, trained on pairs and their negatives."""
