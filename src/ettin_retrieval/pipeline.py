@@ -7,12 +7,10 @@ calls the library, writes its files, and returns what its log line ends with.
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
 import resource
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from ettin_retrieval.runtime.device import strict_mode_warnings
 from ettin_retrieval.runtime.distributed import is_first_rank
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import read_json, write_json
+from ettin_retrieval.runtime.process import prepare_process
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.settings.schema import Settings
 
@@ -74,18 +73,6 @@ def run_stage(stage: str, run: Run, *, reads: Sequence[str] = (), writes: Sequen
 
 def _after(summary: str | None) -> str:
     return f"; {summary}" if summary else ""
-
-
-def prepare_process() -> None:
-    """Log this project's lines, silence libraries' notices, and collect garbage less often."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logger.setLevel(logging.INFO)
-    # What libraries say about their own future is not for the user of this project.
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    # Importing torch and transformers makes a million objects that stay; collecting among them
-    # takes a second of each stage.
-    gc.set_threshold(100_000, 20, 20)
 
 
 def warn_of_strict_mode(settings: Settings, precision: str) -> None:

@@ -147,8 +147,8 @@ def split_of(name: str) -> str:
         The task exists in mteb but cannot be scored here.
     """
     # Importing mteb takes seconds, so the common names are decided without it.
-    if name in {*GUIDE_TASKS, *ENG_V2_TASKS, *CQADUPSTACK_PARTS}:
-        return "dev" if name == "MSMARCO" else "test"
+    if name in {*GUIDE_TASKS, *ENG_V2_TASKS, *CQADUPSTACK_PARTS, *TINY_TASKS}:
+        return "dev" if name.endswith("MSMARCO") else "test"
     return str(mteb_task(name).metadata.eval_splits[0]) if _is_mteb_retrieval(name) else "test"
 
 

@@ -1,41 +1,40 @@
-"""The results ledger: one small JSON, and per-query scores, per model, arm and seed.
-
-    results/MODEL/ARM-seedSEED.json              scores, tasks, provenance
-    results/MODEL/ARM-seedSEED.queries.parquet   task, query_id, ndcg_at_10, mrr_at_10
-    results/ledger.json                          sha256 of each of those files
-
-An arm is a checkpoint and the recipe that trained it: `base`, `finetuned-guide`,
-`finetuned-paper`. Tables, plots and verdicts are made from the ledger alone. Scores are fractions.
-"""
+"""Entries of the ledger: what a checkpoint scored, and which runs measured it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
-CQADUPSTACK = "CQADupstackRetrieval"
-"""A task of the guide's whose score is the mean over `CQADUPSTACK_PARTS` tasks."""
+from ettin_retrieval.runtime.errors import InputError
 
-CQADUPSTACK_PARTS = 12
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 2
+"""Version of the ledger's files. `ettin-retrieval migrate` converts earlier ones."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the ledger.
+    """Scores of one checkpoint.
 
     Attributes
     ----------
     model, checkpoint, recipe, seed
         The key: `150m`, `base` or `finetuned`, `guide` or `paper`, 42. The recipe is None where
-        none was followed: of the base checkpoint, of BM25 and of a study's arms.
+        none was followed: for base checkpoints, BM25 and the arms of a study.
     scores
-        Flat metrics: `SciFact.ndcg_at_10`, ..., and `AVERAGE` or
-        `AVERAGE_ENG_V2` where no task is missing.
+        Flat metrics, fractions: averages of complete benchmarks, then `SciFact.ndcg_at_10`, ...
     tasks
-        Task name to its split, number of queries, data source and revision.
-    provenance
-        Commit, changed files, hash of what the pipeline made on the way, checkpoint record,
-        training data, settings, library versions, hardware, precision and costs.
+        Task to split, number of queries and passages, data source and revision.
+    weights
+        The record of the checkpoint: fingerprint, parameters, pooling, lengths, origin.
+    precision
+        Of the forward passes that were scored.
+    runs
+        The runs that measured the tasks: `run` (file and id of the record, such as
+        `run-guide-seed42#0a1b2c3d4e5f`), `outputs_sha256` (what the pipeline made on the way to
+        the scores) and `tasks`.
     """
 
     model: str
@@ -44,7 +43,9 @@ class Entry:
     recipe: str | None = field(default=None, kw_only=True)
     scores: dict[str, float]
     tasks: dict[str, dict[str, Any]]
-    provenance: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    precision: str | None = None
+    runs: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def arm(self) -> str:
@@ -61,9 +62,54 @@ class Entry:
         """Path below the ledger's directory, without suffix."""
         return f"{self.model}/{self.arm}-seed{self.seed}"
 
+    def content(self) -> dict[str, Any]:
+        """The entry as JSON."""
+        return {"schema": SCHEMA} | {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def of(cls, content: Any, where: str) -> Entry:
+        """An entry from its JSON.
+
+        Raises
+        ------
+        InputError
+            It is of another schema, or not an entry.
+        """
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            found = content.get("schema", 1) if isinstance(content, dict) else "unknown"
+            raise InputError(
+                f"{where}: schema {found} of the ledger, not {SCHEMA}; run `ettin-retrieval migrate`"
+            )
+        try:
+            entry = cls(**{key: value for key, value in content.items() if key != "schema"})
+        except TypeError as error:
+            raise InputError(
+                f"{where}: not a ledger entry ({error}); restore it with git"
+            ) from None
+        if entry.checkpoint == "finetuned" and entry.recipe is None:
+            raise InputError(f"{where}: a fine-tuned checkpoint without recipe; run it again")
+        return entry
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """An entry, its per-query scores, and the records of the runs that it refers to.
+
+    Attributes
+    ----------
+    queries
+        Columns task, query_id, ndcg_at_10, mrr_at_10.
+    records
+        `run-NAME-seedSEED#ID` to the record of that run.
+    """
+
+    entry: Entry
+    queries: pd.DataFrame
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+
 
 def arm_name(checkpoint: str, recipe: str | None) -> str:
-    """A checkpoint's name among all that one model has.
+    """A checkpoint's name among all of one model.
 
     >>> arm_name("base", None), arm_name("finetuned", "guide")
     ('base', 'finetuned-guide')

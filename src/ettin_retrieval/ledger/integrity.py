@@ -1,6 +1,6 @@
-"""Whether the ledger is what it says it is: its index, its means, and what dvc.lock recorded.
+"""Whether the ledger agrees with its index, with itself and with dvc.lock.
 
-`ettin-retrieval verify` asks this before it compares scores with recorded ones.
+`ettin-retrieval verify` checks this before it compares scores with recorded ones.
 """
 
 from __future__ import annotations
@@ -9,21 +9,26 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from ettin_retrieval.ledger.entry import CQADUPSTACK, Entry
-from ettin_retrieval.ledger.merging import digests
+from ettin_retrieval.ledger.entry import Entry, arm_name
 from ettin_retrieval.ledger.provenance import LOCK, outputs_behind, outputs_digest
-from ettin_retrieval.ledger.store import index_problem, read_entry, read_ledger, read_queries
-from ettin_retrieval.tasks import cqadupstack_parts
+from ettin_retrieval.ledger.store import (
+    index_problem,
+    read_entry,
+    read_ledger,
+    read_measurement,
+    read_queries,
+)
+from ettin_retrieval.tasks import CQADUPSTACK, cqadupstack_parts
 
 METRICS = ("ndcg_at_10", "mrr_at_10")
-"""The metrics that the ledger has of every query."""
+"""The metrics that the ledger has per query."""
 
 TOLERANCE = 1e-6
-"""How far a mean may be from its queries' scores: sums are rounded in some order."""
+"""Largest distance between a mean and its queries' scores: the order of a sum rounds it."""
 
 
 def problems(results: Path, root: Path = Path()) -> list[str]:
-    """Every way in which the ledger contradicts its index, itself or dvc.lock, a line each.
+    """Every contradiction between the ledger, its index and dvc.lock, one line each.
 
     Parameters
     ----------
@@ -33,27 +38,30 @@ def problems(results: Path, root: Path = Path()) -> list[str]:
         Where dvc.yaml and dvc.lock are.
     """
     index = index_problem(results)
-    told = [] if index is None else [index]
+    found = [] if index is None else [index]
     for entry in read_ledger(results):
-        told += mean_problems(results, entry)
-    return told + lock_problems(results, root)
+        read_measurement(results, entry.name)
+        found += mean_problems(results, entry)
+    return found + lock_problems(results, root)
 
 
 def mean_problems(results: Path, entry: Entry) -> list[str]:
     """Scores of an entry that are not the means of its per-query scores."""
-    told = []
+    found = []
     for metric in METRICS:
         means = _means(results, entry, metric)
         for key in [key for key in entry.scores if key.endswith(f".{metric}")]:
             mean, where = means.get(key.rpartition(".")[0]), results / entry.name
             if mean is None:
-                told.append(f"{where}.json: {key}: no query of it in {where.name}.queries.parquet")
+                found.append(
+                    f"{where}.json: {key}: {where.name}.queries.parquet has no query of it"
+                )
             elif abs(mean - entry.scores[key]) > TOLERANCE:
-                told.append(
+                found.append(
                     f"{where}.json: {key} is {entry.scores[key]:.6f}, but the mean over its "
                     f"queries is {mean:.6f}"
                 )
-    return told
+    return found
 
 
 def _means(results: Path, entry: Entry, metric: str) -> dict[str, float]:
@@ -65,10 +73,10 @@ def _means(results: Path, entry: Entry, metric: str) -> dict[str, float]:
 
 
 def lock_problems(results: Path, root: Path = Path()) -> list[str]:
-    """Entries that dvc.lock says were made last, and that were made from other outputs.
+    """Entries that dvc.lock records as its last, but that were made from other outputs.
 
-    Each entry holds a digest of what the pipeline made on the way to its scores; from a committed
-    dvc.lock anyone can compute it again.
+    An entry holds a digest of the outputs upstream of it. Anyone can compute it again from a
+    committed dvc.lock.
     """
     if not (root / LOCK).is_file():
         return [f"{root / LOCK}: no such file; restore it with git"]
@@ -76,17 +84,16 @@ def lock_problems(results: Path, root: Path = Path()) -> list[str]:
     if "results" not in stages:
         return []
     made = stages["results"]["params"]["params.yaml"]
-    told = []
+    found = []
     for checkpoint, recipe in (("base", None), ("finetuned", made["recipe"])):
-        name = Entry(
-            made["model"], checkpoint, made["seed"], recipe=recipe, scores={}, tasks={}
-        ).name
-        path = results / f"{name}.json"
+        path = results / f"{made['model']}/{arm_name(checkpoint, recipe)}-seed{made['seed']}.json"
         if not path.is_file():
-            told.append(f"{path}: missing, though {LOCK} says that it was made; run `dvc repro`")
-        elif outputs_digest(outputs_behind(checkpoint, root)) not in digests(read_entry(path)):
-            told.append(
+            found.append(f"{path}: missing, although {LOCK} records it; run `dvc repro`")
+            continue
+        digest = outputs_digest(outputs_behind(checkpoint, root))
+        if digest not in [run["outputs_sha256"] for run in read_entry(path).runs]:
+            found.append(
                 f"{path}: made from other data or weights than {LOCK} records; run `dvc repro`, "
                 "or restore both from one commit"
             )
-    return told
+    return found

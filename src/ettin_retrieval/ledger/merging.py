@@ -1,47 +1,33 @@
-"""Two measurements under one key of the ledger: whether they agree, and both as one entry.
+"""Two measurements of one entry: whether they agree, and the two as one.
 
-A run that scored other tasks of the same checkpoint fills its entry further; one that gives other
-numbers is another measurement, and the two are never mixed.
+A run that scored other tasks of the same checkpoint is merged into the entry. One that gives
+other numbers is another measurement, and the two are never mixed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.entry import Entry, Measurement
 
-ROW = ["task", "query_id"]
-"""What a per-query score is of."""
-
-FURTHER = "further_runs"
-"""Key of an entry's provenance: the records of runs that added tasks, each with their names."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """An entry and its per-query scores (columns task, query_id, ndcg_at_10, mrr_at_10)."""
-
-    entry: Entry
-    queries: pd.DataFrame
+QUERY = ["task", "query_id"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One number that two measurements give differently.
+    """One value in which two measurements differ.
 
     Attributes
     ----------
     what
-        Flat metric, `task NAME` where what was evaluated differs, a query of one, or what made
-        the scores (`weights`, `precision`).
+        A flat metric, `task NAME` where the data differs, a query, `weights` or `precision`.
     task
-        Whose number it is; empty where it is no single task's.
+        The task concerned; empty where it is no single one.
     values
-        The two values, in words where they are no numbers.
+        The two values, as text.
     """
 
     what: str
@@ -49,15 +35,31 @@ class Difference:
     values: tuple[str, str]
 
 
-def numeric_differences(left: Measurement, right: Measurement) -> list[Difference]:
-    """Every number in which two measurements differ over the tasks that both have.
+def differences(left: Measurement, right: Measurement) -> list[Difference]:
+    """All differences that keep two measurements from being merged."""
+    return origin_differences(left.entry, right.entry) or numeric_differences(left, right)
 
-    Of per-query scores the first one alone, and only where no mean differs. Provenance is no
-    number.
+
+def origin_differences(left: Entry, right: Entry) -> list[Difference]:
+    """Other weights, or another precision.
+
+    Lengths, pooling and normalisation are part of a checkpoint's fingerprint.
+    """
+    pairs = {
+        "weights": (left.weights.get("fingerprint"), right.weights.get("fingerprint")),
+        "precision": (left.precision, right.precision),
+    }
+    return [Difference(what, "", (str(a), str(b))) for what, (a, b) in pairs.items() if a != b]
+
+
+def numeric_differences(left: Measurement, right: Measurement) -> list[Difference]:
+    """Every number that differs on the tasks both scored.
+
+    Of the per-query scores only the first, and only if no mean differs.
     """
     ours, theirs = left.entry, right.entry
     shared = ours.tasks.keys() & theirs.tasks.keys()
-    told = [
+    found = [
         Difference(f"task {task}", task, (str(ours.tasks[task]), str(theirs.tasks[task])))
         for task in sorted(shared)
         if ours.tasks[task] != theirs.tasks[task]
@@ -65,18 +67,18 @@ def numeric_differences(left: Measurement, right: Measurement) -> list[Differenc
     for metric in sorted(ours.scores.keys() | theirs.scores.keys()):
         a, b = ours.scores.get(metric), theirs.scores.get(metric)
         if a != b and _comparable(metric, ours, theirs):
-            words = ["missing" if value is None else str(value) for value in (a, b)]
-            told.append(Difference(metric, metric.rpartition(".")[0], (words[0], words[1])))
-    return told or _query_differences(left.queries, right.queries, shared)
+            values = ["missing" if value is None else str(value) for value in (a, b)]
+            found.append(Difference(metric, metric.rpartition(".")[0], (values[0], values[1])))
+    return found or _query_differences(left.queries, right.queries, shared)
 
 
 def _comparable(metric: str, ours: Entry, theirs: Entry) -> bool:
-    """Whether both entries should have this metric, and the same."""
+    """Whether both entries should have this metric, with one value."""
     task = metric.rpartition(".")[0]
     both = metric in ours.scores and metric in theirs.scores
-    if not task:  # an average, over the tasks of its own run; a list of names has none
+    if not task:  # an average over the tasks of its own run
         return both and ours.tasks.keys() == theirs.tasks.keys()
-    if task.startswith("CQADupstack"):  # told part by part, or as the mean of all twelve
+    if task.startswith("CQADupstack"):  # by forum, or as the mean of all twelve
         return both
     return both or (task in ours.tasks and task in theirs.tasks)
 
@@ -84,14 +86,14 @@ def _comparable(metric: str, ours: Entry, theirs: Entry) -> bool:
 def _query_differences(
     left: pd.DataFrame, right: pd.DataFrame, tasks: set[str]
 ) -> list[Difference]:
-    """The first difference of per-query scores of these tasks."""
+    """The first difference among the per-query scores of these tasks."""
     ours, theirs = (
-        frame[frame["task"].isin(tasks)].set_index(ROW).sort_index() for frame in (left, right)
+        frame[frame["task"].isin(tasks)].set_index(QUERY).sort_index() for frame in (left, right)
     )
     if not ours.index.equals(theirs.index):
         task, query = ours.index.symmetric_difference(theirs.index)[0]
-        words = ["scored" if (task, query) in f.index else "missing" for f in (ours, theirs)]
-        return [Difference(f"query {query} of {task}", task, (words[0], words[1]))]
+        values = ["scored" if (task, query) in f.index else "missing" for f in (ours, theirs)]
+        return [Difference(f"query {query} of {task}", task, (values[0], values[1]))]
     for metric in ours.columns:
         differ = ours[metric] != theirs[metric]
         if differ.any():
@@ -103,24 +105,12 @@ def _query_differences(
     return []
 
 
-def origin_differences(left: Entry, right: Entry) -> list[Difference]:
-    """Whether other weights were scored, or in another precision: then nothing may be added.
+def summary(difference: Difference) -> str:
+    """A difference in a few words.
 
-    Lengths, pooling and normalisation are part of a checkpoint's identity.
-    """
-    pairs = {
-        "weights": [e.provenance.get("checkpoint", {}).get("identity") for e in (left, right)],
-        "precision": [e.provenance.get("precision") for e in (left, right)],
-    }
-    return [Difference(what, "", (str(a), str(b))) for what, (a, b) in pairs.items() if a != b]
-
-
-def told(difference: Difference) -> str:
-    """What two measurements differ in, in a few words.
-
-    >>> told(Difference("NQ.ndcg_at_10", "NQ", ("0.5", "0.6")))
+    >>> summary(Difference("NQ.ndcg_at_10", "NQ", ("0.5", "0.6")))
     'different numbers on NQ'
-    >>> told(Difference("precision", "", ("fp32", "bf16")))
+    >>> summary(Difference("precision", "", ("fp32", "bf16")))
     'other precision (fp32, now bf16)'
     """
     if difference.what.startswith("task "):
@@ -133,37 +123,33 @@ def told(difference: Difference) -> str:
 
 
 def united(old: Measurement, new: Measurement) -> Measurement:
-    """Both as one: all tasks, scores and per-query rows of two measurements that agree.
+    """All tasks, scores and per-query rows of two measurements that agree.
 
-    The provenance is the new run's where it scored every task of the entry; otherwise the old
-    one's, and the new run's among its `further_runs`, with the tasks that it added. A run that
-    adds nothing, and started from the same data and weights as one that is told, changes nothing.
+    Every task is credited to the last run that measured it. If a run adds no task and started
+    from data and weights already recorded, the old measurement is returned as it is.
     """
-    added = sorted(new.entry.tasks.keys() - old.entry.tasks.keys())
-    if not added and new.entry.provenance.get("outputs_sha256") in digests(old.entry):
+    added = new.entry.tasks.keys() - old.entry.tasks.keys()
+    digests = {run["outputs_sha256"] for run in old.entry.runs}
+    if not added and all(run["outputs_sha256"] in digests for run in new.entry.runs):
         return old
-    tasks = dict(sorted((old.entry.tasks | new.entry.tasks).items()))
-    own = new.queries
-    rows = pd.concat([old.queries[~old.queries["task"].isin(new.entry.tasks)], own])
+    whole = old.entry.tasks.keys() <= new.entry.tasks.keys()
+    credited = new.entry.tasks.keys() if whole or not added else added
+    runs = _credited(old.entry, new.entry, set(credited))
+    rows = pd.concat([old.queries[~old.queries["task"].isin(new.entry.tasks)], new.queries])
     return Measurement(
         replace(
             new.entry,
             scores=_scores(old.entry, new.entry),
-            tasks=tasks,
-            provenance=_provenance(old.entry, new.entry, added),
+            tasks=dict(sorted((old.entry.tasks | new.entry.tasks).items())),
+            runs=runs,
         ),
-        rows.sort_values(ROW, ignore_index=True) if len(rows) > len(own) else own,
+        rows.sort_values(QUERY, ignore_index=True) if len(rows) > len(new.queries) else new.queries,
+        {run["run"]: (old.records | new.records)[run["run"]] for run in runs},
     )
 
 
-def digests(entry: Entry) -> set[str | None]:
-    """Digests of what each run behind an entry started from (`provenance.outputs_digest`)."""
-    runs = [entry.provenance, *entry.provenance.get(FURTHER, [])]
-    return {run.get("outputs_sha256") for run in runs}
-
-
 def _scores(old: Entry, new: Entry) -> dict[str, float]:
-    """All scores, averages first; without those that were over different tasks."""
+    """All scores, averages first; an average over different tasks is dropped."""
     scores = old.scores | new.scores
     return {
         metric: scores[metric]
@@ -172,11 +158,8 @@ def _scores(old: Entry, new: Entry) -> dict[str, float]:
     }
 
 
-def _provenance(old: Entry, new: Entry, added: list[str]) -> dict[str, Any]:
-    if old.tasks.keys() <= new.tasks.keys():
-        return new.provenance
-    run = new.provenance | {"tasks": added or sorted(new.tasks)}
-    earlier = [
-        r for r in old.provenance.get(FURTHER, []) if not set(r["tasks"]) <= set(run["tasks"])
-    ]
-    return old.provenance | {FURTHER: [*earlier, run]}
+def _credited(old: Entry, new: Entry, tasks: set[str]) -> list[dict[str, Any]]:
+    """The runs of both entries, with these tasks credited to the new one's."""
+    kept = [run | {"tasks": [t for t in run["tasks"] if t not in tasks]} for run in old.runs]
+    added = [run | {"tasks": [t for t in run["tasks"] if t in tasks]} for run in new.runs]
+    return [run for run in [*kept, *added] if run["tasks"]]

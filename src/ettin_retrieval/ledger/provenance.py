@@ -1,4 +1,4 @@
-"""What made a result: commit, data, weights, settings, versions, hardware, precision, costs."""
+"""What made a result: commit, data, weights, settings, versions, hardware, costs."""
 
 from __future__ import annotations
 
@@ -12,29 +12,63 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from ettin_retrieval.runtime.determinism import LIBRARIES
 from ettin_retrieval.runtime.device import hardware
-
-LIBRARIES = (
-    "accelerate", "datasets", "dvc", "mteb", "numpy", "pytrec_eval-terrier",
-    "sentence-transformers", "tokenizers", "torch", "transformers",
-)  # fmt: skip
+from ettin_retrieval.runtime.files import sha256_json
 
 PIPELINE, LOCK = Path("dvc.yaml"), Path("dvc.lock")
 
-WRITTEN = (
-    "dvc.lock", "metrics", "plots", "results", "tables", "studies/dvc.lock", "studies/*/tables",
-)  # fmt: skip
-"""Tracked files that the pipelines themselves write: that they differ says nothing of a result."""
+VERSIONS = sorted({*LIBRARIES, "datasets", "dvc"})
 
-SETTINGS = "params.yaml"
-"""Its values are recorded as settings, so that a change of it leaves nothing untold."""
+WRITTEN = ("dvc.lock", "metrics", "plots", "results", "tables", "studies/dvc.lock", "studies/*/*")
+"""Tracked files that the pipelines write themselves: a change in them explains no result."""
+
+SETTINGS = {"params.yaml", "encoders.yaml", "recipes.yaml"}
+"""Their values are recorded, so a change in them leaves nothing unknown."""
+
+
+def run_record(
+    settings: dict[str, Any],
+    training: dict[str, Any] | None = None,
+    costs: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The record of a run, which its entries refer to.
+
+    Parameters
+    ----------
+    settings
+        Resolved settings.
+    training
+        Manifest of the training set.
+    costs
+        Output to seconds and peak memory.
+    """
+    changed = changed_files()
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if changed is None else bool(set(changed) - SETTINGS),
+        "changed_files": changed,
+        "training_data": training,
+        "settings": settings,
+        "versions": {"python": platform.python_version()}
+        | {library: version(library) for library in VERSIONS},
+        "hardware": hardware(),
+        "costs": costs or {},
+    }
+
+
+def run_reference(name: str, seed: int, record: dict[str, Any]) -> str:
+    """File and id of a record: the same run on the same machine has the same id.
+
+    >>> run_reference("guide", 42, {"commit": "abc", "costs": {}})
+    'run-guide-seed42#84b5e7535318'
+    """
+    content = {key: value for key, value in record.items() if key != "costs"}
+    return f"run-{name}-seed{seed}#{sha256_json(content)[:12]}"
 
 
 def outputs_behind(checkpoint: str, root: Path = Path()) -> dict[str, str]:
-    """Outputs that a checkpoint's scores were made from, the scores included, with DVC's hashes.
-
-    All that dvc.lock records for the stages upstream of the entry: those that lead to what the
-    stage `results` reads under the checkpoint's name. The checked settings are none of them.
+    """Outputs upstream of a checkpoint's entry, its scores included, with DVC's hashes.
 
     Parameters
     ----------
@@ -45,7 +79,7 @@ def outputs_behind(checkpoint: str, root: Path = Path()) -> dict[str, str]:
 
     Returns
     -------
-    Output path to md5; empty without a pipeline.
+    Output path to md5, as dvc.lock records it; empty without a pipeline.
     """
     if not (root / LOCK).is_file():
         return {}
@@ -64,7 +98,7 @@ def outputs_behind(checkpoint: str, root: Path = Path()) -> dict[str, str]:
 
 
 def outputs_digest(outputs: dict[str, str]) -> str | None:
-    """sha256 over the canonical JSON of output path to md5; None where there are no outputs.
+    """sha256 over the canonical JSON of output path to md5; None for no outputs.
 
     >>> outputs_digest({"b": "2", "a": "1"}) == outputs_digest({"a": "1", "b": "2"})
     True
@@ -75,64 +109,27 @@ def outputs_digest(outputs: dict[str, str]) -> str | None:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def provenance(
-    checkpoint: dict[str, Any],
-    training: dict[str, Any] | None,
-    settings: dict[str, Any],
-    outputs: dict[str, str] | None = None,
-    costs: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The record that a ledger entry opens with.
-
-    Parameters
-    ----------
-    checkpoint
-        Content of checkpoint.json.
-    training
-        Manifest of the training set; None of what was not trained here.
-    settings
-        Settings in force, as in metrics/settings.json.
-    outputs
-        What the pipeline made on the way to the scores, as `outputs_behind` gives it.
-    costs
-        What that took.
-    """
-    changed = changed_files()
-    return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": None if changed is None else bool(set(changed) - {SETTINGS}),
-        "changed_files": changed,
-        "outputs_sha256": outputs_digest(outputs or {}),
-        "checkpoint": checkpoint,
-        "training_data": training,
-        "settings": settings,
-        "precision": settings.get("evaluation", {}).get("precision"),
-        "versions": {"python": platform.python_version()}
-        | {library: version(library) for library in LIBRARIES},
-        "hardware": hardware(),
-        "costs": costs or {},
-    }
-
-
 def changed_files() -> list[str] | None:
-    """Tracked files that differ from the commit, less those that the pipelines write.
+    """Tracked files that differ from the commit, without those that the pipelines write.
 
     None outside a repository.
     """
     exclude = [f":(top,exclude,glob){path}" for path in WRITTEN]
     exclude += [f":(top,exclude,glob){path}/**" for path in WRITTEN]
-    told = _git("diff", "--name-only", "-z", "HEAD", "--", ":(top)", *exclude)
-    return None if told is None else sorted(filter(None, told.split("\0")))
+    listed = _git("diff", "--name-only", "-z", "HEAD", "--", ":(top)", *exclude)
+    return None if listed is None else sorted(filter(None, listed.split("\0")))
 
 
 def is_committed(path: Path) -> bool:
-    """Whether the current commit has a file with these bytes."""
-    there = _git("rev-parse", f"HEAD:./{path.name}", directory=path.parent)
-    return there is not None and there == _git("hash-object", path.name, directory=path.parent)
+    """Whether the current commit holds a file with these bytes."""
+    committed = _git("rev-parse", f"HEAD:./{path.name}", directory=path.parent)
+    return committed is not None and committed == _git(
+        "hash-object", path.name, directory=path.parent
+    )
 
 
 def _git(*arguments: str, directory: Path = Path()) -> str | None:
-    """Answer of git, or None outside a repository."""
+    """git's answer, or None outside a repository."""
     done = subprocess.run(
         ["git", *arguments], cwd=directory, capture_output=True, text=True, check=False
     )

@@ -1,77 +1,81 @@
-"""Stage results: what base and fine-tuned scored, as two entries of the ledger."""
+"""Stage results: what base and fine-tuned scored, and what made them, in the ledger."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ettin_retrieval.ledger.entry import Entry
-from ettin_retrieval.ledger.provenance import outputs_behind, provenance
-from ettin_retrieval.ledger.store import write_entry, write_index
+from ettin_retrieval.ledger.entry import Entry, Measurement
+from ettin_retrieval.ledger.provenance import (
+    outputs_behind,
+    outputs_digest,
+    run_record,
+    run_reference,
+)
+from ettin_retrieval.ledger.store import write_index, write_measurement
 from ettin_retrieval.pipeline import Paths, costs_of, run_stage
+from ettin_retrieval.runtime.files import read_json
 from ettin_retrieval.settings.schema import Settings
 
 
 def run(settings: Settings, paths: Paths) -> str:
-    """Write an entry per checkpoint; entries that say the same already stay as they are."""
-    tasks = {p.parent.name: _json(p) for p in sorted(paths["benchmark"].glob("*/manifest.json"))}
-    told = []
-    for checkpoint in ("base", "finetuned"):
+    """Write an entry per checkpoint; an entry that already says the same stays as it is."""
+    outputs = {checkpoint: outputs_behind(checkpoint) for checkpoint in ("base", "finetuned")}
+    record = run_record(
+        settings.resolved(),
+        read_json(paths["training"] / "train" / "manifest.json"),
+        costs_of({path for made in outputs.values() for path in made}, settings),
+    )
+    reference = run_reference(settings.recipe, settings.seed, record)
+    summary = []
+    for checkpoint, made in outputs.items():
         entry = Entry(
             model=settings.model,
             checkpoint=checkpoint,
             recipe=settings.recipe if checkpoint == "finetuned" else None,
             seed=settings.seed,
-            scores=_json(paths["metrics"] / f"{checkpoint}.json"),
-            tasks={name: task_record(manifest) for name, manifest in tasks.items()},
-            provenance=_provenance(settings, paths, checkpoint),
+            scores=read_json(paths["metrics"] / f"{checkpoint}.json"),
+            tasks=task_records(paths["benchmark"]),
+            weights=read_json(paths["models"] / checkpoint / "checkpoint.json"),
+            precision=settings.evaluation.precision,
         )
-        frames = [
-            pd.read_parquet(paths["scores"] / checkpoint / f"{name}.queries.parquet").assign(
-                task=name
-            )
-            for name in tasks
-        ]
-        done = write_entry(paths["results"], entry, pd.concat(frames, ignore_index=True))
-        told.append(f"{entry.name} {done}")
+        entry.runs.append(
+            {"run": reference, "outputs_sha256": outputs_digest(made), "tasks": list(entry.tasks)}
+        )
+        queries = _queries(paths["scores"] / checkpoint, entry)
+        done = write_measurement(paths["results"], Measurement(entry, queries, {reference: record}))
+        summary.append(f"{entry.name} {done}")
     write_index(paths["results"])
-    return ", ".join(told)
+    return ", ".join(summary)
 
 
-def _provenance(settings: Settings, paths: Paths, checkpoint: str) -> dict[str, Any]:
-    """What made a checkpoint's scores; a base encoder was trained on nothing, by no recipe."""
-    outputs = outputs_behind(checkpoint)
-    training = None
-    if checkpoint == "finetuned":
-        training = _json(paths["training"] / "train" / "manifest.json")
-    return provenance(
-        _json(paths["models"] / checkpoint / "checkpoint.json"),
-        training,
-        settings.resolved(),
-        outputs,
-        costs_of(outputs, settings),
-    )
+def _queries(scores: Path, entry: Entry) -> pd.DataFrame:
+    frames = [
+        pd.read_parquet(scores / f"{task}.queries.parquet").assign(task=task)
+        for task in entry.tasks
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def task_records(benchmark: Path) -> dict[str, dict[str, Any]]:
+    """What an entry says of each task, from the manifests of a benchmark directory."""
+    manifests = {path.parent.name: read_json(path) for path in benchmark.glob("*/manifest.json")}
+    return {task: task_record(manifest) for task, manifest in sorted(manifests.items())}
 
 
 def task_record(manifest: dict[str, Any]) -> dict[str, Any]:
     """What an entry says of a task, from the manifest of its data."""
-    subsampled = {k: v for k, v in manifest["notes"].items() if k == "subsampled_from"}
-    return {
+    record = {
         "split": manifest["split"],
         "queries": manifest["counts"]["queries_with_positive"],
         "passages": manifest["counts"]["corpus"],
         "source": manifest["source"],
         "revision": manifest["revision"],
-        **subsampled,
     }
-
-
-def _json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    subsampled_from = manifest["notes"].get("subsampled_from")
+    return record | ({"subsampled_from": subsampled_from} if subsampled_from else {})
 
 
 if __name__ == "__main__":

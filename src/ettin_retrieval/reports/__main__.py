@@ -16,7 +16,7 @@ def run(settings: Settings, paths: Paths) -> str:
     # Entries may have come in by git or by `ettin-retrieval collect` since the index was written.
     write_index(paths["results"])
     tables = write_tables(paths["results"], paths["expected"], paths["tables"])
-    plots = write_plots(paths["results"], paths["plots"])
+    plots = write_plots(paths["results"], paths["expected"], paths["plots"])
     return f"{tables} files of tables, {plots} of plots"
 
 

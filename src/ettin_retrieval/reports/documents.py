@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-_SIGNATURE = "Made from results/ and expected/ by `dvc repro tables`; edit those instead."
+import jinja2
+import pandas as pd
+
+SIGNATURE = "Made from results/ and expected/ by `dvc repro tables`; edit those instead."
+
+NONE = "--"
+"""A cell without a value: no expected score, no interval."""
+
+LATEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "≤": r"$\le$",
+    "`": r"\textquotesingle{}",
+} | {c: "\\" + c for c in "&%$#_{}"}  # fmt: skip
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text, ready to be laid out."""
+    """Cells as text, ready to be laid out.
+
+    Attributes
+    ----------
+    labels
+        Number of leading columns that are words; the others are numbers, aligned to the right.
+    """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     labels: int = 1
-    """How many leading columns are words; the others are numbers, set to the right."""
+
+    @property
+    def alignment(self) -> list[str]:
+        """Markdown's alignment of each column."""
+        return [":--" if i < self.labels else "--:" for i in range(len(self.columns))]
 
 
 @dataclass(frozen=True)
 class Document:
-    """Tables under one title, the facts to read them by, and their numbers at full precision.
+    """Tables under one title, notes to read them by, and their numbers at full precision.
 
     Attributes
     ----------
     records
-        One flat mapping per number, all with the same keys: the CSV's rows. Scores are fractions.
+        One flat mapping per number, all with the same keys: the rows of the CSV. Scores are
+        fractions.
     signature
-        What makes the document, for those who would edit it.
+        What makes the document, for whoever would edit it.
     """
 
     name: str
@@ -44,7 +66,17 @@ class Document:
     records: tuple[Record, ...]
     fields: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    signature: str = _SIGNATURE
+    signature: str = SIGNATURE
+
+    def label(self, table: Table) -> str:
+        """A table's LaTeX label: letters, digits and hyphens.
+
+        >>> table = Table("Model tiny, recipe guide, 1 seed", (), ())
+        >>> Document("tasks", "", (table,), (), ()).label(table)
+        'tab:tasks:model-tiny-recipe-guide-1-seed'
+        """
+        words = re.sub(r"[^a-z0-9]+", "-", table.caption.lower()).strip("-")
+        return f"tab:{self.name}:{words}"
 
 
 def points(score: float) -> str:
@@ -67,7 +99,7 @@ def signed(difference: float) -> str:
 
 
 def improved(score: float, base: float | None) -> str:
-    """A score and, where the base score is known, the improvement over it, as the guide prints it.
+    """A score with the improvement over base in parentheses, as the guide prints it.
 
     >>> improved(0.513, 0.439)
     '51.3 (+7.4)'
@@ -76,104 +108,72 @@ def improved(score: float, base: float | None) -> str:
 
 
 def p_text(value: float | None, at_floor: bool = False) -> str:
-    """A p-value; one that the test could not have given lower is a bound.
+    """A p-value; the lowest that the test can give is a bound.
 
     >>> p_text(0.0321), p_text(0.0001, at_floor=True), p_text(None)
     ('0.0321', '≤0.0001', '--')
     """
     if value is None:
-        return "--"
+        return NONE
     return f"≤{value:.4f}" if at_floor else f"{value:.4f}"
 
 
-def markdown(document: Document) -> str:
-    """GitHub's Markdown."""
-    parts = [f"# {document.title}"]
-    for table in document.tables:
-        align = [":--" if i < table.labels else "--:" for i in range(len(table.columns))]
-        rows = [table.columns, tuple(align), *table.rows]
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-        parts += [f"## {table.caption}", "\n".join(lines)]
-    if not document.tables:
-        parts.append("The ledger holds nothing for this table yet.")
-    if document.notes:
-        parts += ["## Notes", "\n".join(f"- {note}" for note in document.notes)]
-    return "\n\n".join([*parts, f"<!-- {document.signature} -->"]) + "\n"
-
-
-def latex(document: Document) -> str:
-    """LaTeX tables with booktabs, to be input by a document."""
-    parts = [f"% {document.signature} Needs the packages booktabs and graphicx."]
-    for table in document.tables:
-        columns = "l" * table.labels + "r" * (len(table.columns) - table.labels)
-        lines = [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{escaped(document.title)}. {escaped(table.caption)}.}}",
-            rf"\label{{{label(document, table)}}}",
-            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            _latex_row(table.columns),
-            r"\midrule",
-            *map(_latex_row, table.rows),
-            r"\bottomrule",
-            r"\end{tabular}}",
-            r"\end{table}",
-        ]
-        parts.append("\n".join(lines))
-    if document.notes:
-        items = [rf"\item {escaped(note)}" for note in document.notes]
-        parts.append("\n".join([r"\begin{itemize}", *items, r"\end{itemize}"]))
-    return "\n\n".join(parts) + "\n"
-
-
-def label(document: Document, table: Table) -> str:
-    r"""A table's name to refer to, of letters and digits that no LaTeX command is made of.
-
-    >>> table = Table("Model tiny, recipe guide, 1 seed", (), ())
-    >>> label(Document("tasks", "", (table,), (), ()), table)
-    'tab:tasks:model-tiny-recipe-guide-1-seed'
-    """
-    words = re.sub(r"[^a-z0-9]+", "-", table.caption.lower()).strip("-")
-    return f"tab:{document.name}:{words}"
-
-
 def escaped(text: str) -> str:
-    r"""Text with what LaTeX would take for commands made harmless.
+    r"""Text in which LaTeX finds no command.
 
     >>> print(escaped("95% of ndcg_at_10 & p < 0.05"))
     95\% of ndcg\_at\_10 \& p \textless{} 0.05
     """
-    special = {
-        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "≤": r"$\le$",
-        "`": r"\textquotesingle{}",
-    } | {c: "\\" + c for c in "&%$#_{}"}  # fmt: skip
-    # Code spans are Markdown's; here they are upright.
+    # Code spans are Markdown's; LaTeX prints them upright.
     text = re.sub(r"`([^`]*)`", r"\1", text)
-    text = "".join(special.get(character, character) for character in text)
-    # A minus sign, where a hyphen stands before a number.
+    text = "".join(LATEX.get(character, character) for character in text)
+    # A minus sign instead of the hyphen before a number.
     return re.sub(r"(?<![\w.\]])-(?=\d)", "$-$", text)
 
 
-def _latex_row(cells: tuple[str, ...]) -> str:
-    # A leading [ would be taken for the optional argument of the row break before it.
-    texts = [escaped(cell) for cell in cells]
-    return " & ".join(f"{{{text}}}" if text.startswith("[") else text for text in texts) + r" \\"
+def _latex_cell(text: str) -> str:
+    # After a row break, LaTeX would take a leading [ for an optional argument.
+    return f"{{{escaped(text)}}}" if text.startswith("[") else escaped(text)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ettin_retrieval.reports"),
+        # LaTeX is full of braces and percent signs.
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["cell"] = lambda text: text.replace("|", "\\|")
+    environment.filters["tex"] = escaped
+    environment.filters["texcell"] = _latex_cell
+    return environment
+
+
+def markdown(document: Document) -> str:
+    """GitHub's Markdown."""
+    return _templates().get_template("document.md.j2").render(document=document)
+
+
+def latex(document: Document) -> str:
+    """LaTeX tables with booktabs, to be input by a document."""
+    return _templates().get_template("document.tex.j2").render(document=document)
 
 
 def csv_text(document: Document) -> str:
-    """One line a number, at full precision."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, document.fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(document.records)
-    return out.getvalue()
+    """One line per number, at full precision."""
+    frame = pd.DataFrame(document.records, columns=list(document.fields), dtype=object)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def json_text(document: Document) -> str:
-    """Title, notes and one mapping a number, at full precision."""
+    """Title, notes and one mapping per number, at full precision."""
     content = {
         "title": document.title,
         "rows": [{name: record[name] for name in document.fields} for record in document.records],

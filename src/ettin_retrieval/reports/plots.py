@@ -1,7 +1,7 @@
-"""Pictures of the ledger, with the same bytes each time, and the data that DVC plots.
+"""Pictures of the ledger, the same bytes each time, and the data that DVC plots.
 
 - `tasks-MODEL-RECIPE.png`: nDCG@10 of each task, base against fine-tuned
-- `heatmaps/embedded.png`, `heatmaps/mteb.png`: nDCG@10 of tasks by models, for DVC too
+- `heatmaps/tiny.png`, `heatmaps/mteb.png`: nDCG@10 of tasks by models, also shown by DVC
 - `queries-MODEL-RECIPE.png`: each query's difference, fine-tuned minus base, sorted, by task
 - `tasks.json`, `queries.json`: for `dvc plots show` and `dvc plots diff`
 """
@@ -13,26 +13,26 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+
+from ettin_retrieval.ledger.entry import Entry, arm_name
+from ettin_retrieval.ledger.table import Measured, arm, keys_of, measure
+from ettin_retrieval.reports.view import BM25, View, model_order
+from ettin_retrieval.runtime.files import replacing, write_json
+from ettin_retrieval.tasks import CQADUPSTACK
+
+matplotlib.use("Agg")
+
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ettin_retrieval.ledger.entry import CQADUPSTACK, Entry, arm_name
-from ettin_retrieval.ledger.store import read_ledger, read_queries
-from ettin_retrieval.reports.measure import Measured, measure, scored_tasks, task_score
-from ettin_retrieval.reports.references import Expected
-from ettin_retrieval.reports.tables.layout import BM25, model_order
-from ettin_retrieval.reports.tables.significance import pairs
-from ettin_retrieval.runtime.files import replacing, write_json
-
-matplotlib.use("Agg")
-
 BASE, TUNED, LOSS = "#a6a6a6", "#0072b2", "#d55e00"
-"""Of Okabe and Ito's palette, which colour-blind readers can tell apart, also in grey."""
+"""From Okabe and Ito's palette, which colour-blind readers can tell apart, also in grey."""
 
 WIDTH = 6.5
-"""Inches between the margins of a page; text below is sized to be read at this width."""
+"""Inches between the margins of a page; text is sized to be read at this width."""
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine has the same
@@ -52,82 +52,82 @@ STYLE: dict[str, Any] = {
 SHARES = tuple(range(0, 101, 5))
 """Percentages of queries at which queries.json gives the difference."""
 
-Scores = dict[tuple[str, str, str], Measured]
-"""Model, arm and task to nDCG@10, a fraction: mean and deviation over seeds."""
-
 ARM_NAMES = {
     "base": "base",
     "finetuned-guide": "fine-tuned (guide)",
     "finetuned-paper": "fine-tuned (paper)",
 }
-"""How pictures call the arms, in the order in which they show them."""
+"""Names of the arms in pictures, in the order in which they appear."""
+
+Scores = dict[tuple[str, str, str], Measured]
+"""Model, arm and task to nDCG@10, a fraction: mean and deviation over seeds."""
+
+Differences = dict[str, npt.NDArray[np.float64]]
+"""Task to each query's difference in nDCG@10, in points, sorted."""
 
 
-def write_plots(results: Path, directory: Path) -> int:
-    """Draw every picture into a directory, in place of what it held; return how many files."""
-    entries = read_ledger(results)
-    scores = ndcg_scores(entries)
-    # Reset first: whatever the user's matplotlibrc says, the pictures are the same.
+def write_plots(results: Path, expected: Path, directory: Path) -> int:
+    """Draw every picture into a directory, replacing what it held; return the number of files."""
+    view = View.read(results, expected)
+    scores = ndcg_scores(view.scores)
+    # The style starts from the defaults, so that a user's matplotlibrc changes nothing.
     with replacing(directory) as partial, plt.style.context(STYLE, after_reset=True):
-        write_json(partial / "tasks.json", task_rows(entries))
+        write_json(partial / "tasks.json", task_rows(view))
         rows = []
-        for model, recipe in _trained(entries):
-            arm = arm_name("finetuned", recipe)
-            _save(draw_tasks(model, arm, scores), partial / f"tasks-{model}-{recipe}.png")
-            # Of the first seed: differences of several would hide how queries vary.
-            base, tuned = next(p for p in pairs(entries) if p[1].key[:2] == (model, arm))
-            differences = query_differences(results, base, tuned)
-            rows += query_rows(tuned, differences)
-            _save(draw_queries(tuned, differences), partial / f"queries-{model}-{recipe}.png")
-        write_json(partial / "queries.json", rows)
+        # The first seed of each: differences of several would hide how queries vary.
+        for base, tuned in {(t.model, t.arm): (b, t) for b, t in reversed(view.pairs())}.values():
+            name = f"{tuned.model}-{tuned.recipe}.png"
+            _save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
+            differences = query_differences(view.queries(base), view.queries(tuned))
+            rows.append(query_rows(tuned, differences))
+            _save(draw_queries(tuned, differences), partial / f"queries-{name}")
+        write_json(partial / "queries.json", [row for part in reversed(rows) for row in part])
         (partial / "heatmaps").mkdir()
         for name, chosen in _heat_maps(scores).items():
             _save(draw_heat_map(chosen), partial / "heatmaps" / name)
         return len([path for path in partial.rglob("*") if path.is_file()])
 
 
-def ndcg_scores(entries: list[Entry]) -> Scores:
-    """nDCG@10 of every model, arm and task."""
-    scores: Scores = {}
-    for entry in entries:
-        for task, split in scored_tasks(entry).items():
-            wanted = Expected(
-                entry.model, entry.checkpoint, task, split, "ndcg_at_10", 0.0, 1.0, "", None,
-                recipe=entry.recipe,
-            )  # fmt: skip
-            score = measure(entries, wanted, {})
-            if score.value is not None:
-                scores[entry.model, entry.arm, task] = score
-    return scores
+def ndcg_scores(scores: pd.DataFrame) -> Scores:
+    """nDCG@10 of every model, arm and task, from the long table."""
+    return {
+        (key.model, arm_name(key.checkpoint, key.recipe), key.task): measure(scores, key)
+        for key in keys_of(scores, "ndcg_at_10")
+    }
 
 
-def task_rows(entries: list[Entry]) -> list[dict[str, Any]]:
-    """Rows of tasks.json: one a model, arm, seed and task; scores are fractions."""
-    return [
-        {
-            "model": entry.model,
-            "checkpoint": ARM_NAMES.get(entry.arm, entry.arm),
-            "seed": entry.seed,
-            "task": task,
-            "ndcg_at_10": task_score(entry, task, "ndcg_at_10"),
-            "mrr_at_10": task_score(entry, task, "mrr_at_10"),
-        }
-        for entry in sorted(entries, key=lambda e: (model_order(e.model), e.arm, e.seed))
-        for task in scored_tasks(entry)
-    ]
+def task_rows(view: View) -> list[dict[str, Any]]:
+    """Rows of tasks.json: one per model, arm, seed and task; scores are fractions."""
+    rows = []
+    for entry in sorted(view.entries, key=lambda e: (model_order(e.model), e.arm, e.seed)):
+        of_arm = arm(view.scores, entry.model, entry.checkpoint, entry.recipe)
+        own = of_arm[(of_arm["seed"] == entry.seed) & of_arm["split"].notna()]
+        for task, metrics in own.groupby("task", sort=True):
+            values = dict(zip(metrics["metric"], metrics["value"].tolist(), strict=True))
+            rows.append(
+                {
+                    "model": entry.model,
+                    "checkpoint": ARM_NAMES.get(entry.arm, entry.arm),
+                    "seed": entry.seed,
+                    "task": task,
+                    "ndcg_at_10": values.get("ndcg_at_10"),
+                    "mrr_at_10": values.get("mrr_at_10"),
+                }
+            )
+    return rows
 
 
-def query_differences(
-    directory: Path, base: Entry, tuned: Entry
-) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Each task's differences in nDCG@10 (points), sorted, of the queries that both scored.
+def query_differences(base: pd.DataFrame, tuned: pd.DataFrame) -> Differences:
+    """Differences on the queries that both checkpoints scored.
 
     The parts of CQADupstackRetrieval are taken together.
+
+    Parameters
+    ----------
+    base, tuned
+        Columns task, query_id and ndcg_at_10.
     """
-    index = ["task", "query_id"]
-    left, right = (
-        read_queries(directory, entry).set_index(index)["ndcg_at_10"] for entry in (base, tuned)
-    )
+    left, right = (frame.set_index(["task", "query_id"])["ndcg_at_10"] for frame in (base, tuned))
     both = pd.concat([left, right], axis=1, join="inner", keys=["base", "tuned"]).reset_index()
     both["task"] = both["task"].where(~both["task"].str.startswith("CQADupstack"), CQADUPSTACK)
     # Rounded: equal scores of two runs may differ in the last bit, and are ties.
@@ -138,9 +138,7 @@ def query_differences(
     }
 
 
-def query_rows(
-    tuned: Entry, differences: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
-) -> list[dict[str, Any]]:
+def query_rows(tuned: Entry, differences: Differences) -> list[dict[str, Any]]:
     """Rows of queries.json: the sorted differences at every twentieth of the queries.
 
     >>> tuned = Entry("tiny", "finetuned", 42, recipe="guide", scores={}, tasks={})
@@ -153,7 +151,7 @@ def query_rows(
             "model": f"{tuned.model}, recipe {tuned.recipe}, seed {tuned.seed}",
             "task": task,
             "share_of_queries": share,
-            # Of the nearest query: an interpolated difference is nobody's.
+            # The nearest query's difference, not an interpolated one.
             "difference": round(float(values[round(share / 100 * (len(values) - 1))]) / 100, 10),
         }
         for task, values in differences.items()
@@ -161,23 +159,23 @@ def query_rows(
     ]
 
 
-def draw_tasks(model: str, arm: str, scores: Scores) -> Figure:
-    """Bars of base and fine-tuned for each task that both have, with the spread over seeds."""
+def draw_tasks(model: str, tuned: str, scores: Scores) -> Figure:
+    """Bars of base and fine-tuned for each task both have, with the spread over seeds."""
     tasks = sorted(
-        (t for m, c, t in scores if (m, c) == (model, "base") and (m, arm, t) in scores),
+        (t for m, a, t in scores if (m, a) == (model, "base") and (m, tuned, t) in scores),
         key=str.casefold,
         reverse=True,  # the first bar is drawn lowest
     )
     figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.34 * max(len(tasks), 2)))
     places = np.arange(len(tasks))
     several = False
-    for offset, checkpoint, colour in ((0.2, "base", BASE), (-0.2, arm, TUNED)):
+    for offset, checkpoint, colour in ((0.2, "base", BASE), (-0.2, tuned, TUNED)):
         shown = [scores[model, checkpoint, task] for task in tasks]
         values = [100 * (score.value or 0) for score in shown]
         spread = [100 * (score.deviation or 0) for score in shown]
         seeds = sorted({score.seeds for score in shown})
         several = several or seeds[-1:] > [1]
-        label = ARM_NAMES[checkpoint] + (f", {_numbers(seeds)} seeds" if seeds[-1:] > [1] else "")
+        label = ARM_NAMES[checkpoint] + (f", {_range(seeds)} seeds" if seeds[-1:] > [1] else "")
         axes.barh(places + offset, values, height=0.38, color=colour, label=label)
         if any(spread):
             axes.errorbar(values, places + offset, xerr=spread, fmt="none", ecolor="black",
@@ -190,8 +188,7 @@ def draw_tasks(model: str, arm: str, scores: Scores) -> Figure:
     axes.set_yticks(places, tasks)
     axes.set_ylim(-0.6, len(tasks) - 0.4)
     axes.tick_params(axis="y", length=0)
-    # Room for the labels of the longest bars.
-    axes.set_xlim(0, 108)
+    axes.set_xlim(0, 108)  # with room for the labels of the longest bars
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel(
         "nDCG@10 (points)" + ("; mean and standard deviation over seeds" if several else "")
@@ -202,18 +199,17 @@ def draw_tasks(model: str, arm: str, scores: Scores) -> Figure:
     return figure
 
 
-def _numbers(seeds: list[int]) -> str:
-    """How many seeds the bars are over: one number, or the least and the most."""
+def _range(seeds: list[int]) -> str:
     return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
 
 
 def draw_heat_map(scores: Scores) -> Figure:
-    """Tasks by models, a panel for each arm and the models that have it; one scale of colours."""
+    """Tasks by models, a panel for each arm with the models that have it; one colour scale."""
     tasks = sorted({task for _, _, task in scores}, key=str.casefold)
     arms = {
-        arm: sorted({model for model, c, _ in scores if c == arm}, key=model_order)
+        arm: sorted({model for model, a, _ in scores if a == arm}, key=model_order)
         for arm in ARM_NAMES
-        if any(arm == c for _, c, _ in scores)
+        if any(arm == a for _, a, _ in scores)
     }
     columns = sum(map(len, arms.values()))
     figure, panels = plt.subplots(
@@ -225,7 +221,10 @@ def draw_heat_map(scores: Scores) -> Figure:
             [[_in_points(scores.get((m, arm, t))) for m in models] for t in tasks], dtype=float
         )
         image = axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
-        _write_cells(axes, values)
+        for (row, column), value in np.ndenumerate(values):
+            text = "–" if np.isnan(value) else f"{value:.1f}"
+            colour = "white" if value < 55 else "black"  # cividis is dark below its middle
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
         axes.set_title(ARM_NAMES[arm].replace(" (", "\n("), fontsize=7)
         axes.set_xticks(range(len(models)), [m.replace(BM25, "BM25") for m in models], fontsize=7)
         axes.set_yticks(range(len(tasks)), tasks)
@@ -240,17 +239,7 @@ def _in_points(score: Measured | None) -> float:
     return np.nan if score is None or score.value is None else 100 * score.value
 
 
-def _write_cells(axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-    for (row, column), value in np.ndenumerate(values):
-        text = "–" if np.isnan(value) else f"{value:.1f}"
-        # cividis is dark below its middle.
-        colour = "white" if value < 55 else "black"
-        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-
-
-def draw_queries(
-    tuned: Entry, differences: dict[str, np.ndarray[Any, np.dtype[np.float64]]]
-) -> Figure:
+def draw_queries(tuned: Entry, differences: Differences) -> Figure:
     """Sorted differences by query, a panel for each task."""
     columns = 2 if len(differences) == 4 else min(3, len(differences))
     rows = -(-len(differences) // columns)
@@ -264,7 +253,7 @@ def draw_queries(
     for axes in list(panels.flat)[len(differences) :]:
         axes.set_visible(False)
     for column in range(columns):
-        # The lowest panel of a column that ends early shows the numbers too.
+        # The lowest panel of a column that ends early needs tick labels too.
         lowest = max(r for r in range(rows) if r * columns + column < len(differences))
         panels[lowest][column].tick_params(labelbottom=True)
     figure.supxlabel("Queries, from most worsened to most improved (%)", fontsize=8)
@@ -277,7 +266,7 @@ def draw_queries(
     return figure
 
 
-def _draw_differences(axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+def _draw_differences(axes: Axes, values: npt.NDArray[np.float64]) -> None:
     edges = np.linspace(0, 100, len(values) + 1)
     for chosen, colour in ((np.minimum(values, 0), LOSS), (np.maximum(values, 0), TUNED)):
         axes.stairs(chosen, edges, fill=True, color=colour, linewidth=0)
@@ -298,16 +287,10 @@ def _draw_differences(axes: Axes, values: np.ndarray[Any, np.dtype[np.float64]])
 
 
 def _heat_maps(scores: Scores) -> dict[str, Scores]:
-    """Generated tasks and real ones share no models, and are two pictures."""
-    embedded = {key: value for key, value in scores.items() if key[2].startswith("Tiny")}
-    real = {key: value for key, value in scores.items() if key not in embedded}
-    maps = {"embedded.png": embedded, "mteb.png": real}
-    return {name: chosen for name, chosen in maps.items() if chosen}
-
-
-def _trained(entries: list[Entry]) -> list[tuple[str, str]]:
-    """Model and recipe of every fine-tuned checkpoint whose base was scored with the same seed."""
-    return list(dict.fromkeys((tuned.model, str(tuned.recipe)) for _, tuned in pairs(entries)))
+    """Generated and real tasks share no models, so they are two pictures."""
+    tiny = {key: value for key, value in scores.items() if key[2].startswith("Tiny")}
+    real = {key: value for key, value in scores.items() if key not in tiny}
+    return {name: chosen for name, chosen in (("tiny.png", tiny), ("mteb.png", real)) if chosen}
 
 
 def _save(figure: Figure, path: Path) -> None:

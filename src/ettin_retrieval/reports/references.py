@@ -1,55 +1,62 @@
-"""TODO: reports.references."""
+"""Expected scores, read from `expected/*.yaml`, and whether a measured score is the expected one.
+
+`guide.yaml`, `paper.yaml` and `published.yaml` hold other people's figures; `recorded.yaml` holds
+this repository's own, which every run must meet again. A benchmark's name in place of a task means
+the average over its tasks, so averages over different task lists have different keys and are never
+compared.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
 from ettin_retrieval.ledger.entry import arm_name
+from ettin_retrieval.ledger.table import Key
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.settings.schema import Section
+from ettin_retrieval.settings.load import read_yaml
+from ettin_retrieval.settings.schema import NotNegativeFloat, Rate, RecipeName, Section
 
-Metric = Literal["ndcg_at_10", "mrr_at_10"]
+Verdict = Literal["reproduced", "above", "below", "not run"]
 
-Recipe = Literal["guide", "paper"]
+Content = TypeVar("Content", bound=Section)
 
-REFERENCES = ("guide", "paper", "published", "recorded")
+FILES = ("guide", "paper", "published", "recorded")
 
 TINY = "tiny"
-"""Name of the benchmark that the embedded default is evaluated on."""
+"""Name of the offline world's benchmark."""
 
 
 class Figure(Section):
-    """One expected score, as a file gives it.
+    """One expected score, in the unit of its file.
 
     Attributes
     ----------
     task
-        A task, or a benchmark for the average over its tasks (which has no `split`).
-    value, tolerance, improvement
-        In the file's unit. `tolerance` replaces the file's; `improvement` is over the base
-        checkpoint, as the reference prints it.
+        A task, or a benchmark for the average over its tasks, which has no `split`.
+    tolerance
+        Replaces the file's.
+    improvement
+        Over the base checkpoint, as the reference prints it.
     recipe
-        That trained a fine-tuned checkpoint; the file's where this value names none.
+        That trained a fine-tuned checkpoint; the file's if missing.
     seed
-        Of this repository's own runs; null where the reference names none.
+        Of this repository's own runs.
     dataset_revision
-        Of the data that a published score was measured on, where that is known.
+        Of the data that a published score was measured on.
     """
 
     model: str
     checkpoint: Literal["base", "finetuned", "published"]
-    recipe: Recipe | None = None
+    recipe: RecipeName | None = None
     task: str
     split: str | None = None
-    metric: Metric
-    value: Annotated[float, Field(ge=0, strict=False)]
-    tolerance: Annotated[float, Field(gt=0, strict=False)] | None = None
+    metric: Literal["ndcg_at_10", "mrr_at_10"]
+    value: NotNegativeFloat
+    tolerance: Rate | None = None
     seed: int | None = None
     improvement: Annotated[float, Field(strict=False)] | None = None
     dataset_revision: str | None = None
@@ -62,21 +69,19 @@ class Reference(Section):
     Attributes
     ----------
     unit
-        `points` (0 to 100) or `fraction` (0 to 1), of every number in the file.
-    tolerance
-        Of values that have none of their own.
+        Of every number in the file: `points` (0 to 100) or `fraction` (0 to 1).
     recipe
-        Of fine-tuned checkpoints whose value names none.
+        Of fine-tuned checkpoints whose figure names none.
     seeds
-        How many training runs a value is the mean of; null where that is not known.
+        Number of training runs behind each value; null if unknown.
     benchmarks
-        Name to {task: split}: which tasks an average is over.
+        Name to {task: split}: what an average is over.
     """
 
     source: str
     unit: Literal["points", "fraction"]
-    tolerance: Annotated[float, Field(gt=0, strict=False)]
-    recipe: Recipe | None = None
+    tolerance: Rate
+    recipe: RecipeName | None = None
     seeds: Annotated[int, Field(gt=0)] | None
     benchmarks: dict[str, dict[str, str]]
     values: list[Figure]
@@ -86,50 +91,27 @@ class Reference(Section):
 class Expected:
     """One expected score; value, tolerance and improvement are fractions."""
 
-    model: str
-    checkpoint: str
-    task: str
-    split: str | None
-    metric: str
+    key: Key
     value: float
     tolerance: float
     source: str
-    seeds: int | None
-    seed: int | None = None
+    seeds: int | None = None
     improvement: float | None = None
     note: str | None = None
-    recipe: str | None = None
     dataset_revision: str | None = None
-
-    @property
-    def arm(self) -> str:
-        """The checkpoint, with the recipe that trained it."""
-        return arm_name(self.checkpoint, self.recipe)
-
-    @property
-    def key(self) -> tuple[str, str, str, str | None, str, int | None]:
-        """What is measured, without what it is expected to be."""
-        return (self.model, self.arm, self.task, self.split, self.metric, self.seed)
 
     @property
     def name(self) -> str:
         """The key in words, for messages."""
-        split = f" ({self.split})" if self.split else ""
-        seed = "" if self.seed is None else f" seed {self.seed}"
-        return f"{self.model} {self.arm}{seed} {self.task}{split} {self.metric}"
+        key = self.key
+        split = f" ({key.split})" if key.split else ""
+        seed = "" if key.seed is None else f" seed {key.seed}"
+        return f"{key.model} {arm_name(key.checkpoint, key.recipe)}{seed} {key.task}{split} {key.metric}"
 
 
 @dataclass(frozen=True)
 class References:
-    """All expected scores.
-
-    Attributes
-    ----------
-    guide, paper, published, recorded
-        Values in the order of their files.
-    benchmarks
-        Name to {task: split}.
-    """
+    """All expected scores, in the order of their files, and the benchmarks they name."""
 
     guide: tuple[Expected, ...]
     paper: tuple[Expected, ...]
@@ -144,9 +126,9 @@ def read_references(directory: Path) -> References:
     Raises
     ------
     InputError
-        A file is missing or malformed, or gives a value twice.
+        A file is missing or malformed, gives a value twice, or contradicts another.
     """
-    files = {name: read_reference(directory / f"{name}.yaml") for name in REFERENCES}
+    files = {name: read_reference(directory / f"{name}.yaml") for name in FILES}
     benchmarks: dict[str, dict[str, str]] = {}
     for name, file in files.items():
         for benchmark, tasks in file.benchmarks.items():
@@ -165,64 +147,78 @@ def read_reference(path: Path) -> Reference:
     Raises
     ------
     InputError
-        One line naming the file and the key.
+        One line that names the file and the key.
     """
+    return validated(Reference, path)
+
+
+def validated(model: type[Content], path: Path) -> Content:
+    """A YAML file as a model, with one line for the first error."""
+    content: Any = read_yaml(path)
     try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; restore it with git") from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise InputError(f"{where}: not valid YAML: {error.problem}") from None
-    try:
-        return Reference.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        message = {
+        messages = {
             "extra_forbidden": "unknown key",
             "missing": "missing; write a value for it",
-        }.get(first["type"], f"{first['input']!r} is not allowed: {first['msg'].lower()}")
+        }
+        wrong = f"{first['input']!r} is not allowed: {first['msg'].lower()}"
+        message = messages.get(first["type"], wrong)
         raise InputError(f"{path}: {key}: {message}" if key else f"{path}: {message}") from None
 
 
 def _expected(
     path: Path, file: Reference, benchmarks: dict[str, dict[str, str]]
 ) -> tuple[Expected, ...]:
-    """A file's values as fractions, checked against each other."""
+    """A file's figures as fractions, checked against each other."""
     scale = 100.0 if file.unit == "points" else 1.0
-    seen = set()
-    values = []
+    values: dict[Key, Expected] = {}
     for index, figure in enumerate(file.values):
-        value = Expected(
-            model=figure.model,
-            checkpoint=figure.checkpoint,
-            task=figure.task,
-            split=figure.split,
-            metric=figure.metric,
+        where = f"{path}: values.{index}"
+        trained = figure.checkpoint == "finetuned"
+        key = Key(
+            figure.model, figure.checkpoint, (figure.recipe or file.recipe) if trained else None,
+            figure.task, figure.split, figure.metric, figure.seed,
+        )  # fmt: skip
+        expected = Expected(
+            key=key,
             value=figure.value / scale,
             tolerance=(figure.tolerance or file.tolerance) / scale,
             source=file.source,
             seeds=file.seeds,
-            seed=figure.seed,
             improvement=None if figure.improvement is None else figure.improvement / scale,
             note=figure.note,
-            recipe=(figure.recipe or file.recipe) if figure.checkpoint == "finetuned" else None,
             dataset_revision=figure.dataset_revision,
         )
-        where = f"{path}: values.{index}"
-        if figure.checkpoint == "finetuned" and value.recipe is None:
+        if trained and key.recipe is None:
             raise InputError(f"{where}: name the recipe that fine-tuned: guide or paper")
-        if value.key in seen:
-            raise InputError(f"{where}: {value.name} is given twice")
-        if value.value > 1:
-            raise InputError(f"{where}.value: {figure.value} is more than all ({file.unit})")
-        if (value.task in benchmarks) != (value.split is None):
+        if key in values:
+            raise InputError(f"{where}: {expected.name} is given twice")
+        if expected.value > 1:
+            raise InputError(f"{where}.value: {figure.value} is above the maximum ({file.unit})")
+        if (key.task in benchmarks) != (key.split is None):
             raise InputError(
-                f"{where}.split: a task has a split, the average over a benchmark has none; "
+                f"{where}.split: a task needs a split, the average over a benchmark has none; "
                 f"benchmarks here: {', '.join(benchmarks)}"
             )
-        seen.add(value.key)
-        values.append(value)
-    return tuple(values)
+        values[key] = expected
+    return tuple(values.values())
+
+
+def judge(measured: float | None, expected: Expected) -> Verdict:
+    """Whether a score is within the expected value's tolerance, on either side.
+
+    >>> key = Key("1b", "base", None, "SciFact", "test", "ndcg_at_10")
+    >>> guide = Expected(key, 0.722, 0.01, "guide")
+    >>> [judge(score, guide) for score in (0.712, 0.7119, 0.7321, None)]
+    ['reproduced', 'below', 'above', 'not run']
+    """
+    if measured is None:
+        return "not run"
+    # Rounded, because 0.722 - 0.712 is a little more than 0.01 in binary.
+    difference = round(measured - expected.value, 12)
+    if abs(difference) <= expected.tolerance:
+        return "reproduced"
+    return "above" if difference > 0 else "below"

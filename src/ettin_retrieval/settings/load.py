@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,13 +35,17 @@ ENTRY = ("track", "base", "lr")
 """Keys of an entry of encoders.yaml; `base` names a family or is a mapping like one."""
 
 
-def load_settings(path: str | Path = "params.yaml") -> Settings:
+def load_settings(
+    path: str | Path = "params.yaml", changes: Mapping[str, Any] | None = None
+) -> Settings:
     """Read and validate the settings.
 
     Parameters
     ----------
     path
         A params.yaml; encoders.yaml and recipes.yaml lie beside it.
+    changes
+        Top-level keys that replace those of the file, such as `model`.
 
     Raises
     ------
@@ -53,6 +58,7 @@ def load_settings(path: str | Path = "params.yaml") -> Settings:
         if _has(content, key):
             raise InputError(f"{path}: {key}: renamed; it is now {now}")
     files = {name: path.with_name(f"{name}.yaml") for name in ("encoders", "recipes")}
+    content |= changes or {}
     content["recipes"] = read_yaml(files["recipes"])
     content["encoders"] = _encoders(files["encoders"])
     try:

@@ -254,7 +254,7 @@ def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
         "nDCG@10 in points (x100) is the best on the development split while training; no "
         "evaluation task was read.",
         f"Bounds: {runs[0].learning_rate:g} to {runs[-1].learning_rate:g}.",
-        "The sweep was broken off." if choice is None else told(choice),
+        "The sweep was broken off." if choice is None else summary(choice),
     ]
     columns = ("Learning rate", "Development nDCG@10", "At step", "")
     table = Table(caption, columns, tuple(rows))
@@ -271,10 +271,10 @@ def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
     )
 
 
-def told(choice: Choice) -> str:
+def summary(choice: Choice) -> str:
     """The outcome in one line.
 
-    >>> told(Choice(0.004, 0.8, True))
+    >>> summary(Choice(0.004, 0.8, True))
     'Chosen: 0.004. It is at the edge of the bounds: a better rate may lie beyond, widen them.'
     """
     edge = " It is at the edge of the bounds: a better rate may lie beyond, widen them."

@@ -1,62 +1,85 @@
-"""The tables, from the ledger and the expected scores alone, byte for byte the same each time.
-
-Five documents, each as Markdown, LaTeX (booktabs), CSV and JSON:
-
-- `guide`: the guide's two tables, before and after fine-tuning, and the paper's column beside them
-- `embedded`: the embedded default against this repository's recorded scores
-- `tasks`: every score in the ledger
-- `significance`: fine-tuned against base, paired by query
-- `published`: what known models score, for orientation
-
-    python -m ettin_retrieval.tables --check    # fail where a committed table differs
-"""
+"""The guide's two tables, before and after fine-tuning, with the paper's columns beside them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from ettin_retrieval.reports.documents import Document, Record, Table, improved, signed
-from ettin_retrieval.reports.measure import Measured, judge
-from ettin_retrieval.reports.references import Expected
-from ettin_retrieval.reports.tables.guide_notes import (
-    GUIDE_COLUMNS,
-    PAPER_COLUMNS,
-    SIZES,
-    guide_notes,
-)
-from ettin_retrieval.reports.tables.layout import (
+from ettin_retrieval.ledger.table import Key, Measured
+from ettin_retrieval.reports.documents import NONE, Document, Table, improved, signed
+from ettin_retrieval.reports.references import Expected, judge
+from ettin_retrieval.reports.tables.guide_notes import V1, V2, guide_notes
+from ettin_retrieval.reports.view import (
     BM25,
-    NONE,
-    Ledger,
+    SIZES,
+    View,
+    counted,
     mean_text,
     models_in_order,
     not_run,
-    seeds_text,
 )
+
+
+class Column(NamedTuple):
+    """A column of the guide's or the paper's table; `reference` names whose."""
+
+    title: str
+    reference: str
+    task: str
+    split: str | None
+    metric: str
+
+
+GUIDE_COLUMNS = (
+    Column("MTEB Avg nDCG@10", "guide", V1, None, "ndcg_at_10"),
+    Column("MSMARCO MRR@10", "guide", "MSMARCO", "dev", "mrr_at_10"),
+    Column("NFCorpus nDCG@10", "guide", "NFCorpus", "test", "ndcg_at_10"),
+    Column("SciFact nDCG@10", "guide", "SciFact", "test", "ndcg_at_10"),
+)
+
+PAPER_COLUMNS = (
+    Column("Paper: MTEB v2 Avg nDCG@10", "paper", V2, None, "ndcg_at_10"),
+    Column("Paper: MSMARCO nDCG@10", "paper", "MSMARCO", "dev", "ndcg_at_10"),
+)
+
+FIELDS = (
+    "model", "checkpoint", "recipe", "task", "split", "metric", "measured", "seeds",
+    "partial_seeds", "deviation", "reason", "improvement", "reference", "source", "expected",
+    "expected_seeds", "tolerance", "difference", "verdict",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model's score in one column: measured, expected, and the base checkpoint's of both."""
+    """One model's score in one column: measured and expected, and the base checkpoint's."""
 
-    column: str
-    reference: str
-    wanted: Expected
+    column: Column
+    key: Key
     measured: Measured
     base: Measured
     expected: Expected | None
 
     @property
+    def improvement(self) -> float | None:
+        """Measured, over the base checkpoint."""
+        if self.measured.value is None or self.base.value is None:
+            return None
+        return self.measured.value - self.base.value
+
+    @property
+    def difference(self) -> float | None:
+        """Measured less expected."""
+        if self.measured.value is None or self.expected is None:
+            return None
+        return self.measured.value - self.expected.value
+
+    @property
     def measured_text(self) -> str:
-        """The measured score with its improvement, and how it varies over seeds."""
+        """The measured score, its improvement, and the number of seeds."""
         if self.measured.value is None:
             return not_run(self.measured)
-        improvement = (
-            ""
-            if self.base.value is None
-            else (f" ({signed(self.measured.value - self.base.value)})")
-        )
-        return f"{mean_text(self.measured)}{improvement}{seeds_text(self.measured)}"
+        improvement = "" if self.improvement is None else f" ({signed(self.improvement)})"
+        return f"{mean_text(self.measured)}{improvement}{_seeds(self.measured)}"
 
     @property
     def expected_text(self) -> str:
@@ -72,52 +95,41 @@ class Cell:
         if self.expected is None:
             return NONE
         verdict = judge(self.measured.value, self.expected)
-        if self.measured.value is None:
-            return verdict
-        return f"{signed(self.measured.value - self.expected.value)} {verdict}"
+        return verdict if self.difference is None else f"{signed(self.difference)} {verdict}"
 
-    def record(self) -> Record:
+    def record(self) -> dict[str, Any]:
         """The cell at full precision."""
-        value, expected = self.measured.value, self.expected
+        expected = self.expected
         return {
-            "model": self.wanted.model,
-            "checkpoint": self.wanted.checkpoint,
-            "recipe": self.wanted.recipe,
-            "task": self.wanted.task,
-            "split": self.wanted.split,
-            "metric": self.wanted.metric,
-            "measured": value,
+            "model": self.key.model,
+            "checkpoint": self.key.checkpoint,
+            "recipe": self.key.recipe,
+            "task": self.key.task,
+            "split": self.key.split,
+            "metric": self.key.metric,
+            "measured": self.measured.value,
             "seeds": self.measured.seeds,
             "partial_seeds": self.measured.partial,
             "deviation": self.measured.deviation,
             "reason": self.measured.reason or None,
-            "improvement": None
-            if value is None or self.base.value is None
-            else value - self.base.value,
-            "reference": self.reference,
+            "improvement": self.improvement,
+            "reference": self.column.reference,
             "source": expected.source if expected else None,
             "expected": expected.value if expected else None,
             "expected_seeds": expected.seeds if expected else None,
             "tolerance": expected.tolerance if expected else None,
-            "difference": value - expected.value if expected and value is not None else None,
-            "verdict": judge(value, expected) if expected else None,
+            "difference": self.difference,
+            "verdict": judge(self.measured.value, expected) if expected else None,
         }
 
 
-CELL_FIELDS = (
-    "model", "checkpoint", "recipe", "task", "split", "metric", "measured", "seeds",
-    "partial_seeds", "deviation", "reason", "improvement", "reference", "source", "expected",
-    "expected_seeds", "tolerance", "difference", "verdict",
-)  # fmt: skip
-
-
-def guide_document(ledger: Ledger) -> Document:
-    """The guide's two tables, regenerated, with the paper's column beside the second."""
-    before = _cells(ledger, "base", [("guide", GUIDE_COLUMNS)])
-    after = _cells(ledger, "finetuned", [("guide", GUIDE_COLUMNS), ("paper", PAPER_COLUMNS)])
+def guide_document(view: View) -> Document:
+    """The guide's two tables, regenerated."""
+    before = _cells(view, "base", GUIDE_COLUMNS)
+    after = _cells(view, "finetuned", GUIDE_COLUMNS + PAPER_COLUMNS)
     tables = (
-        _guide_table("Pre-fine-tuning baselines", before),
-        _guide_table("Post-fine-tuning performance (improvement over base in parentheses)", after),
+        _table("Pre-fine-tuning baselines", before),
+        _table("Post-fine-tuning performance (improvement over base in parentheses)", after),
     )
     cells = [cell for rows in (before, after) for row in rows.values() for cell in row]
     return Document(
@@ -125,57 +137,59 @@ def guide_document(ledger: Ledger) -> Document:
         title="Expected performance: measured against the guide and the paper",
         tables=tables,
         records=tuple(cell.record() for cell in cells),
-        fields=CELL_FIELDS,
-        notes=guide_notes(ledger.references),
+        fields=FIELDS,
+        notes=guide_notes(view.references),
     )
 
 
-def _cells(
-    ledger: Ledger,
-    checkpoint: str,
-    groups: list[tuple[str, tuple[tuple[str, str, str | None, str], ...]]],
-) -> dict[str, list[Cell]]:
-    """Cells by model, of every model with a measured or an expected score among the columns."""
-    rows = {}
-    references = {"guide": ledger.references.guide, "paper": ledger.references.paper}
+def _cells(view: View, checkpoint: str, columns: tuple[Column, ...]) -> dict[str, list[Cell]]:
+    """Cells by model, of every model with a measured or an expected score."""
+    expected = {
+        "guide": {value.key: value for value in view.references.guide},
+        "paper": {value.key: value for value in view.references.paper},
+    }
     # The paper's other encoders are not run here; they are in the table of published scores.
-    named = [v.model for values in references.values() for v in values if v.model in SIZES]
-    for model in models_in_order([*named, *(entry.model for entry in ledger.entries)]):
+    named = {key.model for values in expected.values() for key in values} & set(SIZES)
+    rows = {}
+    for model in models_in_order([*named, *(entry.model for entry in view.entries)]):
         row = [
-            _cell(ledger, Expected(model, checkpoint, task, split, metric, 0.0, 1.0, "", None),
-                  column, reference, {value.key: value for value in references[reference]})
-            for reference, columns in groups
-            for column, task, split, metric in columns
-        ]  # fmt: skip
+            _cell(view, model, checkpoint, column, expected[column.reference]) for column in columns
+        ]
         if any(cell.expected or cell.measured.value is not None for cell in row):
             rows[model] = row
     return rows
 
 
 def _cell(
-    ledger: Ledger,
-    wanted: Expected,
-    column: str,
-    reference: str,
-    known: dict[tuple[str, str, str, str | None, str, int | None], Expected],
+    view: View, model: str, checkpoint: str, column: Column, expected: dict[Key, Expected]
 ) -> Cell:
-    """A model's score in a column: fine-tuned checkpoints by the reference's own recipe."""
-    base = Measured(None)
-    if wanted.model == BM25:  # is not trained: it stands beside both checkpoints as it is
-        wanted = replace(wanted, checkpoint="base")
-    elif wanted.checkpoint == "finetuned":
-        base = ledger.measured(replace(wanted, checkpoint="base"))
-        wanted = replace(wanted, recipe=reference)
-    return Cell(column, reference, wanted, ledger.measured(wanted), base, known.get(wanted.key))
+    """A model's score in a column; a fine-tuned checkpoint's by the reference's own recipe."""
+    of_base = Key(model, "base", None, column.task, column.split, column.metric)
+    # BM25 is not trained and stands beside both checkpoints.
+    if checkpoint == "base" or model == BM25:
+        return Cell(column, of_base, view.measured(of_base), Measured(None), expected.get(of_base))
+    key = of_base._replace(checkpoint=checkpoint, recipe=column.reference)
+    return Cell(column, key, view.measured(key), view.measured(of_base), expected.get(key))
 
 
-def _guide_table(caption: str, cells: dict[str, list[Cell]]) -> Table:
-    """Three rows a model: measured, expected, verdict; one where nothing is expected."""
+def _table(caption: str, cells: dict[str, list[Cell]]) -> Table:
+    """Three rows per model: measured, expected, verdict; one where nothing is expected."""
     rows: list[tuple[str, ...]] = []
     for model, row in cells.items():
         rows.append((model, "measured", *(cell.measured_text for cell in row)))
         if any(cell.expected for cell in row):
             rows.append(("", "expected", *(cell.expected_text for cell in row)))
             rows.append(("", "verdict", *(cell.verdict_text for cell in row)))
-    columns = next(iter(cells.values()), [])
-    return Table(caption, ("Model", "", *(cell.column for cell in columns)), tuple(rows), labels=2)
+    titles = [cell.column.title for cell in next(iter(cells.values()), [])]
+    return Table(caption, ("Model", "", *titles), tuple(rows), labels=2)
+
+
+def _seeds(score: Measured) -> str:
+    """How many seeds a mean is over, unless it is plainly one.
+
+    >>> _seeds(Measured(0.5, seeds=3)), _seeds(Measured(0.5, seeds=1, partial=1))
+    (', 3 seeds', ', 1 of 2 seeds')
+    """
+    if score.partial:
+        return f", {score.seeds} of {counted(score.seeds + score.partial)}"
+    return f", {counted(score.seeds)}" if score.seeds > 1 else ""

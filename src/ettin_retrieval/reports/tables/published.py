@@ -1,46 +1,55 @@
-"""TODO: reports.tables.published."""
+"""Published scores of known models, for orientation."""
 
 from __future__ import annotations
 
-from ettin_retrieval.reports.documents import Document, Table, points
-from ettin_retrieval.reports.tables.guide_notes import GUIDE_COLUMNS, METRIC_NAMES, SIZES, V1, V2
-from ettin_retrieval.reports.tables.layout import NONE, Ledger
+from ettin_retrieval.reports.documents import NONE, Document, Table, points
+from ettin_retrieval.reports.tables.guide import GUIDE_COLUMNS
+from ettin_retrieval.reports.tables.guide_notes import V1, V2
+from ettin_retrieval.reports.view import METRIC_NAMES, SIZES, View
 
-PUBLISHED_FIELDS = (
+FIELDS = (
     "model", "task", "split", "metric", "published", "seeds", "dataset_revision", "source", "note",
 )  # fmt: skip
 
+COLUMNS = (
+    *((column.title, column.task, column.metric) for column in GUIDE_COLUMNS),
+    ("MSMARCO nDCG@10", "MSMARCO", "ndcg_at_10"),
+    ("MTEB v2 Avg nDCG@10", V2, "ndcg_at_10"),
+)
 
-def published_document(ledger: Ledger) -> Document:
-    """Published scores of known models, in the guide's and the paper's columns."""
-    others = [value for value in ledger.references.paper if value.model not in SIZES]
-    values = [*ledger.references.published, *others]
-    known = {(value.model, value.task, value.metric): value for value in values}
-    columns = [
-        *GUIDE_COLUMNS,
-        ("MSMARCO nDCG@10", "MSMARCO", "dev", "ndcg_at_10"),
-        ("MTEB v2 Avg nDCG@10", V2, None, "ndcg_at_10"),
-    ]
+
+def published_document(view: View) -> Document:
+    """One table in the guide's and the paper's columns."""
+    others = [value for value in view.references.paper if value.key.model not in SIZES]
+    values = [*view.references.published, *others]
+    known = {(v.key.model, v.key.task, v.key.metric): v for v in values}
     rows = []
-    for model in dict.fromkeys(value.model for value in values):
-        found = [known.get((model, task, metric)) for _, task, _, metric in columns]
+    for model in dict.fromkeys(value.key.model for value in values):
+        found = [known.get((model, task, metric)) for _, task, metric in COLUMNS]
         rows.append((model, *(points(each.value) if each else NONE for each in found)))
+    titles = tuple(title for title, *_ in COLUMNS)
+    sources: dict[str, dict[str, None]] = {}
+    for value in values:
+        sources.setdefault(value.source, {})[value.key.model] = None
+    notes = [
+        f"Scores are in points (x100). MTEB Avg is over {V1}; {NONE} is a score not collected here.",
+        *(f"Source of {', '.join(models)}: {source}." for source, models in sources.items()),
+        *(
+            f"{v.key.model}, {v.key.task} {METRIC_NAMES[v.key.metric]}: {v.note}."
+            for v in values
+            if v.note
+        ),
+    ]
     return Document(
         name="published",
         title="Published scores of known models",
-        tables=(
-            Table(
-                "Published, not measured here",
-                ("Model", *(column for column, *_ in columns)),
-                tuple(rows),
-            ),
-        ),
+        tables=(Table("Published, not measured here", ("Model", *titles), tuple(rows)),),
         records=tuple(
             {
-                "model": value.model,
-                "task": value.task,
-                "split": value.split,
-                "metric": value.metric,
+                "model": value.key.model,
+                "task": value.key.task,
+                "split": value.key.split,
+                "metric": value.key.metric,
                 "published": value.value,
                 "seeds": value.seeds,
                 "dataset_revision": value.dataset_revision,
@@ -49,15 +58,6 @@ def published_document(ledger: Ledger) -> Document:
             }
             for value in values
         ),
-        fields=PUBLISHED_FIELDS,
-        notes=(
-            f"Scores are in points (x100). MTEB Avg is over {V1}; {NONE} is a score not collected "
-            "here.",
-            *(
-                f"Source of {', '.join(dict.fromkeys(v.model for v in values if v.source == s))}: "
-                f"{s}."
-                for s in dict.fromkeys(value.source for value in values)
-            ),
-            *(f"{v.model}, {v.task} {METRIC_NAMES[v.metric]}: {v.note}." for v in values if v.note),
-        ),
+        fields=FIELDS,
+        notes=tuple(notes),
     )
