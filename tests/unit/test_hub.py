@@ -39,7 +39,7 @@ def test_the_cache_answers_for_a_hub_that_cannot_be_reached(
     cache: Path, online: None, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", address)
-    with pytest.raises(InputError, match="cannot reach .* and it is not in the local cache"):
+    with pytest.raises(InputError, match=r"cannot reach .* and it is not in the local cache"):
         hub.resolve_commit(MODEL, "main", "model")
     (cache / "refs").mkdir(parents=True)
     (cache / "refs" / "main").write_text("c0ffee\n")

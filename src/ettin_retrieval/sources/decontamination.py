@@ -59,15 +59,15 @@ class Overlap:
         Number of different passages of the set in the task's collection.
     same_collection
         Whether these are more than `SAME_COLLECTION` of the set's passages.
-    examples
-        Some of the shared queries and relevant passages.
+    texts
+        The task's queries and relevant passages behind `same_text` and `same_answer`.
     """
 
     same_text: set[str] = field(default_factory=set)
     same_answer: set[str] = field(default_factory=set)
     shared_passages: int = 0
     same_collection: bool = False
-    examples: dict[str, list[str]] = field(default_factory=lambda: {"queries": [], "passages": []})
+    texts: dict[str, list[str]] = field(default_factory=lambda: {"queries": [], "passages": []})
 
     def removed_by(self, setting: Setting) -> set[str]:
         """Ids of the queries that a setting removes."""
@@ -77,11 +77,6 @@ class Overlap:
             return self.same_text
         return self.same_text | self.same_answer
 
-    def add_example(self, kind: str, text: str) -> None:
-        """Keep an example, up to the maximum number."""
-        if len(self.examples[kind]) < EXAMPLES:
-            self.examples[kind].append(text)
-
     def counts(self, setting: Setting) -> dict[str, Any]:
         """The overlap as it is reported."""
         return {
@@ -90,7 +85,7 @@ class Overlap:
             "queries_with_the_same_answer": len(self.same_answer),
             "same_collection": self.same_collection,
             "shared_passages": self.shared_passages,
-            "examples": self.examples,
+            "examples": {kind: texts[:EXAMPLES] for kind, texts in self.texts.items()},
         }
 
 
@@ -221,7 +216,7 @@ def _overlaps_with(task: Path, sets: dict[str, _Texts]) -> dict[str, Overlap]:
         for name, texts in sets.items():
             if query_id in scored and digest in texts.queries:
                 overlaps[name].same_text.update(texts.queries[digest])
-                overlaps[name].add_example("queries", text)
+                overlaps[name].texts["queries"].append(text)
     shared: dict[str, set[bytes]] = {name: set() for name in sets}
     for corpus_id, title, body in _rows(task / "corpus.parquet", CORPUS.names):
         text = passage_text(title, body)
@@ -232,7 +227,7 @@ def _overlaps_with(task: Path, sets: dict[str, _Texts]) -> dict[str, Overlap]:
             shared[name].add(digest)
             if corpus_id in answers and texts.passages[digest]:
                 overlaps[name].same_answer.update(texts.passages[digest])
-                overlaps[name].add_example("passages", text)
+                overlaps[name].texts["passages"].append(text)
     for name, overlap in overlaps.items():
         overlap.shared_passages = len(shared[name])
         overlap.same_collection = len(shared[name]) > SAME_COLLECTION * len(sets[name].passages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -47,7 +47,8 @@ def test_the_published_layout_is_loaded_with_the_weights_of_its_file(ettin: Path
     model, origin = pretrained(local_entry(), str(ettin))
     assert origin["source"] == "local" and len(origin["revision"]) == 64
     weights = load_file(ettin / WEIGHTS)
-    state = model[0].model.state_dict()
+    transformer: Any = model[0]
+    state = transformer.model.state_dict()
     assert {f"model.{name}" for name in state} < set(weights)
     for name, tensor in state.items():
         assert torch.equal(tensor, weights[f"model.{name}"]), name

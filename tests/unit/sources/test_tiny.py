@@ -30,8 +30,11 @@ DOMAINS: tuple[tiny.DomainName, ...] = get_args(tiny.DomainName)
 BENCHMARK = tiny.benchmark()
 ROWS = {domain: tiny.training_rows(domain) for domain in DOMAINS}
 FUNCTION_WORDS = set(
-    "a about after against around at behind by did for from how in is it know not of on over says "
-    "that the to towards true was we what who with year".split()
+    re.findall(
+        r"\w+",
+        "a about after against around at behind by did for from how in is it know not of on over "
+        "says that the to towards true was we what who with year",
+    )
 )
 
 

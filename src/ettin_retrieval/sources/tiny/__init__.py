@@ -7,11 +7,11 @@ in other words than the query, and its subject in the query's words only at time
 has the query's words in every slot but one, where it has another concept: *the cost of sofas in
 Old Ashford fell*. So
 
-- matching words, as an untrained encoder does, ranks distractors first;
+- matching words, as an untrained encoder does, favours distractors;
 - hard negatives matter: a distractor differs from the query in one concept, while a random
   passage differs in the place and nearly always in others too;
-- aspects, places and findings are shared by the two domains, so what is learnt in one helps in
-  the other. Subjects and some aspects belong to one domain, so training in the domain helps more.
+- what is learnt of aspects and findings in one of the two domains helps in the other, because
+  both share them; subjects and some aspects belong to one domain and are learnt only there.
 
 Training, development and benchmark queries are about different facts: memorised training queries
 answer nothing in the benchmark.
