@@ -180,7 +180,7 @@ class _Rows:
 
 def _read_json(path: Path, schema: pa.Schema) -> _Rows:
     """Rows of a file with one JSON object per line."""
-    rows = _Rows(path, schema)
+    rows, columns = _Rows(path, schema), schema.names
     for line, content in _lines(path):
         where = f"{path}:{line}"
         try:
@@ -194,26 +194,26 @@ def _read_json(path: Path, schema: pa.Schema) -> _Rows:
             raise InputError(f"{where}: cannot be read as JSON ({error})") from None
         if not isinstance(record, dict):
             raise InputError(f"{where}: not a JSON object; each line is one")
-        rows.add(line, tuple(_text(record, column, where) for column in schema.names))
+        rows.add(line, tuple([_text(record, column, where) for column in columns]))
     return rows
 
 
 def _text(record: dict[str, Any], column: str, where: str) -> str:
     key = "_id" if column == "id" else column
     value = record.get(key)
-    if column == "id" and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # as some collections have them
-    if column == "title" and value is None:
-        return ""
-    if not isinstance(value, str):
-        raise InputError(
-            f"{where}: {key!r} is missing or not text; an object has _id and text (and title)"
-        )
-    if not value.isascii() and LONE_SURROGATE.search(value):
+    if isinstance(value, str):
+        if value.isascii() or not LONE_SURROGATE.search(value):
+            return value
         raise InputError(
             f"{where}: {key!r} contains half of a surrogate pair, which is not a character"
         )
-    return value
+    if column == "title" and value is None:
+        return ""
+    if column == "id" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # as some collections have them
+    raise InputError(
+        f"{where}: {key!r} is missing or not text; an object has _id and text (and title)"
+    )
 
 
 def _read_scores(path: Path, schema: pa.Schema) -> _Rows:

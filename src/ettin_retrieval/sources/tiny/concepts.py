@@ -1,27 +1,53 @@
-"""The concepts of the tiny world, from concepts.yaml."""
+"""What the tiny world talks about: places, and the concepts in concepts.csv.
+
+The wordings of a concept share no word, so that matching words cannot find one by another.
+"""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
-
-from ruamel.yaml import YAML
 
 Concept = tuple[str, ...]
 """The wordings of one concept."""
 
-_TABLES = YAML(typ="safe").load(Path(__file__).with_name("concepts.yaml"))
+FIRST_NAMES = """
+North South East West Upper Lower Old New Great Little Long Royal Saint Fort Port Mount Lake
+Castle Abbey Market Stoney White Black Red Green Silver Golden Dry High Middle Cold Bishop King
+Queen Prince Bright Hidden Twin Broad Grand
+"""
 
-
-def _concepts(table: str) -> tuple[Concept, ...]:
-    return tuple(tuple(wordings) for wordings in _TABLES[table])
-
+SECOND_NAMES = """
+Ashford Aldbury Barton Bexley Bradwell Brampton Burwick Carlow Clifton Corby Crosby Dalton
+Denholm Dunmore Easton Elmswell Fairholt Farley Gresham Halton Harwick Hatfield Henley Holbrook
+Ingleby Kelham Kendal Kirkby Langley Linton Ludlow Marlow Melton Milford Morley Newick Norbury
+Oakham Orford Oxley Penrith Preston Quorley Radley Ripley Rugby Selby Shelby Stafford Stanton
+Sutton Thornby Tilbury Upton Walden Warwick Weston Whitby Wilton Yarrow
+"""
 
 PLACES = tuple(
-    f"{first} {second}" for first in _TABLES["first_names"] for second in _TABLES["second_names"]
+    f"{first} {second}" for first in FIRST_NAMES.split() for second in SECOND_NAMES.split()
 )
-FINDINGS = _concepts("findings")
-GENERAL_ASPECTS = _concepts("general_aspects")
-WEB_ASPECTS = _concepts("web_aspects")
-WEB_SUBJECTS = _concepts("web_subjects")
-SCIENTIFIC_ASPECTS = _concepts("scientific_aspects")
-SCIENTIFIC_SUBJECTS = _concepts("scientific_subjects")
+"""So many that a random passage is hardly ever on the same place."""
+
+
+def _read_concepts() -> dict[str, tuple[Concept, ...]]:
+    with Path(__file__).with_name("concepts.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    return {
+        table: tuple(tuple(wordings) for name, *wordings in rows if name == table)
+        for table in dict.fromkeys(row[0] for row in rows)
+    }
+
+
+_CONCEPTS = _read_concepts()
+
+FINDINGS, GENERAL_ASPECTS = _CONCEPTS["finding"], _CONCEPTS["general aspect"]
+"""Shared by both domains, as places are."""
+
+WEB_ASPECTS, WEB_SUBJECTS = _CONCEPTS["web aspect"], _CONCEPTS["web subject"]
+"""Everyday things and services."""
+
+SCIENTIFIC_ASPECTS = _CONCEPTS["scientific aspect"]
+SCIENTIFIC_SUBJECTS = _CONCEPTS["scientific subject"]
+"""Health conditions."""
