@@ -31,23 +31,17 @@ PLACES = tuple(
 """So many that a random passage is hardly ever on the same place."""
 
 
-def _read_concepts() -> dict[str, tuple[Concept, ...]]:
-    with Path(__file__).with_name("concepts.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))[1:]
-    return {
-        table: tuple(tuple(wordings) for name, *wordings in rows if name == table)
-        for table in dict.fromkeys(row[0] for row in rows)
-    }
+with Path(__file__).with_name("concepts.csv").open(newline="", encoding="utf-8") as file:
+    _ROWS = list(csv.reader(file))
 
 
-_CONCEPTS = _read_concepts()
+def _table(name: str) -> tuple[Concept, ...]:
+    return tuple(tuple(wordings) for table, *wordings in _ROWS if table == name)
 
-FINDINGS, GENERAL_ASPECTS = _CONCEPTS["finding"], _CONCEPTS["general aspect"]
-"""Shared by both domains, as places are."""
 
-WEB_ASPECTS, WEB_SUBJECTS = _CONCEPTS["web aspect"], _CONCEPTS["web subject"]
-"""Everyday things and services."""
-
-SCIENTIFIC_ASPECTS = _CONCEPTS["scientific aspect"]
-SCIENTIFIC_SUBJECTS = _CONCEPTS["scientific subject"]
-"""Health conditions."""
+# Shared by both domains, as places are.
+FINDINGS, GENERAL_ASPECTS = _table("finding"), _table("general aspect")
+# Everyday things and services.
+WEB_ASPECTS, WEB_SUBJECTS = _table("web aspect"), _table("web subject")
+# Health conditions.
+SCIENTIFIC_ASPECTS, SCIENTIFIC_SUBJECTS = _table("scientific aspect"), _table("scientific subject")
