@@ -1,4 +1,4 @@
-"""Stage base_encoder: write models/base."""
+"""Stage base_encoder: the encoder before fine-tuning, as a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def run(settings: Settings, paths: Paths) -> str:
     from ettin_retrieval.base_encoder.random_weights import random_encoder
     from ettin_retrieval.encoders.checkpoint import save_checkpoint
 
-    encoder = settings.encoder
+    entry, seed = settings.encoder, settings.seed
     with replacing(paths["encoder"]) as directory, tempfile.TemporaryDirectory() as scratch:
-        if encoder.shape is not None:
-            model = random_encoder(encoder, tiny.lexicon(), settings.seed, Path(scratch))
-            origin = {"source": "tiny", "revision": f"seed {settings.seed}"}
+        if entry.shape is not None:
+            model = random_encoder(entry, tiny.lexicon(), seed, Path(scratch))
+            origin = {"source": "tiny", "revision": f"seed {seed}"}
         else:
-            model, origin = pretrained(encoder, settings.local.encoder)
+            model, origin = pretrained(entry, settings.local.encoder)
         record = save_checkpoint(model, directory, origin)
     return f"{record['parameters']:,} parameters, fingerprint {record['fingerprint'][:12]}"
 
