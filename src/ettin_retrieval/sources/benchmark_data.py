@@ -67,15 +67,25 @@ def _selected(available: list[str], wanted: list[str] | str, where: str) -> list
     return sorted(wanted)
 
 
-def run(settings: Settings, paths: Paths) -> str:
-    """Write one directory per task."""
+def write_benchmark(settings: Settings, output: Path) -> str:
+    """Write one directory per task.
+
+    Returns
+    -------
+    What was written, for the log.
+    """
     summary = []
-    with replacing(paths["benchmark"]) as directory:
+    with replacing(output) as directory:
         for full_name, full in load_tasks(settings):
             name, dataset = subsampled(full_name, full, settings.data.max_corpus_size)
             write_dataset(dataset, directory / name)
             summary.append(f"{name}: {len(dataset.queries):,} queries over {len(dataset.corpus):,}")
     return ", ".join(summary)
+
+
+def run(settings: Settings, paths: Paths) -> str:
+    """Write the tasks of the configured benchmark."""
+    return write_benchmark(settings, paths["benchmark"])
 
 
 if __name__ == "__main__":
