@@ -1,18 +1,16 @@
-"""Training objectives: what a training row looks like, and the loss over a batch of them.
-
-The losses are sentence-transformers' own; this module joins each to the rows it needs.
-"""
+"""The loss of each training objective, all of them sentence-transformers' own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import losses
+from sentence_transformers.util import cos_sim, dot_score, pairwise_cos_sim, pairwise_dot_score
 
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import Settings
-
-if TYPE_CHECKING:
-    import torch
-    from sentence_transformers import SentenceTransformer
 
 
 def loss_for(
@@ -23,65 +21,77 @@ def loss_for(
 ) -> torch.nn.Module:
     """The loss of the configured objective.
 
-    An encoder whose similarity is the dot product is trained by it: read "dot" for "cos" below.
-    Only cosine_similarity has no such form.
+    sim is the encoder's similarity, cosine or dot product. All losses are means over the rows.
 
-    - contrastive: cross-entropy of softmax(cos(query, passage) / temperature) over the batch's
-      positives and all mined negatives (InfoNCE; van den Oord et al., 2018).
-    - triplet: max(0, cos(query, negative) - cos(query, positive) + margin).
-    - cosine_similarity: (cos(query, passage) - label)^2, label 1 for positives, 0 for negatives.
-    - margin_mse: (cos(query, positive) - cos(query, negative) - label)^2, label the same
-      difference of the teacher's scores (Hofstätter et al., 2020).
+    - contrastive: -log softmax(sim(query, passage) / temperature) at the positive, over the
+      positives and negatives of the batch (InfoNCE; https://arxiv.org/abs/1807.03748)
+    - triplet: max(0, sim(query, negative) - sim(query, positive) + margin)
+    - cosine_similarity: (cos(query, passage) - label)^2
+    - margin_mse: (sim(query, positive) - sim(query, negative) - label)^2
+      (https://arxiv.org/abs/2010.02666)
 
     Parameters
     ----------
     mini_batch
-        Contrastive only: how many texts of a column are in the encoder at a time. Loss and
-        gradients are those of the whole batch (gradient caching; Gao et al., 2021), for a second
-        forward pass. None encodes the whole batch at once.
+        Contrastive only: encode so many texts of a column at a time. Loss and gradients are those
+        of the whole batch, for a second forward pass (https://arxiv.org/abs/2101.06983). None
+        encodes the whole batch at once.
     gather
-        Contrastive only: the passages of every process are negatives, not just of this one.
+        Contrastive only: contrast with the passages of all ranks, not just of this one.
+
+    Requirements
+    ------------
+    1. Rows of the objective, see `ettin_retrieval.training.examples.rows_of`.
+    2. cosine_similarity needs an encoder that scores by cosine.
+
+    Inputs
+    ------
+    ==========================================  =============  ====================================
+    Texts                                       Objective      Labels
+    ==========================================  =============  ====================================
+    query, positive, negative_1, .. negative_n  contrastive    none
+    query, positive, negative                   triplet        none
+    query, passage                              cosine_sim...  1 for a positive, 0 for a negative
+    query, positive, negative                   margin_mse     teacher's score of the positive minus
+                                                               that of the negative
+    ==========================================  =============  ====================================
+
+    Recommendations
+    ---------------
+    - Give contrastive batches no text twice, as `EpochBatches(distinct=True)` does.
+
+    Relations
+    ---------
+    - Other objectives than contrastive need no `mini_batch`: accumulating gradients over smaller
+      batches is the same.
 
     Raises
     ------
     InputError
-        The objective cosine_similarity for an encoder that scores by dot product.
+        cosine_similarity for an encoder that scores by dot product.
     ValueError
-        A mini-batch for an objective whose batches can simply be made smaller.
+        A mini-batch for another objective than contrastive.
     """
-    from sentence_transformers.sentence_transformer import losses
-    from sentence_transformers.util import cos_sim, dot_score, pairwise_cos_sim, pairwise_dot_score
-
     finetuning = settings.finetuning
-    by_dot = model.similarity_fn_name == "dot"
-    similarity = dot_score if by_dot else cos_sim
-    if finetuning.objective == "contrastive":
-        scale = 1 / finetuning.temperature
+    objective, by_dot = finetuning.objective, model.similarity_fn_name == "dot"
+    if mini_batch is not None and objective != "contrastive":
+        raise ValueError(f"mini_batch is for the contrastive objective, not for {objective}")
+    if objective == "contrastive":
+        options: dict[str, Any] = {
+            "scale": 1 / finetuning.temperature,
+            "similarity_fct": dot_score if by_dot else cos_sim,
+            "gather_across_devices": gather,
+        }
         if mini_batch is None:
-            return losses.MultipleNegativesRankingLoss(
-                model, scale=scale, similarity_fct=similarity, gather_across_devices=gather
-            )
+            return losses.MultipleNegativesRankingLoss(model, **options)
         return losses.CachedMultipleNegativesRankingLoss(
-            model,
-            scale=scale,
-            similarity_fct=similarity,
-            mini_batch_size=mini_batch,
-            gather_across_devices=gather,
+            model, mini_batch_size=mini_batch, **options
         )
-    if mini_batch is not None:
-        raise ValueError(
-            f"mini_batch is for the contrastive objective; {finetuning.objective} has no in-batch "
-            "negatives, so that smaller batches with gradient accumulation are the same"
-        )
-    if finetuning.objective == "triplet":
-        return losses.TripletLoss(
-            model,
-            distance_metric=_negative_dot if by_dot else losses.TripletDistanceMetric.COSINE,
-            triplet_margin=finetuning.margin,
-        )
-    if finetuning.objective == "margin_mse":
-        pairwise = pairwise_dot_score if by_dot else pairwise_cos_sim
-        return losses.MarginMSELoss(model, similarity_fct=pairwise)
+    if objective == "triplet":
+        distance = _negative_dot if by_dot else losses.TripletDistanceMetric.COSINE
+        return losses.TripletLoss(model, distance, triplet_margin=finetuning.margin)
+    if objective == "margin_mse":
+        return losses.MarginMSELoss(model, pairwise_dot_score if by_dot else pairwise_cos_sim)
     if by_dot:
         raise InputError(
             "finetuning.objective: cosine_similarity cannot train an encoder that scores by dot "
