@@ -1,18 +1,18 @@
 """Which rows make a batch: shuffled anew each epoch, and shared by the ranks.
 
-The order depends on the seed and the epoch alone, so a resumed run and a run on several ranks see
-the batches of an uninterrupted run on one. Every epoch has each row once, and all epochs have the
-same number of batches.
+Batches depend on the seed and the epoch alone, so a resumed run and a run on several ranks see
+those of an uninterrupted run on one. Every epoch has each row once, and as many batches as others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler, Sampler
+from torch.utils.data import Sampler
 
 from ettin_retrieval.training.examples import TextNumbers
 
@@ -21,35 +21,29 @@ PACKED_AT_ONCE = 16_384
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Row numbers batch by batch, in an order drawn from seed + epoch.
+    """Row numbers of every batch, in an order drawn from seed + epoch.
 
     Parameters
     ----------
     texts
         Of shape (rows, columns): the number of each row's texts, equal for equal texts.
-    epochs
-        Number of epochs to come.
     distinct
-        Put no text into a batch twice. Rows are taken in the epoch's order, each into the first
-        batch that has room and none of its texts. Where texts repeat often, this takes more
-        batches than rows would fill, and not the same number in every epoch: the largest batches
-        of an epoch with fewer are halved.
+        Put no text into a batch twice. Where texts repeat often, this takes more batches than the
+        rows would fill, and not equally many in every epoch: the largest of an epoch with fewer
+        are halved.
     """
 
     def __init__(
         self, texts: TextNumbers, batch_size: int, seed: int, epochs: int, distinct: bool
     ) -> None:
-        self.texts = texts
-        self.batch_size = batch_size
         self.seed = seed
-        self.distinct = distinct
         self.epoch = 0
-        self._packed: tuple[int, TextNumbers, list[int]] | None = None
-        # The first epoch last: it is the one that stays.
-        self.batches = max(len(self._pack(epoch)[1]) for epoch in reversed(range(epochs)))
+        self._pack = lru_cache(maxsize=1)(partial(pack, texts, batch_size, distinct))
+        # The first epoch last: it is the one that stays in the cache.
+        self.batches = max(len(self._pack(seed + epoch)[1]) for epoch in reversed(range(epochs)))
 
     def __iter__(self) -> Iterator[list[int]]:
-        rows, sizes = self._pack(self.epoch)
+        rows, sizes = self._pack(self.seed + self.epoch)
         start = 0
         for size in halved(sizes, self.batches):
             yield rows[start : start + size].tolist()
@@ -62,23 +56,22 @@ class EpochBatches(Sampler[list[int]]):
         """Choose the epoch, which decides the order."""
         self.epoch = epoch
 
-    def _pack(self, epoch: int) -> tuple[TextNumbers, list[int]]:
-        """Rows batch by batch, and the size of each batch."""
-        if self._packed is None or self._packed[0] != epoch:
-            generator = torch.Generator().manual_seed(self.seed + epoch)
-            rows = len(self.texts)
-            order = torch.randperm(rows, generator=generator, dtype=torch.int32).numpy()
-            if self.distinct:
-                batch = first_fit(self.texts, order, self.batch_size)
-            else:
-                batch = np.arange(rows, dtype=np.int32) // self.batch_size
-            packed = order[np.argsort(batch, kind="stable")]
-            self._packed = epoch, packed, np.bincount(batch).tolist()
-        return self._packed[1:]
+
+def pack(
+    texts: TextNumbers, batch_size: int, distinct: bool, seed: int
+) -> tuple[TextNumbers, list[int]]:
+    """All rows in random order, batch by batch, and the size of each batch."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(texts), generator=generator, dtype=torch.int32).numpy()
+    if distinct:
+        batch = first_fit(texts, order, batch_size)
+    else:
+        batch = np.arange(len(texts), dtype=np.int32) // batch_size
+    return order[np.argsort(batch, kind="stable")], np.bincount(batch).tolist()
 
 
 def first_fit(texts: TextNumbers, order: TextNumbers, batch_size: int) -> TextNumbers:
-    """The batch of every row, in the given order of rows.
+    """The batch of every row, in the given order: the first with room and none of its texts.
 
     >>> texts = np.array([[1, 2], [1, 3], [4, 5], [6, 2]])
     >>> first_fit(texts, np.arange(4), batch_size=2).tolist()
@@ -119,24 +112,12 @@ def halved(sizes: list[int], wanted: int) -> list[int]:
 
 
 class Share(NamedTuple):
-    """The rows of a batch that one rank trains on.
+    """The rows of a batch that one rank trains on."""
 
-    Attributes
-    ----------
-    rows
-        Row numbers; at least one, because every rank must call the encoder.
-    counted
-        How many of them count; 0 where the row is another rank's.
-    batch_size
-        Rows of the batch.
-    divided
-        False if every rank has the whole batch.
-    """
-
-    rows: list[int]
-    counted: int
+    rows: list[int]  # at least one, because every rank must call the encoder
+    counted: int  # how many of them count: 0 if the row is another rank's
     batch_size: int
-    divided: bool
+    divided: bool  # False if every rank has the whole batch
 
 
 class SharedBatches(Sampler[Share]):
@@ -145,24 +126,22 @@ class SharedBatches(Sampler[Share]):
     Parameters
     ----------
     batch_sampler
-        Yields whole batches, the same on every rank. transformers sets the epoch on this attribute.
+        Yields the batches. transformers expects this name, and sets the epoch on it.
     whole
-        Give a batch that does not divide, such as the last of an epoch, whole to every rank,
-        because its rows are each other's negatives. Otherwise shares differ by a row.
+        Give a batch that does not divide, such as the last one, whole to every rank, because its
+        rows are each other's negatives. Otherwise shares differ by a row.
 
-    >>> batches = BatchSampler(range(7), batch_size=4, drop_last=False)
+    >>> batches = EpochBatches(np.arange(7)[:, None], 4, seed=0, epochs=1, distinct=False)
+    >>> list(batches)
+    [[4, 0, 5, 3], [2, 6, 1]]
     >>> [[share.rows for share in SharedBatches(batches, rank, 2)] for rank in (0, 1)]
-    [[[0, 1], [4, 5]], [[2, 3], [6]]]
+    [[[4, 0], [2, 6]], [[5, 3], [1]]]
     >>> [share.rows for share in SharedBatches(batches, 1, 2, whole=True)]
-    [[2, 3], [4, 5, 6]]
+    [[5, 3], [2, 6, 1]]
     """
 
     def __init__(
-        self,
-        batch_sampler: EpochBatches | BatchSampler,
-        rank: int,
-        world_size: int,
-        whole: bool = False,
+        self, batch_sampler: EpochBatches, rank: int, world_size: int, whole: bool = False
     ) -> None:
         self.batch_sampler = batch_sampler
         self.rank = rank
@@ -183,16 +162,14 @@ class SharedBatches(Sampler[Share]):
         return len(self.batch_sampler)
 
     def set_epoch(self, epoch: int) -> None:
-        """Pass the epoch on."""
-        if isinstance(self.batch_sampler, EpochBatches):
-            self.batch_sampler.set_epoch(epoch)
+        """Choose the epoch, which decides the order."""
+        self.batch_sampler.set_epoch(epoch)
 
     def weights(self, shares: list[Share]) -> list[float]:
-        """Factors of this rank's losses in an optimizer step, which averages over all losses.
+        """Factors of one rank's losses in an optimizer step, which is their mean over all ranks.
 
-        Where the step should be a mean over rows, a smaller share weighs less, so the gradient
-        does not depend on how the rows are divided. Contrastive batches weigh the same whatever
-        their size.
+        Where the step is a mean over rows, a smaller share weighs less, so the gradient does not
+        depend on how rows are divided. Contrastive batches weigh the same whatever their size.
         """
         if self.whole:
             return [1.0] * len(shares)

@@ -33,21 +33,11 @@ KEPT_DAYS = 14
 
 @dataclass(frozen=True)
 class Progress:
-    """What a resumed run needs beside the trainer's own files.
+    """What a resumed run needs beside the trainer's own files."""
 
-    Attributes
-    ----------
-    pending_loss
-        Sum of the losses since the curve's last point.
-    last_logged
-        Step of the curve's last point.
-    finished
-        Training ends at this checkpoint, after all steps or early.
-    """
-
-    pending_loss: float
-    last_logged: int
-    finished: bool
+    pending_loss: float  # sum of the losses since the curve's last point
+    last_logged: int  # step of the curve's last point
+    finished: bool  # training ends here, after all steps or early
 
 
 def configuration_key(
@@ -66,8 +56,6 @@ def configuration_key(
         Of the checkpoint that training starts from.
     dev
         Content of the development set's manifest, which has the hashes of its files.
-    device
-        Type of the device, such as `cpu`.
     """
     decisive = {
         "seed": settings.seed,
@@ -92,11 +80,7 @@ def configuration_key(
 
 
 def work_directory(root: Path, key: str) -> Path:
-    """The directory of a configuration's checkpoints.
-
-    Those of other configurations stay for `KEPT_DAYS` after their last checkpoint, in case you go
-    back to one.
-    """
+    """The directory of a configuration's checkpoints; those of others stay for `KEPT_DAYS`."""
     directory = root / key
     directory.mkdir(parents=True, exist_ok=True)
     for other in root.iterdir():

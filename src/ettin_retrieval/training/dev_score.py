@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sentence_transformers.base.evaluation import BaseEvaluator
 
 DEV_METRIC = "dev_similarity_ndcg@10"
-"""Its name in the evaluator's scores, whatever the encoder's similarity is."""
+"""Its name among the evaluator's scores, whatever the encoder's similarity is."""
 
 LOGGED_DEV_METRIC = f"eval_{DEV_METRIC}"
 """Its name in the trainer's log."""
@@ -42,14 +42,14 @@ def dev_evaluator(
     Parameters
     ----------
     batch_size
-        As `encode` takes it.
+        See `encode`.
     similarity
-        `cosine` or `dot`: the similarity that the encoder is trained and searched by.
+        `cosine` or `dot`: the one that the encoder is trained and searched by.
     """
     return DevEvaluator(
         queries=dict(zip(dev.queries["id"], dev.queries["text"], strict=True)),
         corpus=dict(zip(dev.corpus["id"], dev.passage_texts(), strict=True)),
-        relevant_docs={query: set(judged) for query, judged in dev.positives().items()},
+        relevant_docs={query: set(passages) for query, passages in dev.positives().items()},
         name="dev",
         accuracy_at_k=[1],
         precision_recall_at_k=[10],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +18,13 @@ TextNumbers = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A query with a positive and its negatives, as texts.
-
-    Attributes
-    ----------
-    scores
-        The teacher's scores of the positive and of each negative; None without a teacher.
-    """
+    """Texts of a query, a positive and its negatives."""
 
     query: str
     positive: str
     negatives: list[str]
     query_id: str = ""
-    scores: list[float] | None = None
+    scores: list[float] | None = None  # a teacher's, of the positive and of each negative
 
 
 def training_examples(dataset: RetrievalDataset, pairs: list[Pair]) -> list[Example]:
@@ -38,44 +33,23 @@ def training_examples(dataset: RetrievalDataset, pairs: list[Pair]) -> list[Exam
     queries = dict(zip(dataset.queries["id"], dataset.queries["text"], strict=True))
     teacher = dataset.teacher_scores()
     examples = []
-    for query_id, positive, negatives in pairs:
-        scores = [teacher.get(query_id, {}).get(passage) for passage in (positive, *negatives)]
-        known = [score for score in scores if score is not None]
-        examples.append(
-            Example(
-                queries[query_id],
-                passages[positive],
-                [passages[negative] for negative in negatives],
-                query_id=query_id,
-                scores=known if len(known) == len(scores) else None,
-            )
-        )
+    for query, positive, negatives in pairs:
+        of_query = teacher.get(query, {})
+        scores: list[Any] = [of_query.get(passage) for passage in (positive, *negatives)]
+        texts = [passages[negative] for negative in negatives]
+        known = scores if None not in scores else None
+        examples.append(Example(queries[query], passages[positive], texts, query, known))
     return examples
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """What a loss reads, with a number for each text: millions of rows stay small.
+    """What a loss reads, with a number for each text: millions of rows stay small."""
 
-    Attributes
-    ----------
-    columns
-        Names of the columns of texts; the first is `query`, the others are passages.
-    texts
-        Of shape (rows, columns): numbers of texts, equal for equal texts.
-    labels
-        Of shape (rows,), for objectives that have them.
-    query_ids
-        Id of each row's query.
-    """
-
-    columns: list[str]
-    texts: TextNumbers
-    labels: npt.NDArray[np.float32] | None
+    columns: list[str]  # `query`, and names of the columns of passages
+    texts: TextNumbers  # of shape (rows, columns): numbers of texts, equal for equal texts
+    labels: npt.NDArray[np.float32] | None  # of shape (rows,), for objectives that have them
     query_ids: list[str]
-
-    def __len__(self) -> int:
-        return len(self.query_ids)
 
 
 def training_rows(examples: list[Example], objective: str) -> tuple[TrainingRows, list[str]]:
@@ -89,8 +63,7 @@ def training_rows(examples: list[Example], objective: str) -> tuple[TrainingRows
     Raises
     ------
     InputError
-        Contrastive rows with different numbers of negatives, as a corpus that is too small gives;
-        margin-MSE rows without a teacher's scores.
+        Contrastive rows with different numbers of negatives; margin-MSE rows without scores.
     """
     columns = _columns(examples, objective)
     numbers: dict[str, int] = {}
@@ -102,13 +75,9 @@ def training_rows(examples: list[Example], objective: str) -> tuple[TrainingRows
             query_ids.append(example.query_id)
             if label is not None:
                 labels.append(label)
-    rows = TrainingRows(
-        columns,
-        np.frombuffer(cells, dtype=np.int32).reshape(-1, len(columns)),
-        np.frombuffer(labels, dtype=np.float32) if labels else None,
-        query_ids,
-    )
-    return rows, list(numbers)
+    table = np.frombuffer(cells, dtype=np.int32).reshape(-1, len(columns))
+    of_rows = np.frombuffer(labels, dtype=np.float32) if labels else None
+    return TrainingRows(columns, table, of_rows, query_ids), list(numbers)
 
 
 def rows_of(example: Example, objective: str) -> list[tuple[tuple[str, ...], float | None]]:
@@ -139,8 +108,7 @@ def rows_of(example: Example, objective: str) -> list[tuple[tuple[str, ...], flo
             "negatives that have one"
         )
     of_positive, *of_negatives = example.scores
-    margins = [of_positive - score for score in of_negatives]
-    return list(zip(triplets, margins, strict=True))
+    return list(zip(triplets, [of_positive - score for score in of_negatives], strict=True))
 
 
 def _columns(examples: list[Example], objective: str) -> list[str]:
@@ -152,6 +120,6 @@ def _columns(examples: list[Example], objective: str) -> list[str]:
     if len(counts) > 1:
         raise InputError(
             f"negatives.num_negatives: some queries have only {min(counts)} possible negatives, "
-            f"others {max(counts)}; ask for at most {min(counts)}"
+            f"others {max(counts)}; set at most {min(counts)}"
         )
     return ["query", "positive", *(f"negative_{i + 1}" for i in range(max(counts)))]

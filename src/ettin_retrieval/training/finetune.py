@@ -30,21 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Curve:
-    """What was logged while training.
-
-    Attributes
-    ----------
-    loss
-        (step, training loss) pairs.
-    dev
-        (step, nDCG@10 on the development set) pairs; step 0 is the encoder before training.
-    best_step
-        The step whose weights were kept.
-    """
+    """What was logged while training, by step."""
 
     loss: list[tuple[int, float]]
-    dev: list[tuple[int, float]]
-    best_step: int
+    dev: list[tuple[int, float]]  # nDCG@10 on the development set; step 0 is before training
+    best_step: int  # the one whose weights the model has
 
 
 def finetune(
@@ -56,20 +46,18 @@ def finetune(
 ) -> Curve:
     """Train the model in place; it ends with the weights of the best development score.
 
-    Under `torchrun` or `accelerate launch` the ranks share every batch, and all end with the same
-    weights.
+    Under `torchrun` or `accelerate launch` the ranks share every batch and get the same weights.
 
     Parameters
     ----------
     work
-        Directory for the trainer's checkpoints, from which an interrupted run resumes. It belongs
-        to this configuration alone; you may delete it afterwards.
+        Directory for checkpoints, from which an interrupted run of this configuration resumes.
 
     Raises
     ------
     InputError
-        The hardware lacks the precision or the memory, the ranks cannot share the batch, or the
-        loss is no longer a finite number.
+        The hardware lacks the precision or the memory, the examples do not fit the objective, the
+        ranks cannot share the batch, or the loss is no longer a finite number.
     """
     check_precision(settings.finetuning.precision, model.device.type, "finetuning.precision")
     choose_attention(model)
@@ -123,13 +111,7 @@ def shared_batches(rows: TrainingRows, settings: Settings, plan: BatchPlan) -> S
 def training_arguments(
     settings: Settings, work: Path, batches_per_epoch: int, accumulation: int
 ) -> SentenceTransformerTrainingArguments:
-    """The trainer's arguments.
-
-    Parameters
-    ----------
-    batches_per_epoch, accumulation
-        Calls of the loss on one rank, per epoch and per optimizer step.
-    """
+    """The trainer's arguments, for so many batches per epoch and per optimizer step."""
     finetuning = settings.finetuning
     steps = math.ceil(batches_per_epoch / accumulation) * settings.epochs
     interval = max(1, steps // (settings.epochs * finetuning.evaluations_per_epoch))
@@ -150,7 +132,6 @@ def training_arguments(
         save_steps=interval,
         load_best_model_at_end=True,
         metric_for_best_model=LOGGED_DEV_METRIC,
-        greater_is_better=True,
         restore_callback_states_from_checkpoint=True,
         logging_steps=max(1, interval // 10),
         logging_nan_inf_filter=False,
@@ -159,7 +140,6 @@ def training_arguments(
         report_to=[],
         seed=settings.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
-        disable_tqdm=False,
     )
     # One process uses one GPU, instead of a replica on each, which would multiply the batch;
     # torchrun starts a process per GPU.

@@ -14,19 +14,14 @@ from transformers import TrainerCallback, TrainerState
 
 from ettin_retrieval.training.dev_score import LOGGED_DEV_METRIC
 
-NAMES = {
-    "loss": "loss",
-    "learning_rate": "learning_rate",
-    LOGGED_DEV_METRIC: "dev_ndcg_at_10",
-}
-"""The trainer's name of each curve, and its file's."""
+NAMES = {"loss": "loss", "learning_rate": "learning_rate", LOGGED_DEV_METRIC: "dev_ndcg_at_10"}
+"""Each curve's name in the trainer's log, and its file's."""
 
 
 class _Live(Live):
     """DVCLive without its look at the DVC repository.
 
-    The stage has a dvc.yaml and an experiment already. The look takes half a second, and fails in
-    a Git repository without commits.
+    The stage has a dvc.yaml already; the look takes half a second, and fails without commits.
     """
 
     def _init_dvc(self) -> None:
@@ -38,11 +33,6 @@ class LiveCurves(TrainerCallback):
 
     transformers' own DVCLive callback counts log lines instead of steps, and logs steps twice that
     are trained twice after a kill. Here a resumed run rewrites the curves up to its checkpoint.
-
-    Parameters
-    ----------
-    directory
-        Where DVCLive writes; its content is replaced.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -50,7 +40,7 @@ class LiveCurves(TrainerCallback):
         self.live: Any = None
 
     def on_train_begin(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
-        """Open the files on the first rank, and write what a resumed run has logged before."""
+        """Replace the curves by what a resumed run has logged so far."""
         if state.is_world_process_zero:
             self.live = _Live(str(self.directory), save_dvc_exp=False, dvcyaml=None)
             for entry in state.log_history:

@@ -25,7 +25,7 @@ logger = logging.getLogger("ettin_retrieval")
 Result = TypeVar("Result")
 
 PLAN = "plan.json"
-"""Beside the checkpoints: the mini-batch, if memory did not suffice for the whole batch."""
+"""Beside the checkpoints: the mini-batch size, where memory did not suffice for the batch."""
 
 OUT_OF_MEMORY = (
     "out of memory",
@@ -33,46 +33,29 @@ OUT_OF_MEMORY = (
     "status_alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED, ...
     "allocation_failed",  # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
 )
-"""In error messages of torch and its libraries, in lower case. accelerate's
-`should_reduce_batch_size` does not know those of cuBLAS and cuDNN."""
+"""Parts of torch's errors, in lower case. accelerate's `should_reduce_batch_size` does not know
+those of cuBLAS and cuDNN, nor the driver's "CUDA error: out of memory"."""
 
 
 @dataclass(frozen=True)
 class BatchPlan:
     """How each rank computes its share of a batch.
 
-    Attributes
-    ----------
-    contrastive
-        A contrastive batch stays one batch: the cached loss encodes it mini-batch by mini-batch.
-        Other losses are means over rows, so gradients of mini-batches are accumulated.
-    batch_size
-        Rows of a batch that one rank trains on.
-    mini_batch_size
-        Rows that are encoded at a time; a divisor of `batch_size`.
-    accumulation
-        Batches per optimizer step, as configured.
-    may_shrink
-        Whether a smaller mini-batch is tried when memory runs out.
+    A contrastive batch stays one batch: the cached loss encodes it mini-batch by mini-batch. Other
+    losses are means over rows, so gradients of mini-batches are accumulated.
     """
 
     contrastive: bool
-    batch_size: int
-    mini_batch_size: int
-    accumulation: int
-    may_shrink: bool
+    batch_size: int  # rows of a batch that one rank trains on
+    mini_batch_size: int  # rows encoded at a time; a divisor of batch_size
+    accumulation: int  # batches per optimizer step
+    may_shrink: bool  # whether to try a smaller mini-batch when memory runs out
     rank: int
     world_size: int
 
     @classmethod
     def of(cls, settings: Settings) -> BatchPlan:
-        """The plan to begin with.
-
-        Raises
-        ------
-        InputError
-            The batch does not divide by the number of processes.
-        """
+        """The plan to begin with; an InputError if the batch does not divide by the world size."""
         state = process_state()
         batch_size, remainder = divmod(settings.batch_size, state.num_processes)
         if remainder:
@@ -107,31 +90,26 @@ class BatchPlan:
         return self.mini_batch_size if self.contrastive and too_many else None
 
     def smaller(self) -> BatchPlan:
-        """The same batch in smaller mini-batches.
-
-        Raises
-        ------
-        InputError
-            A mini-batch is one row already, or its size is fixed.
-        """
-        if not self.may_shrink or self.mini_batch_size == 1:
+        """The same batch in smaller mini-batches; an InputError if there are none."""
+        if self.may_shrink and self.mini_batch_size > 1:
+            size = divisor(self.batch_size, self.mini_batch_size // 2)
+            return replace(self, mini_batch_size=size)
+        where = ""
+        if self.world_size > 1:
             where = (
-                f" on process {self.rank} of {self.world_size}, where mini_batch_size auto cannot "
-                "try smaller ones"
+                f" on process {self.rank} of {self.world_size}, where mini_batch_size auto does "
+                "not try smaller ones"
             )
-            raise InputError(
-                f"finetuning: out of memory with {self.mini_batch_size} rows at a time"
-                f"{where if self.world_size > 1 else ''}; set a smaller "
-                "finetuning.mini_batch_size, finetuning.gradient_checkpointing true, or shorter "
-                "texts (encoders.*.max_passage_length)"
-            )
-        return replace(self, mini_batch_size=divisor(self.batch_size, self.mini_batch_size // 2))
+        raise InputError(
+            f"finetuning: out of memory with {self.mini_batch_size} rows at a time{where}; set a "
+            "smaller finetuning.mini_batch_size, finetuning.gradient_checkpointing true, or "
+            "shorter texts (encoders.*.max_passage_length)"
+        )
 
     def restored(self, work: Path) -> BatchPlan:
         """The plan that an interrupted run of the same configuration saved, or else this one."""
-        if not self.may_shrink or not (work / PLAN).is_file():
-            return self
-        return replace(self, **read_json(work / PLAN))
+        saved = self.may_shrink and (work / PLAN).is_file()
+        return replace(self, **read_json(work / PLAN)) if saved else self
 
     def save(self, work: Path) -> None:
         """Write what `restored` reads."""
@@ -139,27 +117,13 @@ class BatchPlan:
 
     def __str__(self) -> str:
         cached = " (cached loss)" if self.cached_mini_batch() else ""
-        return (
-            f"{self.mini_batch_size} rows at a time in batches of {self.batch_size}{cached}, "
-            f"{self.losses_per_step} accumulated"
-        )
+        return f"{self.mini_batch_size} rows at a time in batches of {self.batch_size}{cached}"
 
 
 def shrinking_until_it_fits(
     train: Callable[[BatchPlan], Result], plan: BatchPlan, model: SentenceTransformer, work: Path
 ) -> Result:
-    """Train by a plan, or by a smaller one each time memory runs out.
-
-    Parameters
-    ----------
-    work
-        Directory of the checkpoints that training resumes from, and of the plan.
-
-    Raises
-    ------
-    InputError
-        No smaller plan is left.
-    """
+    """Train by a plan, and by a smaller one each time memory runs out, while there is one."""
     # Only a second attempt needs the weights of the start.
     start = {}
     if plan.may_shrink:
@@ -176,39 +140,13 @@ def shrinking_until_it_fits(
         model.load_state_dict(start)
         plan.save(work)
         checkpoint = last_complete(work)
-        logger.warning(
-            "finetuning: out of memory; %s with %s",
-            "starting over" if checkpoint is None else f"resuming from {checkpoint.name}",
-            plan,
-        )
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of torch, on any device, says that memory ran out.
-
-    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 20 MiB"))
-    True
-    >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"))
-    True
-    """
-    message = str(error).lower()
-    return any(words in message for words in OUT_OF_MEMORY)
+        how = "starting over" if checkpoint is None else f"resuming from {checkpoint.name}"
+        logger.warning("finetuning: out of memory; %s with %s", how, plan)
 
 
 @contextmanager
 def scoring_fits(batch_size: int) -> Iterator[None]:
-    """Report out-of-memory during dev evaluation: smaller training batches would not help.
-
-    Parameters
-    ----------
-    batch_size
-        Of the evaluation, for the message.
-
-    Raises
-    ------
-    InputError
-        Memory ran out.
-    """
+    """Report out-of-memory during dev evaluation: smaller training batches would not help."""
     try:
         yield
     except RuntimeError as error:
@@ -220,8 +158,17 @@ def scoring_fits(batch_size: int) -> Iterator[None]:
         ) from None
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of torch, on any device, says that memory ran out.
+
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 20 MiB"))
+    True
+    """
+    return any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
 def divisor(batch: int, at_most: int) -> int:
-    """The largest divisor of a batch up to a bound, so that all mini-batches have the same size.
+    """The largest divisor of a batch up to a bound, so that mini-batches have one size.
 
     >>> divisor(32, 16), divisor(12, 5), divisor(7, 3)
     (16, 4, 1)

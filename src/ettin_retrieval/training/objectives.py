@@ -19,58 +19,53 @@ def loss_for(
     mini_batch: int | None = None,
     gather: bool = False,
 ) -> torch.nn.Module:
-    """The loss of the configured objective.
+    """The loss of the configured objective, a mean over rows.
 
-    sim is the encoder's similarity, cosine or dot product. All losses are means over the rows.
-
-    - contrastive: -log softmax(sim(query, passage) / temperature) at the positive, over the
-      positives and negatives of the batch (InfoNCE; https://arxiv.org/abs/1807.03748)
-    - triplet: max(0, sim(query, negative) - sim(query, positive) + margin)
-    - cosine_similarity: (cos(query, passage) - label)^2
-    - margin_mse: (sim(query, positive) - sim(query, negative) - label)^2
-      (https://arxiv.org/abs/2010.02666)
+    Below, sim is the encoder's similarity: cosine, or the dot product if it does not normalise.
 
     Parameters
     ----------
     mini_batch
-        Contrastive only: encode so many texts of a column at a time. Loss and gradients are those
-        of the whole batch, for a second forward pass (https://arxiv.org/abs/2101.06983). None
-        encodes the whole batch at once.
+        Contrastive only: encode so many texts of a column at a time, with the loss and gradients
+        of the whole batch, for a second forward pass (https://arxiv.org/abs/2101.06983).
     gather
-        Contrastive only: contrast with the passages of all ranks, not just of this one.
-
-    Requirements
-    ------------
-    1. Rows of the objective, see `ettin_retrieval.training.examples.rows_of`.
-    2. cosine_similarity needs an encoder that scores by cosine.
-
-    Inputs
-    ------
-    ==========================================  =============  ====================================
-    Texts                                       Objective      Labels
-    ==========================================  =============  ====================================
-    query, positive, negative_1, .. negative_n  contrastive    none
-    query, positive, negative                   triplet        none
-    query, passage                              cosine_sim...  1 for a positive, 0 for a negative
-    query, positive, negative                   margin_mse     teacher's score of the positive minus
-                                                               that of the negative
-    ==========================================  =============  ====================================
-
-    Recommendations
-    ---------------
-    - Give contrastive batches no text twice, as `EpochBatches(distinct=True)` does.
-
-    Relations
-    ---------
-    - Other objectives than contrastive need no `mini_batch`: accumulating gradients over smaller
-      batches is the same.
+        Contrastive only: the passages of all ranks are negatives.
 
     Raises
     ------
     InputError
         cosine_similarity for an encoder that scores by dot product.
     ValueError
-        A mini-batch for another objective than contrastive.
+        `mini_batch` for another objective than contrastive.
+
+    Requirements
+    ------------
+    Rows of the objective, as `ettin_retrieval.training.examples.rows_of` makes them.
+
+    Inputs
+    ------
+    contrastive: query, positive, negative_1, ..., negative_n
+        -log softmax(sim(query, passage) / temperature) at the positive, over the positives and
+        negatives of the batch (InfoNCE, https://arxiv.org/abs/1807.03748).
+    triplet: query, positive, negative
+        max(0, sim(query, negative) - sim(query, positive) + margin).
+    cosine_similarity: query, passage; label 1 for a positive and 0 for a negative
+        (cos(query, passage) - label)^2.
+    margin_mse: query, positive, negative; label: the difference of the teacher's scores
+        (sim(query, positive) - sim(query, negative) - label)^2 (https://arxiv.org/abs/2010.02666).
+
+    Recommendations
+    ---------------
+    Contrastive batches should hold no text twice: use `EpochBatches` with `distinct`.
+
+    Relations
+    ---------
+    For other objectives, gradient accumulation over smaller batches does what `mini_batch` does.
+
+    Example
+    -------
+    >>> loss = loss_for(model, settings)  # doctest: +SKIP
+    >>> loss([query_features, positive_features, negative_features], labels=None)  # doctest: +SKIP
     """
     finetuning = settings.finetuning
     objective, by_dot = finetuning.objective, model.similarity_fn_name == "dot"
@@ -84,9 +79,8 @@ def loss_for(
         }
         if mini_batch is None:
             return losses.MultipleNegativesRankingLoss(model, **options)
-        return losses.CachedMultipleNegativesRankingLoss(
-            model, mini_batch_size=mini_batch, **options
-        )
+        options["mini_batch_size"] = mini_batch
+        return losses.CachedMultipleNegativesRankingLoss(model, **options)
     if objective == "triplet":
         distance = _negative_dot if by_dot else losses.TripletDistanceMetric.COSINE
         return losses.TripletLoss(model, distance, triplet_margin=finetuning.margin)

@@ -31,8 +31,6 @@ class TokenisedTexts:
 
     Parameters
     ----------
-    texts
-        By their number.
     numbers
         Of each role, the numbers of its texts.
     """
@@ -66,7 +64,7 @@ class TokenisedTexts:
 
 
 class TrainingFeatures:
-    """The training set as a map-style dataset whose items are batches, for torch's DataLoader."""
+    """The training set for torch's DataLoader, which fetches a batch at a time."""
 
     def __init__(self, model: SentenceTransformer, rows: TrainingRows, texts: list[str]) -> None:
         self.rows = rows
@@ -74,19 +72,16 @@ class TrainingFeatures:
         self.tokens = TokenisedTexts(model, texts, roles)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows.query_ids)
 
     def __getitems__(self, share: Share) -> dict[str, Any]:
         """Features and labels, named as sentence-transformers' losses read them, and the share."""
+        rows = self.rows
         batch: dict[str, Any] = {}
-        for column, numbers in zip(self.rows.columns, self.rows.texts[share.rows].T, strict=True):
+        for column, numbers in zip(rows.columns, rows.texts[share.rows].T, strict=True):
             task = "query" if column == "query" else "document"
             features = {**self.tokens(numbers, task), "task": task}
             batch |= {f"{column}_{name}": feature for name, feature in features.items()}
-        if self.rows.labels is not None:
-            batch["label"] = torch.from_numpy(self.rows.labels[share.rows])
-        return {
-            **batch,
-            "query_ids": [self.rows.query_ids[row] for row in share.rows],
-            "share": share,
-        }
+        if rows.labels is not None:
+            batch["label"] = torch.from_numpy(rows.labels[share.rows])
+        return {**batch, "query_ids": [rows.query_ids[row] for row in share.rows], "share": share}

@@ -1,4 +1,4 @@
-"""sentence-transformers' trainer, with this package's batches and complete checkpoints."""
+"""sentence-transformers' trainer with this package's batches and its own checkpoints."""
 
 from __future__ import annotations
 
@@ -25,17 +25,15 @@ SAVE_EVERY = 15 * 60
 
 
 class RetrievalTrainer(SentenceTransformerTrainer):
-    """Trains on given batches; an interrupted run resumes, and ends with the same weights.
+    """Trains on given batches; a resumed run ends with the weights of an uninterrupted one.
 
     Parameters
     ----------
     features, batches
-        The training set, and this rank's share of every batch of it.
-    callbacks
-        Further callbacks.
+        The training set, and this rank's share of its batches.
     parts
-        The parent's `model`, `args`, `evaluator` and `loss`: two losses, named `divided` (of a
-        batch divided among the ranks) and `whole` (of a batch that every rank has).
+        What the parent takes: `model`, `args`, `evaluator` and `loss`, which has two losses:
+        `divided` for a batch that the ranks share, and `whole` for one that every rank has.
     """
 
     def __init__(
@@ -51,7 +49,7 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         self.work = Path(str(self.args.output_dir))
 
     def train_or_resume(self) -> TrainerState:
-        """Train from the last complete checkpoint or from the start, and load the best weights."""
+        """Train from the last complete checkpoint or the start; the model gets the best weights."""
         if self.is_world_process_zero():
             checkpoints.discard_incomplete(self.work)
         self.accelerator.wait_for_everyone()
@@ -66,13 +64,13 @@ class RetrievalTrainer(SentenceTransformerTrainer):
             # accelerate wraps the forward pass for mixed precision and does not unwrap it.
             for name in ("forward", "_original_forward"):
                 self.model.__dict__.pop(name, None)
-        # The first rank removes the checkpoints; the others may still be reading the best one.
+        # The first rank goes on to remove the checkpoints, which others may still be reading.
         self.accelerator.wait_for_everyone()
         return self.state
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """The batches as they are: accelerate would divide them among the ranks once more."""
-        features: Any = self.features  # a batch at a time, where torch expects rows
+        """The batches as they are: accelerate would divide them among the ranks again."""
+        features: Any = self.features
         shares: Any = self.batches
         return DataLoader(
             features,
@@ -87,19 +85,14 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         """The batches of an optimizer step, each with the weight of its loss."""
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         shares = [batch.pop("share") for batch in batches]
-        for batch, share, weight in zip(batches, shares, self.batches.weights(shares), strict=True):
-            # The parent picks the loss by this key.
+        weights = self.batches.weights(shares)
+        for batch, share, weight in zip(batches, shares, weights, strict=True):
+            # The parent picks the loss by `dataset_name`.
             batch |= {"dataset_name": "divided" if share.divided else "whole", "weight": weight}
         return batches, items
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """The batch's weighted loss.
-
-        Raises
-        ------
-        LossNotFiniteError
-            The loss is not a finite number: more steps would only spoil the weights.
-        """
+        """The batch's weighted loss; an error if it is not finite, and would spoil the weights."""
         ids, weight = inputs.pop("query_ids"), inputs.pop("weight")
         loss: Any = super().compute_loss(model, inputs, *args, **kwargs)
         if not math.isfinite(loss.item()):
@@ -111,13 +104,7 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         return loss * weight
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Score the development set.
-
-        Raises
-        ------
-        InputError
-            Memory ran out.
-        """
+        """Score the development set."""
         with scoring_fits(self.args.per_device_eval_batch_size):
             return super().evaluate(*args, **kwargs)
 
@@ -134,12 +121,8 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         self.accelerator.wait_for_everyone()
         if not self.is_world_process_zero():
             return
-        step = self.state.global_step
-        progress = checkpoints.Progress(
-            pending_loss=pending,
-            last_logged=self._globalstep_last_logged,
-            finished=self.control.should_training_stop,
-        )
+        step, logged = self.state.global_step, self._globalstep_last_logged
+        progress = checkpoints.Progress(pending, logged, self.control.should_training_stop)
         checkpoints.mark_complete(self.work / f"checkpoint-{step}", progress)
         checkpoints.keep_only(self.work, {step, self.state.best_global_step or step})
 
@@ -149,15 +132,14 @@ class RetrievalTrainer(SentenceTransformerTrainer):
             self._load_best_checkpoint()
 
     def _load_best_checkpoint(self) -> None:
-        # Where it cannot be read, the parent logs an error and keeps the weights it has.
+        # If it cannot be read, the parent would only log that, and keep other weights.
         self._load_from_checkpoint(str(self.work / f"checkpoint-{self.state.best_global_step}"))
 
 
 class _Checkpointing(TrainerCallback):
-    """Request checkpoints by the clock, and resume the curve where a checkpoint left it.
+    """Requests checkpoints by the clock, and resumes the loss curve where a checkpoint left it.
 
-    Development evaluations, which have checkpoints anyway, may be hours apart. Checkpoints change
-    nothing in the weights.
+    Development evaluations, which have checkpoints anyway, may be hours apart.
     """
 
     def __init__(self, trainer: RetrievalTrainer) -> None:
@@ -169,9 +151,9 @@ class _Checkpointing(TrainerCallback):
     ) -> None:
         self.last_save = time.monotonic()
         if state.global_step > 0:
-            # The trainer forgets the losses since the curve's last point.
-            checkpoint = self.trainer.work / f"checkpoint-{state.global_step}"
-            progress = checkpoints.read_progress(checkpoint)
+            # A resumed trainer has lost the losses since the curve's last point.
+            path = self.trainer.work / f"checkpoint-{state.global_step}"
+            progress = checkpoints.read_progress(path)
             self.trainer._tr_loss = torch.tensor(progress.pending_loss, device=args.device)
             self.trainer._globalstep_last_logged = progress.last_logged
 
@@ -179,7 +161,7 @@ class _Checkpointing(TrainerCallback):
         self, args: TrainingArguments, state: Any, control: TrainerControl, **_: Any
     ) -> None:
         overdue = time.monotonic() - self.last_save >= SAVE_EVERY
-        # All ranks write a part of a checkpoint: the first one's clock decides for all.
+        # All ranks write a part, so all must agree: the first one's clock decides.
         if broadcast(torch.tensor(float(overdue), device=args.device)).item():
             control.should_save = True
 
