@@ -1,8 +1,7 @@
-"""A teacher's scores: read, checked, written, and joined to the training_examples of distillation."""
+"""A teacher's scores: read, checked and written."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.sources import beir
 from ettin_retrieval.sources.training_data import load_source, training_and_dev
-from ettin_retrieval.training.examples import training_examples
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -99,15 +97,3 @@ def test_the_synthetic_teacher_knows_what_a_query_asks() -> None:
     chosen = training_and_dev(datasets, settings.model_copy(update={"data": few}))
     assert len(chosen["train"].teacher_scores()) == 20
     assert chosen["dev"].teacher is None
-
-
-def test_examples_carry_the_scores_of_their_passages(collection: Path) -> None:
-    dataset = beir.load(collection, "train")
-    taught, untaught = training_examples(
-        dataset, [("q1", "d1", ["d2"]), ("q1", "d1", ["d2", "d3"])]
-    )
-    assert taught.scores == [0.9, -0.5]
-    assert untaught.scores is None  # d3 has no score
-    assert (
-        training_examples(replace(dataset, teacher=None), [("q1", "d1", ["d2"])])[0].scores is None
-    )

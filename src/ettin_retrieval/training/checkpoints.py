@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -117,8 +116,9 @@ def last_complete(work: Path) -> Path | None:
 
     A checkpoint without the best one before it does not count: the best weights are lost.
     """
-    complete = [path for path in _checkpoints(work) if (path / COMPLETE).is_file()]
-    for path in sorted(complete, key=_step, reverse=True):
+    for path in reversed(_checkpoints(work)):
+        if not (path / COMPLETE).is_file():
+            continue
         best = read_json(path / "trainer_state.json")["best_global_step"]
         # None before the first development evaluation.
         if best is None or (work / f"checkpoint-{best}" / COMPLETE).is_file():
@@ -130,14 +130,14 @@ def discard_incomplete(work: Path) -> None:
     """Remove what a kill left half written or half removed."""
     for path in work.glob(f"*{REMOVED}"):
         shutil.rmtree(path)
-    for path in list(_checkpoints(work)):
+    for path in _checkpoints(work):
         if not (path / COMPLETE).is_file():
             _remove(path)
 
 
 def keep_only(work: Path, steps: set[int]) -> None:
     """Remove all checkpoints but those of the given steps."""
-    for path in list(_checkpoints(work)):
+    for path in _checkpoints(work):
         if _step(path) not in steps:
             _remove(path)
 
@@ -148,8 +148,9 @@ def _remove(directory: Path) -> None:
     shutil.rmtree(removed)
 
 
-def _checkpoints(work: Path) -> Iterator[Path]:
-    return work.glob("checkpoint-*[0-9]")  # without those that end in `REMOVED`
+def _checkpoints(work: Path) -> list[Path]:
+    """In order of their steps, without those that end in `REMOVED`."""
+    return sorted(work.glob("checkpoint-*[0-9]"), key=_step)
 
 
 def _step(checkpoint: Path) -> int:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sentence_transformers.util import cos_sim, dot_score
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders.encode import encode
 from ettin_retrieval.encoders.tokenise import Role
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.evaluation import BaseEvaluator
 
 DEV_METRIC = "dev_similarity_ndcg@10"
 """Its name among the evaluator's scores, whatever the encoder's similarity is."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from sentence_transformers import SentenceTransformerTrainingArguments
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 
 from ettin_retrieval.data.dataset import RetrievalDataset
@@ -23,9 +22,6 @@ from ettin_retrieval.training.memory import BatchPlan, scoring_fits, shrinking_u
 from ettin_retrieval.training.objectives import loss_for
 from ettin_retrieval.training.token_store import TrainingFeatures
 from ettin_retrieval.training.trainer import RetrievalTrainer
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 
 @dataclass(frozen=True)

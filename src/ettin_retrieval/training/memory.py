@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 from accelerate.utils import release_memory
+from sentence_transformers import SentenceTransformer
+from transformers import TrainerState
 
 from ettin_retrieval.runtime.distributed import process_state
 from ettin_retrieval.runtime.errors import InputError
@@ -17,12 +18,7 @@ from ettin_retrieval.runtime.files import read_json, write_json
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.training.checkpoints import last_complete
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
 logger = logging.getLogger("ettin_retrieval")
-
-Result = TypeVar("Result")
 
 PLAN = "plan.json"
 """Beside the checkpoints: the mini-batch size, where memory did not suffice for the batch."""
@@ -121,8 +117,11 @@ class BatchPlan:
 
 
 def shrinking_until_it_fits(
-    train: Callable[[BatchPlan], Result], plan: BatchPlan, model: SentenceTransformer, work: Path
-) -> Result:
+    train: Callable[[BatchPlan], TrainerState],
+    plan: BatchPlan,
+    model: SentenceTransformer,
+    work: Path,
+) -> TrainerState:
     """Train by a plan, and by a smaller one each time memory runs out, while there is one."""
     # Only a second attempt needs the weights of the start.
     start = {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from sentence_transformers import SentenceTransformer
 
 from ettin_retrieval.encoders.tokenise import (
     TEXTS_PER_CALL,
@@ -19,9 +20,6 @@ from ettin_retrieval.encoders.tokenise import (
 )
 from ettin_retrieval.training.batches import Share
 from ettin_retrieval.training.examples import TextNumbers, TrainingRows
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 
 class TokenisedTexts:

@@ -10,6 +10,7 @@ import torch
 
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.training import finetune
+from ettin_retrieval.training.objectives import loss_for
 
 Change = Callable[[int, torch.Tensor], torch.Tensor]
 """Takes the number of a call of the loss, from 1, and its value."""
@@ -33,7 +34,6 @@ def change_losses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], Calls]:
 
     def hook(change: Change) -> Calls:
         calls: Calls = []
-        loss_for = finetune.loss_for
 
         def watched(
             model: Any, given: Settings, mini_batch: int | None = None, gather: bool = False

@@ -39,7 +39,7 @@ def checkpoint(work: Path, step: int, best: int | None, complete: bool = True) -
 
 
 def key(given: Settings | None = None, **changes: Any) -> str:
-    facts = {"base_fingerprint": "b", "examples": train_examples(), "dev": "d"}
+    facts: dict[str, Any] = {"base_fingerprint": "b", "examples": train_examples(), "dev": "d"}
     facts |= {"world_size": 1, "device": "cpu"}
     return configuration_key(given or settings(), **(facts | changes))
 

@@ -41,7 +41,7 @@ def test_each_role_has_its_length(tmp_path: Path, trainers: list[Any]) -> None:
 
 def test_optimizer_and_schedule_are_those_configured(tmp_path: Path, trainers: list[Any]) -> None:
     # 20 rows in batches of 4: 5 batches and, two accumulated, 3 steps an epoch.
-    rates = {"learning_rate": 0.01, "weight_decay": 0.25, "warmup_ratio": 0.5}
+    rates: dict[str, Any] = {"learning_rate": 0.01, "weight_decay": 0.25, "warmup_ratio": 0.5}
     trained(tmp_path, settings(gradient_accumulation=2, **rates))
     (made,) = trainers
     made.create_optimizer_and_scheduler(num_training_steps=6)

@@ -10,13 +10,24 @@ from typing import Any
 import pytest
 import torch
 
+from ettin_retrieval.encoders.encode import encode
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.training import dev_score, memory
+from ettin_retrieval.training.finetune import Curve
 from ettin_retrieval.training.memory import BatchPlan, is_out_of_memory
 from tests.training_inputs import losses, settings, trained
 from tests.unit.training.conftest import Calls, Change
 
 ChangeLosses = Callable[[Change], Calls]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Curve]:
+    """Curves of training on whole batches, by objective."""
+    return {
+        objective: trained(tmp_path_factory.mktemp(objective), settings(objective=objective))[1]
+        for objective in ("contrastive", "triplet")
+    }
 
 
 def out_of_memory(*failing: int) -> Change:
@@ -31,21 +42,24 @@ def out_of_memory(*failing: int) -> Change:
 
 
 @pytest.mark.parametrize("objective", ["contrastive", "triplet"])
-def test_mini_batches_have_the_losses_of_the_whole_batch(tmp_path: Path, objective: str) -> None:
-    whole = trained(tmp_path / "whole", settings(objective=objective))[1]
-    parts = trained(tmp_path / "parts", settings(objective=objective, mini_batch_size=2))[1]
-    assert losses(parts) == pytest.approx(losses(whole), abs=1e-5)
-    assert [step for step, _ in parts.loss] == [step for step, _ in whole.loss]
+def test_mini_batches_have_the_losses_of_the_whole_batch(
+    tmp_path: Path, whole: dict[str, Curve], objective: str
+) -> None:
+    curve = trained(tmp_path, settings(objective=objective, mini_batch_size=2))[1]
+    assert losses(curve) == pytest.approx(losses(whole[objective]), abs=1e-5)
+    assert [step for step, _ in curve.loss] == [step for step, _ in whole[objective].loss]
 
 
 def test_out_of_memory_keeps_the_contrastive_batch(
-    tmp_path: Path, change_losses: ChangeLosses, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    whole: dict[str, Curve],
+    change_losses: ChangeLosses,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    whole = trained(tmp_path / "whole", settings())[1]
     calls = change_losses(out_of_memory(1, 2))
-    curve = trained(tmp_path / "halved", settings())[1]
+    curve = trained(tmp_path, settings())[1]
     assert calls[:3] == [(4, None), (4, 2), (4, 1)]
-    assert losses(curve) == pytest.approx(losses(whole), abs=1e-5)
+    assert losses(curve) == pytest.approx(losses(whole["contrastive"]), abs=1e-5)
     assert [record.message for record in caplog.records if "out of memory" in record.message] == [
         f"finetuning: out of memory; starting over with {rows} rows at a time in batches of 4 "
         "(cached loss)"
@@ -54,32 +68,29 @@ def test_out_of_memory_keeps_the_contrastive_batch(
 
 
 def test_out_of_memory_halves_other_batches_and_doubles_accumulation(
-    tmp_path: Path, change_losses: ChangeLosses
+    tmp_path: Path, whole: dict[str, Curve], change_losses: ChangeLosses
 ) -> None:
-    whole = trained(tmp_path / "whole", settings(objective="triplet"))[1]
     calls = change_losses(out_of_memory(1))
-    curve = trained(tmp_path / "halved", settings(objective="triplet"))[1]
+    curve = trained(tmp_path, settings(objective="triplet"))[1]
     assert [rows for rows, _ in calls[:3]] == [4, 2, 2]
-    assert losses(curve) == pytest.approx(losses(whole), abs=1e-5)
+    assert losses(curve) == pytest.approx(losses(whole["triplet"]), abs=1e-5)
 
 
 def test_late_out_of_memory_resumes_from_a_checkpoint_and_saves_the_plan(
     tmp_path: Path,
+    whole: dict[str, Curve],
     change_losses: ChangeLosses,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    whole = trained(tmp_path / "whole", settings())[1]
     # In the second epoch: a checkpoint follows the first one, at step 5.
     change_losses(out_of_memory(7))
-    curve = trained(tmp_path / "late", settings())[1]
-    assert losses(curve) == pytest.approx(losses(whole), abs=1e-5)
+    curve = trained(tmp_path, settings())[1]
+    assert losses(curve) == pytest.approx(losses(whole["contrastive"]), abs=1e-5)
     assert "out of memory; resuming from checkpoint-5 with 2 rows at a time" in caplog.text
-    monkeypatch.undo()
     plan = BatchPlan.of(settings())
-    restored = plan.restored(tmp_path / "late" / "work")
+    restored = plan.restored(tmp_path / "work")
     assert restored.mini_batch_size == 2, "a restart does not try the whole batch again"
-    assert plan.restored(tmp_path / "whole" / "work") == plan
+    assert plan.restored(tmp_path) == plan
 
 
 @pytest.mark.parametrize(("mini_batch", "rows"), [("auto", 1), (2, 2)])
@@ -96,7 +107,6 @@ def test_out_of_memory_during_dev_evaluation_names_the_encoding_batch_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
     calls: list[Any] = []
-    encode = dev_score.encode
 
     def failing(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
