@@ -113,7 +113,10 @@ class BatchPlan:
 
     def __str__(self) -> str:
         cached = " (cached loss)" if self.cached_mini_batch() else ""
-        return f"{self.mini_batch_size} rows at a time in batches of {self.batch_size}{cached}"
+        return (
+            f"{self.mini_batch_size} rows at a time in batches of {self.batch_size}{cached}, "
+            f"accumulation {self.losses_per_step}"
+        )
 
 
 def shrinking_until_it_fits(

@@ -27,7 +27,8 @@ def loss_for(
     ----------
     mini_batch
         Contrastive only: encode so many texts of a column at a time, with the loss and gradients
-        of the whole batch, for a second forward pass (https://arxiv.org/abs/2101.06983).
+        of the whole batch, for a second forward pass (GradCache; Gao et al., 2021,
+        https://arxiv.org/abs/2101.06983).
     gather
         Contrastive only: the passages of all ranks are negatives.
 
@@ -46,13 +47,15 @@ def loss_for(
     ------
     contrastive: query, positive, negative_1, ..., negative_n
         -log softmax(sim(query, passage) / temperature) at the positive, over the positives and
-        negatives of the batch (InfoNCE, https://arxiv.org/abs/1807.03748).
+        negatives of the batch (InfoNCE; van den Oord et al., 2018,
+        https://arxiv.org/abs/1807.03748).
     triplet: query, positive, negative
         max(0, sim(query, negative) - sim(query, positive) + margin).
     cosine_similarity: query, passage; label 1 for a positive and 0 for a negative
         (cos(query, passage) - label)^2.
     margin_mse: query, positive, negative; label: the difference of the teacher's scores
-        (sim(query, positive) - sim(query, negative) - label)^2 (https://arxiv.org/abs/2010.02666).
+        (sim(query, positive) - sim(query, negative) - label)^2 (Hofstätter et al., 2020,
+        https://arxiv.org/abs/2010.02666).
 
     Recommendations
     ---------------
@@ -64,8 +67,10 @@ def loss_for(
 
     Example
     -------
-    >>> loss = loss_for(model, settings)  # doctest: +SKIP
-    >>> loss([query_features, positive_features, negative_features], labels=None)  # doctest: +SKIP
+    ::
+
+        loss = loss_for(model, settings)
+        loss([query_features, positive_features, negative_features], labels=None).backward()
     """
     finetuning = settings.finetuning
     objective, by_dot = finetuning.objective, model.similarity_fn_name == "dot"

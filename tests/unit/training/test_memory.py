@@ -62,7 +62,7 @@ def test_out_of_memory_keeps_the_contrastive_batch(
     assert losses(curve) == pytest.approx(losses(whole["contrastive"]), abs=1e-5)
     assert [record.message for record in caplog.records if "out of memory" in record.message] == [
         f"finetuning: out of memory; starting over with {rows} rows at a time in batches of 4 "
-        "(cached loss)"
+        "(cached loss), accumulation 1"
         for rows in (2, 1)
     ]
 
