@@ -1,7 +1,9 @@
 """Train a small encoder in children of this process, kill them, resume, and print digests.
 
-Run by test_finetuning.py: `python killed_training.py DIRECTORY`. A child begins with everything
-imported, and kills itself at a chosen moment; a second child then runs undisturbed.
+Usage: python -m tests.integration.training.killed_training DIRECTORY
+
+A child starts with everything imported and kills itself at a chosen moment; a second child then
+runs undisturbed.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,14 +22,13 @@ from typing import Any
 
 import torch
 
-# Before any parallel region: the runtime of one that was used does not survive a fork.
+# Before any parallel region: OpenMP's threads do not survive a fork.
 torch.set_num_threads(1)
 
-from ettin_retrieval.training import checkpoints as resumption
-from ettin_retrieval.training import trainer
-from ettin_retrieval.training.finetune import finetune
-from ettin_retrieval.training.trainer import RetrievalTrainer
-from tests.test_finetuning import development, encoder, settings, train_examples  # noqa: E402
+from ettin_retrieval.training import checkpoints, trainer  # noqa: E402
+from ettin_retrieval.training.finetune import finetune  # noqa: E402
+from ettin_retrieval.training.trainer import RetrievalTrainer  # noqa: E402
+from tests.training_inputs import development, encoder, settings, train_examples  # noqa: E402
 
 
 def die() -> None:
@@ -35,7 +37,7 @@ def die() -> None:
 
 
 def child(work: Callable[[], None]) -> int:
-    """Run something in a fork; its status."""
+    """Run a function in a fork, and return the fork's status."""
     process = os.fork()
     if process == 0:
         work()
@@ -43,14 +45,15 @@ def child(work: Callable[[], None]) -> int:
     return os.waitpid(process, 0)[1]
 
 
-def train(directory: Path) -> None:
-    """Train in a directory and leave digest and starting point in result.json."""
+def train(directory: Path, prepare: Callable[[], None] = lambda: None) -> None:
+    """Train in a directory, and write digest and starting point to result.json."""
+    prepare()
     given = settings(epochs=2, evaluations_per_epoch=2)
     attempt = len(list(directory.glob("attempt-*")))
     model = encoder(directory / f"attempt-{attempt}", given)
-    work = resumption.work_directory(directory / "work", "key")
-    resumption.discard_incomplete(work)
-    found = resumption.last_complete(work)
+    work = checkpoints.work_directory(directory / "work", "key")
+    checkpoints.discard_incomplete(work)
+    found = checkpoints.last_complete(work)
     curve = finetune(model, train_examples(200), development(), given, work)
     digest = hashlib.sha256(repr(curve).encode())
     for name, tensor in sorted(model.state_dict().items()):
@@ -58,7 +61,7 @@ def train(directory: Path) -> None:
     step = None if found is None else int(found.name.split("-")[1])
     result = {"digest": digest.hexdigest(), "resumed_from": step}
     (directory / "result.json").write_text(json.dumps(result))
-    resumption.remove_work(work)
+    checkpoints.remove_work(work)
 
 
 def at_step(step: int) -> None:
@@ -74,7 +77,7 @@ def at_step(step: int) -> None:
 
 
 def while_writing(step: int) -> None:
-    """Die with the weights of a checkpoint written and its optimizer not."""
+    """Die with the weights of a checkpoint written, and its optimizer not."""
     save = RetrievalTrainer._save_optimizer_and_scheduler
 
     def dying(self: Any, output_dir: str) -> None:
@@ -86,32 +89,32 @@ def while_writing(step: int) -> None:
 
 
 def before_removal(step: int) -> None:
-    """Die with a checkpoint complete and older ones still there."""
-    keep_only = resumption.keep_only
+    """Die with a checkpoint complete, and older ones not removed."""
+    keep_only = checkpoints.keep_only
 
     def dying(work: Path, steps: set[int]) -> None:
         if step in steps:
             die()
         keep_only(work, steps)
 
-    resumption.keep_only = dying
+    checkpoints.keep_only = dying
 
 
 def after_training() -> None:
-    """Die with all steps done and nothing written of the outcome."""
+    """Die with all steps done, and no output written."""
     RetrievalTrainer._load_best_model = lambda self: die()  # type: ignore[method-assign]
 
 
 def at_step_between_evaluations(step: int) -> None:
     """Die in a step, with a clock on which every step takes five minutes."""
     clock = count(step=300)
-    trainer.time = SimpleNamespace(monotonic=lambda: next(clock))  # type: ignore[assignment]
+    trainer.time = SimpleNamespace(monotonic=lambda: next(clock))  # type: ignore[attr-defined,assignment]
     at_step(step)
 
 
 def while_removing() -> None:
     """Die with all done, and the checkpoints half removed."""
-    remove_work = resumption.remove_work
+    remove_work = checkpoints.remove_work
 
     def dying(path: Path) -> None:
         for file in path.rglob("trainer_state.json"):
@@ -119,14 +122,13 @@ def while_removing() -> None:
         die()
 
     def removing(directory: Path) -> None:
-        resumption.shutil = SimpleNamespace(rmtree=dying)  # type: ignore[assignment]
+        checkpoints.shutil = SimpleNamespace(rmtree=dying)  # type: ignore[attr-defined,assignment]
         remove_work(directory)
 
-    resumption.remove_work = removing
+    checkpoints.remove_work = removing
 
 
 SCENARIOS: dict[str, Callable[[], None]] = {
-    "undisturbed": lambda: None,
     "between checkpoints": lambda: at_step(80),
     "while writing a checkpoint": lambda: while_writing(75),
     "before older ones are removed": lambda: before_removal(75),
@@ -137,25 +139,20 @@ SCENARIOS: dict[str, Callable[[], None]] = {
 }
 
 
-def main() -> None:
-    """Run every scenario and print one line of JSON."""
+def main(root: Path) -> None:
+    """Run every scenario, and print one line of JSON."""
     results = {}
-    for name, prepare in SCENARIOS.items():
-        directory = Path(sys.argv[1]) / name.replace(" ", "-")
+    for name in ("undisturbed", *SCENARIOS):
+        directory = root / name.replace(" ", "-")
         directory.mkdir()
-
-        def doomed(prepare: Any = prepare, directory: Path = directory) -> None:
-            prepare()
-            train(directory)
-
-        status = child(doomed)
-        if name != "undisturbed":
+        if name in SCENARIOS:
+            status = child(partial(train, directory, SCENARIOS[name]))
             if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
                 sys.exit(f"{name}: ended with status {status} instead of a kill")
-            child(lambda directory=directory: train(directory))
+        child(partial(train, directory))
         results[name] = json.loads((directory / "result.json").read_text())
     print(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))
