@@ -296,19 +296,12 @@ def _verify(given: argparse.Namespace) -> int:
 
 
 def _calibrate(given: argparse.Namespace) -> int:
-    from importlib.metadata import version
+    from ettin_retrieval.interop.calibration import calibrate, render
 
-    from ettin_retrieval.interop import calibration
-
-    expected = calibration.read_expected(given.expected)
-    name = calibration.reference_name(given.model, given.published_as, expected)
-    # Whether there is a figure at all is known before data is read and texts are encoded.
-    cases = calibration.cases_for(expected, name, given.task, version("PyStemmer"))
-    dataset = calibration.load_task(given.task, given.beir)
-    reference = expected.models[name]
-    scored = calibration.score_reference(given.model, name, reference, given.task, dataset)
-    verdicts = calibration.judge(cases, scored.scores)
-    print(calibration.render(verdicts, dataset))
+    verdicts, dataset = calibrate(
+        given.expected, given.model, given.task, given.beir, given.published_as
+    )
+    print(render(verdicts, dataset))
     return 0 if all(verdict.reproduces for verdict in verdicts) else 1
 
 
