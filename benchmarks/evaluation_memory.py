@@ -91,7 +91,7 @@ def score(directory: Path) -> dict[str, float]:
 
     record = {"fingerprint": "fake", "parameters": 0, "max_passage_length": 512}
     record |= {"embedding_dimension": DIMENSIONS, "normalize": True}
-    search = ExactSearch(FakeEncoder(), record, "benchmark/fake")  # type: ignore[arg-type]
+    search = ExactSearch(FakeEncoder(), record)  # type: ignore[arg-type]
     before = _peak()
     start = time.perf_counter()
     score_task(search, "RandomPassages", open_dataset(directory))

@@ -102,7 +102,7 @@ def ours(inputs: dict[str, Any]) -> Job:
 
     def job() -> dict[str, Any]:
         model: Any = _OurEncoder(encoder)
-        exact = ExactSearch(model, checkpoint, "benchmarks/fake")
+        exact = ExactSearch(model, checkpoint)
         spent = [0.0]
         inner = exact.search
 

@@ -20,7 +20,7 @@ from tests.small import ROOT
 def assert_scores_are_mtebs(checkpoint: Path, name: str, dataset: RetrievalDataset) -> None:
     """Compare means, per-query scores and retrieved passages."""
     settings = load_settings(ROOT / "params.yaml")
-    ours = score_task(load_search(checkpoint, settings, "n/m"), name, dataset)
+    ours = score_task(load_search(checkpoint, settings), name, dataset)
     task = task_for(name, dataset)
     theirs = mteb.evaluate(load_checkpoint(checkpoint), [task], cache=None, show_progress_bar=False)
     reference = theirs.task_results[0].scores[dataset.origin.split][0]

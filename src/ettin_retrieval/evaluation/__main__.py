@@ -21,9 +21,8 @@ def run(settings: Settings, paths: Paths) -> str | None:
     from ettin_retrieval.evaluation.resume import forget, score_tasks
 
     checkpoint = paths["checkpoint"].name
-    name = f"ettin-retrieval/{settings.model}-{checkpoint}"
     warn_of_strict_mode(settings, settings.evaluation.precision)
-    done = score_tasks(paths["checkpoint"], paths["benchmark"], settings, name)
+    done = score_tasks(paths["checkpoint"], paths["benchmark"], settings)
     if not is_first_rank():
         return None
     with replacing(paths["scores"]) as scores:

@@ -58,7 +58,7 @@ class Duplicates:
         low, high = np.searchsorted(self.rows, [start, stop])
         return np.delete(rows, self.rows[low:high] - start)
 
-    def restore(self, scores: Embeddings, rows: Rows) -> tuple[Embeddings, Rows]:
+    def restore(self, scores: Embeddings, rows: Rows, k: int) -> tuple[Embeddings, Rows]:
         """The k best passages with duplicates, from the k best without.
 
         A duplicate among the k best has its original among the k best without duplicates: k
@@ -67,15 +67,19 @@ class Duplicates:
         Parameters
         ----------
         scores, rows
-            Shape (queries, k), ordered as `TopK.ranked` orders them.
+            As `TopK.ranked` returns them.
 
         Returns
         -------
-        Scores and rows of the same shape and order.
+        Scores and rows in order of rank, of shape (queries, k), or narrower for few passages.
         """
         by_original = self.originals.argsort(kind="stable")
         originals, duplicates = self.originals[by_original], self.rows[by_original]
-        scores, rows = scores.copy(), rows.copy()
+        k = min(k, self.size)
+        best_scores, best_rows = (
+            np.pad(best, ((0, 0), (0, k - best.shape[1]))) for best in (scores, rows)
+        )
+        # Fewer than k are all originals, so every query has duplicates and is filled.
         for query in np.flatnonzero(np.isin(rows, originals).any(axis=1)):
             first = originals.searchsorted(rows[query])
             counts = originals.searchsorted(rows[query], side="right") - first
@@ -84,6 +88,6 @@ class Duplicates:
             nth = np.arange(len(hits)) - np.repeat(counts.cumsum() - counts, counts)
             all_scores = np.concatenate([scores[query], scores[query, hits]])
             all_rows = np.concatenate([rows[query], duplicates[first[hits] + nth]])
-            best = np.lexsort((all_rows, -all_scores))[: rows.shape[1]]
-            scores[query], rows[query] = all_scores[best], all_rows[best]
-        return scores, rows
+            best = np.lexsort((all_rows, -all_scores))[:k]
+            best_scores[query], best_rows[query] = all_scores[best], all_rows[best]
+        return best_scores, best_rows

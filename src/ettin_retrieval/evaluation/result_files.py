@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -25,12 +24,13 @@ RUN = pa.schema(
 )  # fmt: skip
 
 TIMES = ("evaluation_time", "kg_co2_emissions", "date", "evaluation_phases")
-"""What differs from run to run in mteb's result."""
+"""What differs from run to run in mteb's result; left empty."""
 
 
 def write_scores(scores: TaskScores, directory: Path) -> None:
-    """Write the files of one task."""
-    write_json(directory / f"{scores.name}.json", portable_result(scores.result))
+    """Write the files of one task; mteb's `TaskResult.from_disk` reads the first."""
+    result = json.loads(scores.result.model_dump_json()) | dict.fromkeys(TIMES)
+    write_json(directory / f"{scores.name}.json", result)
     per_query = pa.Table.from_pandas(scores.per_query, preserve_index=False)
     pq.write_table(
         per_query.replace_schema_metadata(None), directory / f"{scores.name}.queries.parquet"
@@ -41,15 +41,6 @@ def write_scores(scores: TaskScores, directory: Path) -> None:
 def read_means(directory: Path, task: str) -> dict[str, float]:
     """Metric to mean over the queries."""
     return means(pd.read_parquet(directory / f"{task}.queries.parquet"))
-
-
-def portable_result(result: Any) -> dict[str, Any]:
-    """mteb's TaskResult as JSON without `TIMES`; NaN becomes null.
-
-    `mteb.TaskResult.from_disk` reads it back.
-    """
-    content: dict[str, Any] = json.loads(result.model_dump_json())
-    return content | dict.fromkeys(TIMES)
 
 
 def run_table(run: dict[str, dict[str, float]]) -> pa.Table:

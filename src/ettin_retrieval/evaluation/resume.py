@@ -26,15 +26,8 @@ UNFINISHED = Path("data/unfinished-evaluation")
 """Beside the outputs that DVC tracks."""
 
 
-def score_tasks(
-    checkpoint: Path, benchmark: Path, settings: Settings, name: str, unfinished: Path = UNFINISHED
-) -> dict[str, Path]:
+def score_tasks(checkpoint: Path, benchmark: Path, settings: Settings) -> dict[str, Path]:
     """Score the tasks that an interrupted evaluation of the same checkpoint has not scored.
-
-    Parameters
-    ----------
-    name
-        Name of the checkpoint for mteb, `ORG/MODEL`.
 
     Returns
     -------
@@ -43,14 +36,14 @@ def score_tasks(
     """
     directories = task_directories(benchmark)
     fingerprint = read_checkpoint(checkpoint)["fingerprint"]
-    done = {path.name: unfinished / result_key(fingerprint, path, settings) for path in directories}
+    done = {path.name: UNFINISHED / result_key(fingerprint, path, settings) for path in directories}
     # The first rank decides: a rank on another machine sees another disk.
     finished = all_gather({task for task, path in done.items() if path.is_dir()})[0]
     if finished:
         logger.info("evaluation continues; already scored: %s", ", ".join(sorted(finished)))
     if len(finished) == len(done):
         return done
-    search = load_search(checkpoint, settings, name)
+    search = load_search(checkpoint, settings)
     for path in directories:
         if path.name in finished:
             continue

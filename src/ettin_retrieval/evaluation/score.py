@@ -46,9 +46,7 @@ class TaskScores:
         return means(self.per_query)
 
 
-def score_checkpoint(
-    checkpoint: Path, benchmark: Path, settings: Settings, name: str
-) -> list[TaskScores]:
+def score_checkpoint(checkpoint: Path, benchmark: Path, settings: Settings) -> list[TaskScores]:
     """Scores of a checkpoint on each task, in order of task.
 
     Raises
@@ -57,7 +55,7 @@ def score_checkpoint(
         The directory has no task, or the checkpoint has changed since it was saved.
     """
     directories = task_directories(benchmark)
-    search = load_search(checkpoint, settings, name)
+    search = load_search(checkpoint, settings)
     return [score_task(search, path.name, open_dataset(path)) for path in directories]
 
 
@@ -75,14 +73,13 @@ def task_directories(benchmark: Path) -> list[Path]:
     return found
 
 
-def load_search(checkpoint: Path, settings: Settings, name: str) -> ExactSearch:
-    """A checkpoint as a search model for mteb, named `ORG/MODEL`."""
+def load_search(checkpoint: Path, settings: Settings) -> ExactSearch:
+    """A checkpoint as a search model for mteb."""
     record = read_checkpoint(checkpoint)
     cached = settings.evaluation.cache_embeddings
     return ExactSearch(
         load_checkpoint(checkpoint),
         record,
-        name,
         precision=settings.evaluation.precision,
         batch_size=settings.encoding.batch_size,
         cache=EmbeddingCache(record["fingerprint"]) if cached else None,

@@ -33,9 +33,7 @@ class ExactSearch:
     model
         A SentenceTransformer, or any object with `encode_query` and `encode_document`.
     checkpoint
-        The checkpoint's record.
-    name
-        `ORG/MODEL`, for mteb.
+        The checkpoint's record, with its fingerprint.
     precision, batch_size
         As in `encode`.
     cache
@@ -46,7 +44,6 @@ class ExactSearch:
         self,
         model: SentenceTransformer,
         checkpoint: dict[str, Any],
-        name: str,
         *,
         precision: Precision = "fp32",
         batch_size: int = 32,
@@ -56,6 +53,7 @@ class ExactSearch:
         self.precision = precision
         self.batch_size = batch_size
         self.cache = cache
+        name = f"ettin-retrieval/{checkpoint['fingerprint'][:12]}"
         self.mteb_model_meta = model_meta(checkpoint, name, precision)
         self.corpus: Corpus | None = None
 
@@ -81,7 +79,7 @@ class ExactSearch:
         return results
 
     def _nearest(self, corpus: Corpus, queries: Embeddings, k: int) -> tuple[Embeddings, Rows]:
-        """Scores and rows of each query's best passages, as `TopK.ranked` returns them."""
+        """Scores and rows of each query's best passages, in order of rank."""
         shards = range(-(-len(corpus) // SHARD))
         duplicates = Duplicates.among(corpus.shards(SHARD, shards))
         best = TopK(len(queries), k, getattr(self.model, "device", "cpu"))
@@ -89,23 +87,26 @@ class ExactSearch:
         alone, together = shards_of_rank(len(shards), rank, world_size)
         with tqdm(total=len(corpus), desc="corpus", unit="passage") as progress:
             for numbers, shared in ((alone, False), (together, True)):
-                rows = {n: duplicates.originals_in(n * SHARD, (n + 1) * SHARD) for n in numbers}
-                rows = {n: originals for n, originals in rows.items() if len(originals)}
+                originals = {
+                    n: duplicates.originals_in(n * SHARD, (n + 1) * SHARD) for n in numbers
+                }
+                originals = {number: rows for number, rows in originals.items() if len(rows)}
                 embedded = encode_shards(
                     self.model,
-                    _texts(corpus, rows),
+                    _texts(corpus, originals),
                     "passage",
                     batch_size=self.batch_size,
                     precision=self.precision,
                     cache=self.cache,
                     shared=shared,
                 )
-                for number, passages in zip(rows, embedded, strict=True):
+                for number, passages in zip(originals, embedded, strict=True):
                     if not shared or number % world_size == rank:
-                        best.add(queries, passages, rows[number])
+                        best.add(queries, passages, originals[number])
                     progress.update(len(passages))
         parts = all_gather(best.ranked())
-        return duplicates.restore(*(parts[0] if len(parts) == 1 else merged(parts, k)))
+        scores, rows = parts[0] if len(parts) == 1 else merged(parts, k)
+        return duplicates.restore(scores, rows, k)
 
 
 def shards_of_rank(shards: int, rank: int, world_size: int) -> tuple[list[int], list[int]]:
@@ -129,18 +130,16 @@ def _texts(corpus: Corpus, rows: dict[int, Rows]) -> Iterator[list[str]]:
 def with_ids(
     corpus: Corpus, query_ids: Iterable[str], scores: Embeddings, rows: Rows
 ) -> dict[str, dict[str, float]]:
-    """Query id to {passage id: score}, in descending order of score, without rows of -1."""
+    """Query id to {passage id: score}, in order of rank."""
     retrieved = np.zeros(len(corpus), dtype=np.bool_)
-    retrieved[rows[rows >= 0]] = True
+    retrieved[rows] = True
     ids = np.array(corpus.ids(np.flatnonzero(retrieved)), dtype=object)
     # The position of a retrieved row's id in `ids`.
-    place = retrieved.cumsum(dtype=np.int32) - np.int32(1)
-    counts = (rows >= 0).sum(axis=1).tolist()
-    results = {}
-    for query_id, found, values, count in zip(query_ids, rows, scores, counts, strict=True):
-        names = ids[place[found[:count]]].tolist()
-        results[query_id] = dict(zip(names, values[:count].tolist(), strict=True))
-    return results
+    place = retrieved.cumsum(dtype=np.int32) - 1
+    return {
+        query_id: dict(zip(ids[place[found]].tolist(), values.tolist(), strict=True))
+        for query_id, found, values in zip(query_ids, rows, scores, strict=True)
+    }
 
 
 def model_meta(

@@ -52,14 +52,8 @@ class TopK:
         self._scores, self._rows = (torch.cat(tensors) for tensors in zip(*merged, strict=True))
 
     def ranked(self) -> tuple[Embeddings, Rows]:
-        """Scores and rows in order of rank, each of shape (queries, k).
-
-        With fewer than k passages the scores end with -inf and the rows with -1.
-        """
-        missing = (0, self.k - self._scores.shape[1])
-        scores = torch.nn.functional.pad(self._scores, missing, value=-torch.inf)
-        rows = torch.nn.functional.pad(self._rows, missing, value=-1)
-        return scores.cpu().numpy(), rows.cpu().numpy()
+        """Scores and rows in order of rank, of shape (queries, k), or narrower for few passages."""
+        return self._scores.cpu().numpy(), self._rows.cpu().numpy()
 
 
 def _lowest_of_best(scores: torch.Tensor, k: int) -> torch.Tensor:

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.interop import BM25_MODEL
 from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import read_yaml
 from ettin_retrieval.settings.schema import Encoder, Section, Tuning
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def calibrate(
     # Whether there is a figure is known before data is read and texts are encoded.
     cases = cases_for(published, name, task, version("PyStemmer"))
     dataset = _load(task, beir)
-    scores = _score(model, name, published.models[name].prompts, task, dataset).scores
+    scores = _score(model, published.models[name].prompts, task, dataset).scores
     return [Verdict(case, scores.get(case.metric)) for case in cases], dataset
 
 
@@ -118,14 +117,10 @@ def read_figures(path: Path) -> Figures:
     Raises
     ------
     InputError
-        The file is missing, or has an unknown key or a wrong value.
+        The file is missing or malformed, or a value is missing or wrong.
     """
     try:
-        figures = Figures.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; name the file of published figures") from None
-    except YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
+        figures = Figures.model_validate(read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -197,9 +192,7 @@ def _load(task: str, beir_directory: Path | None) -> RetrievalDataset:
     return dataset
 
 
-def _score(
-    model: str, name: str, prompts: dict[str, str], task: str, dataset: RetrievalDataset
-) -> TaskScores:
+def _score(model: str, prompts: dict[str, str], task: str, dataset: RetrievalDataset) -> TaskScores:
     """Scores of BM25, or of an encoder as its authors saved it, in fp32."""
     if model == BM25:
         from ettin_retrieval.interop.bm25 import score_bm25
@@ -227,7 +220,7 @@ def _score(
     encoder, origin = pretrained(settings, model)
     encoder.prompts = dict(prompts)
     record = {"fingerprint": origin["revision"], **describe(encoder)}
-    return score_task(ExactSearch(encoder, record, name), task, dataset)
+    return score_task(ExactSearch(encoder, record), task, dataset)
 
 
 def render(verdicts: list[Verdict], dataset: RetrievalDataset) -> str:

@@ -139,8 +139,7 @@ class Trainer:
         from ettin_retrieval.evaluation.score import score_checkpoint
         from ettin_retrieval.tasks import flat_metrics
 
-        served = f"ettin-retrieval/{settings.model}-{self.study}-{name}"
-        tasks = score_checkpoint(checkpoint, self.benchmark, settings, served)
+        tasks = score_checkpoint(checkpoint, self.benchmark, settings)
         manifests = sorted(self.benchmark.glob("*/manifest.json"))
         entry = Entry(
             model=settings.model,

@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import mteb
+import pandas as pd
 from mteb import TaskResult
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.storage import write_dataset
-from ettin_retrieval.evaluation.result_files import (
-    portable_result,
-    read_means,
-    run_table,
-    write_scores,
-)
-from ettin_retrieval.evaluation.score import score_checkpoint
+from ettin_retrieval.evaluation.result_files import read_means, run_table, write_scores
+from ettin_retrieval.evaluation.score import TaskScores, score_checkpoint
+from ettin_retrieval.runtime.files import read_json
 from ettin_retrieval.settings.load import load_settings
 from tests.small import ROOT
 
@@ -25,7 +21,7 @@ def test_files_of_one_task(checkpoint: Path, dataset: RetrievalDataset, tmp_path
     few = dataset.with_queries(dataset.queries["id"].tolist()[:10])
     write_dataset(few, tmp_path / "benchmark" / "TinySciFact")
     settings = load_settings(ROOT / "params.yaml")
-    [scored] = score_checkpoint(checkpoint, tmp_path / "benchmark", settings, "n/m")
+    [scored] = score_checkpoint(checkpoint, tmp_path / "benchmark", settings)
     for name in ("once", "again"):
         (tmp_path / name).mkdir()
         write_scores(scored, tmp_path / name)
@@ -36,12 +32,12 @@ def test_files_of_one_task(checkpoint: Path, dataset: RetrievalDataset, tmp_path
     assert once == again
     assert list(once) == [f"TinySciFact.{s}" for s in ("json", "queries.parquet", "run.parquet")]
     assert read_means(tmp_path / "once", "TinySciFact") == scored.scores
-    result = mteb.TaskResult.from_disk(tmp_path / "once" / "TinySciFact.json")
+    result = TaskResult.from_disk(tmp_path / "once" / "TinySciFact.json")
     assert result.scores["test"][0]["ndcg_at_10"] == round(scored.scores["ndcg_at_10"], 5)
     assert result.date is None
 
 
-def test_a_score_that_is_not_a_number_becomes_null() -> None:
+def test_a_score_that_is_not_a_number_becomes_null(tmp_path: Path) -> None:
     scores = {"hf_subset": "default", "languages": ["eng-Latn"], "main_score": 0.5}
     result = TaskResult(
         dataset_revision="1",
@@ -51,7 +47,8 @@ def test_a_score_that_is_not_a_number_becomes_null() -> None:
         evaluation_time=1.5,
         kg_co2_emissions=None,
     )
-    content = portable_result(result)
+    write_scores(TaskScores("SciFact", pd.DataFrame(), {}, result), tmp_path)
+    content = read_json(tmp_path / "SciFact.json")
     assert content["scores"]["test"][0]["nauc"] is None
     assert content["evaluation_time"] is None
 

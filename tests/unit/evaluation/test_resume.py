@@ -20,6 +20,12 @@ from ettin_retrieval.settings.schema import Settings
 from tests.small import CHANGES, ROOT, write_small_benchmark
 
 
+@pytest.fixture(autouse=True)
+def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unfinished evaluations and cached embeddings lie below the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def settings() -> Settings:
     return load_settings(ROOT / "params.yaml")
@@ -35,13 +41,11 @@ def files(done: dict[str, Path]) -> dict[str, bytes]:
 
 
 def test_an_interrupted_evaluation_continues_with_the_missing_tasks(
-    checkpoint: Path,
-    benchmark: Path,
-    settings: Settings,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    checkpoint: Path, benchmark: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed = files(score_tasks(checkpoint, benchmark, settings, "n/m", tmp_path / "other"))
+    undisturbed = score_tasks(checkpoint, benchmark, settings)
+    expected = files(undisturbed)
+    forget(undisturbed.values())
     scored: list[str] = []
 
     def interrupted(search: Any, name: str, dataset: Any) -> Any:
@@ -54,28 +58,22 @@ def test_an_interrupted_evaluation_continues_with_the_missing_tasks(
         scored.append(name)
         return score_task(search, name, dataset)
 
-    unfinished = tmp_path / "unfinished"
     monkeypatch.setattr(resume, "score_task", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        score_tasks(checkpoint, benchmark, settings, "n/m", unfinished)
+        score_tasks(checkpoint, benchmark, settings)
     monkeypatch.setattr(resume, "score_task", counted)
-    done = score_tasks(checkpoint, benchmark, settings, "n/m", unfinished)
+    done = score_tasks(checkpoint, benchmark, settings)
     assert scored == list(done)  # each task once over both runs
     assert len(done) == 4
-    assert files(done) == undisturbed
+    assert files(done) == expected
     forget(done.values())
-    assert not unfinished.exists()
+    assert not resume.UNFINISHED.exists()
 
 
 def test_an_evaluation_killed_in_the_middle_of_a_corpus_continues_there(
-    checkpoint: Path,
-    benchmark: Path,
-    settings: Settings,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    checkpoint: Path, benchmark: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached = settings.with_changes({"evaluation.cache_embeddings": True})
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(search_module, "SHARD", 40)
     encoded: list[int] = []
     encode_shard = encoding._encode_shard
@@ -89,10 +87,10 @@ def test_an_evaluation_killed_in_the_middle_of_a_corpus_continues_there(
     with monkeypatch.context() as patch:
         patch.setattr(encoding, "_encode_shard", killed)
         with pytest.raises(KeyboardInterrupt):
-            score_tasks(checkpoint, benchmark, cached, "n/m")
+            score_tasks(checkpoint, benchmark, cached)
     before = {path: path.stat().st_mtime_ns for path in Path("data/embeddings").glob("*.npy")}
     assert len(before) == 2  # queries are encoded again
-    done = score_tasks(checkpoint, benchmark, cached, "n/m")
+    done = score_tasks(checkpoint, benchmark, cached)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert set(done) == {path.name for path in benchmark.iterdir()}
 
@@ -101,20 +99,19 @@ def test_an_evaluation_killed_in_the_middle_of_a_corpus_continues_there(
 def test_a_changed_checkpoint_at_the_same_path_has_its_own_results(
     checkpoint: Path, benchmark: Path, settings: Settings, tmp_path: Path, change: str
 ) -> None:
-    model_directory, unfinished = tmp_path / "models", tmp_path / "unfinished"
-    one_task = tmp_path / "benchmark"
+    model_directory, one_task = tmp_path / "models", tmp_path / "benchmark"
     shutil.copytree(checkpoint, model_directory)
     shutil.copytree(benchmark / "TinyDBPedia", one_task / "TinyDBPedia")
-    before = score_tasks(model_directory, one_task, settings, "n/m", unfinished)
+    before = score_tasks(model_directory, one_task, settings)
     model = load_checkpoint(model_directory)
     CHANGES[change](model)
     shutil.rmtree(model_directory)
     save_checkpoint(model, model_directory, {})
-    after = score_tasks(model_directory, one_task, settings, "n/m", unfinished)
+    after = score_tasks(model_directory, one_task, settings)
     assert after["TinyDBPedia"] != before["TinyDBPedia"]
     # The same checkpoint at another path is the same checkpoint.
     shutil.copytree(checkpoint, tmp_path / "elsewhere")
-    assert score_tasks(tmp_path / "elsewhere", one_task, settings, "n/m", unfinished) == before
+    assert score_tasks(tmp_path / "elsewhere", one_task, settings) == before
 
 
 def test_the_key_covers_dataset_and_settings(
@@ -142,4 +139,4 @@ def test_an_empty_benchmark_is_an_error(
     checkpoint: Path, settings: Settings, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="no task in it"):
-        score_tasks(checkpoint, tmp_path, settings, "n/m")
+        score_tasks(checkpoint, tmp_path, settings)

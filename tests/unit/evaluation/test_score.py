@@ -25,7 +25,7 @@ def graded() -> RetrievalDataset:
 
 @pytest.fixture(scope="module")
 def scored(checkpoint: Path, graded: RetrievalDataset) -> TaskScores:
-    search = load_search(checkpoint, load_settings(ROOT / "params.yaml"), "n/m")
+    search = load_search(checkpoint, load_settings(ROOT / "params.yaml"))
     return score_task(search, "TinyNFCorpus", graded)
 
 

@@ -29,7 +29,7 @@ def search(
     model: Any, passages: list[str], queries: list[str], k: int
 ) -> dict[str, list[tuple[str, float]]]:
     """Hits of each query, in order, of passages d0, d1, ..."""
-    exact = ExactSearch(model, RECORD, "a/b")
+    exact = ExactSearch(model, RECORD)
     corpus = pd.DataFrame({"id": [f"d{row}" for row in range(len(passages))], "text": passages})
     asked = pd.DataFrame({"id": queries, "text": queries})
     exact.index(Dataset.from_pandas(corpus, preserve_index=False))
@@ -76,7 +76,7 @@ def test_a_duplicate_in_another_shard_has_the_score_of_its_original(
 def test_search_needs_an_index() -> None:
     model: Any = LetterCounts()
     with pytest.raises(RuntimeError, match="before index"):
-        ExactSearch(model, RECORD, "a/b").search(Dataset.from_dict({"text": ["a"]}), top_k=1)
+        ExactSearch(model, RECORD).search(Dataset.from_dict({"text": ["a"]}), top_k=1)
 
 
 def test_mteb_keys_results_on_the_fingerprint(checkpoint: Path, tmp_path: Path) -> None:

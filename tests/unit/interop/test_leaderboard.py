@@ -73,7 +73,7 @@ def test_what_cannot_be_exported_is_refused(
 
 
 def test_a_score_on_a_cut_corpus_is_not_published(checkpoint: Path, tmp_path: Path) -> None:
-    result = {
+    result: dict[str, object] = {
         "dataset_revision": "1",
         "task_name": "SciFact-subsampled-10",
         "mteb_version": "2",
