@@ -52,9 +52,10 @@ class Duplicates:
         ascending = rows.argsort()
         return cls(rows[ascending], originals[ascending], len(order))
 
-    def originals_in(self, start: int, stop: int) -> Rows:
-        """Rows from `start` up to `stop`, exclusive, without duplicates."""
-        rows = np.arange(start, min(stop, self.size))
+    def originals_in(self, shard: int, size: int) -> Rows:
+        """Rows of a shard of `size` passages, without duplicates."""
+        start, stop = shard * size, min((shard + 1) * size, self.size)
+        rows = np.arange(start, stop)
         low, high = np.searchsorted(self.rows, [start, stop])
         return np.delete(rows, self.rows[low:high] - start)
 
@@ -76,9 +77,8 @@ class Duplicates:
         by_original = self.originals.argsort(kind="stable")
         originals, duplicates = self.originals[by_original], self.rows[by_original]
         k = min(k, self.size)
-        best_scores, best_rows = (
-            np.pad(best, ((0, 0), (0, k - best.shape[1]))) for best in (scores, rows)
-        )
+        missing = ((0, 0), (0, k - scores.shape[1]))
+        best_scores, best_rows = np.pad(scores, missing), np.pad(rows, missing)
         # Fewer than k are all originals, so every query has duplicates and is filled.
         for query in np.flatnonzero(np.isin(rows, originals).any(axis=1)):
             first = originals.searchsorted(rows[query])

@@ -88,9 +88,8 @@ class ExactSearch:
         with tqdm(total=len(corpus), desc="corpus", unit="passage") as progress:
             for numbers, shared in ((alone, False), (together, True)):
                 originals = {
-                    n: duplicates.originals_in(n * SHARD, (n + 1) * SHARD) for n in numbers
+                    n: rows for n in numbers if len(rows := duplicates.originals_in(n, SHARD))
                 }
-                originals = {number: rows for number, rows in originals.items() if len(rows)}
                 embedded = encode_shards(
                     self.model,
                     _texts(corpus, originals),

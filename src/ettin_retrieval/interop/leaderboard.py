@@ -60,8 +60,8 @@ def export_leaderboard(scores: Path, checkpoint: Path, out: Path, name: str | No
 def leaderboard_name(record: dict[str, Any]) -> str:
     """A model's name from its checkpoint.json: its origin and the start of its fingerprint.
 
-    >>> leaderboard_name({"source": "jhu-clsp/ettin-encoder-17m", "fingerprint": "0123456789abcdef"})
-    'ettin-retrieval/ettin-encoder-17m-0123456789ab'
+    >>> leaderboard_name({"source": "jhu-clsp/ettin-encoder-17m", "fingerprint": "0a1b2c3d4e5f67"})
+    'ettin-retrieval/ettin-encoder-17m-0a1b2c3d4e5f'
     """
     return f"ettin-retrieval/{record['source'].rpartition('/')[2]}-{record['fingerprint'][:12]}"
 
