@@ -90,7 +90,7 @@ class ExactSearch:
                 originals = {
                     n: rows for n in numbers if len(rows := duplicates.originals_in(n, SHARD))
                 }
-                embedded = encode_shards(
+                embeddings = encode_shards(
                     self.model,
                     _texts(corpus, originals),
                     "passage",
@@ -99,7 +99,7 @@ class ExactSearch:
                     cache=self.cache,
                     shared=shared,
                 )
-                for number, passages in zip(originals, embedded, strict=True):
+                for number, passages in zip(originals, embeddings, strict=True):
                     if not shared or number % world_size == rank:
                         best.add(queries, passages, originals[number])
                     progress.update(len(passages))

@@ -11,7 +11,7 @@ from mteb._evaluators.retrieval_metrics import mrr
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 
-from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.data.dataset import Origin, RetrievalDataset
 from ettin_retrieval.data.storage import StoredDataset
 from ettin_retrieval.evaluation.corpus import StoredCorpus
 from ettin_retrieval.tasks import full_name
@@ -28,9 +28,7 @@ def task_for(name: str, dataset: RetrievalDataset | StoredDataset) -> Any:
     The corpus of a stored dataset stays on disk, and only `ExactSearch` can search it.
     """
     split = dataset.origin.split
-    cls, metadata = _class_and_metadata(name, split)
-    origin = {"path": dataset.origin.source, "revision": dataset.origin.revision}
-    metadata = metadata.model_copy(update={"name": name, "dataset": origin})
+    cls, metadata = _class_and_metadata(name, dataset.origin)
     namespace = {"__module__": cls.__module__, "metadata": metadata}
     task: Any = type(cls.__name__, (_KeepsPerQuery, cls), namespace)()
     corpus = (
@@ -53,25 +51,26 @@ def task_for(name: str, dataset: RetrievalDataset | StoredDataset) -> Any:
     return task
 
 
-def _class_and_metadata(name: str, split: str) -> tuple[type[AbsTaskRetrieval], TaskMetadata]:
+def _class_and_metadata(name: str, origin: Origin) -> tuple[type[AbsTaskRetrieval], TaskMetadata]:
+    data: Any = {"path": origin.source, "revision": origin.revision}
     try:
         official = mteb.get_task(full_name(name))
     except KeyError:
         official = None
     if isinstance(official, AbsTaskRetrieval):
-        return type(official), official.metadata
-    metadata = TaskMetadata(
+        metadata = official.metadata.model_copy(update={"name": name, "dataset": data})
+        return type(official), metadata
+    return AbsTaskRetrieval, TaskMetadata(
         name=name,
         description=f"Retrieval over the collection {name}",
-        dataset={"path": name, "revision": "unknown"},
+        dataset=data,
         type="Retrieval",
         category="t2t",
         modalities=["text"],
-        eval_splits=[split],
+        eval_splits=[origin.split],
         eval_langs=["eng-Latn"],
         main_score="ndcg_at_10",
     )
-    return AbsTaskRetrieval, metadata
 
 
 class _KeepsPerQuery(AbsTaskRetrieval):

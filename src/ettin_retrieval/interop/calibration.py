@@ -99,8 +99,8 @@ def calibrate(
     Raises
     ------
     InputError
-        There is no figure of the model on the task, the directory is malformed, or the hub cannot
-        be reached.
+        The model has no figure on the task, the directory is malformed, or the hub cannot be
+        reached.
     """
     published = read_figures(figures)
     name = reference_name(model, published_as, published)

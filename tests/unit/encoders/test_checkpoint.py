@@ -14,12 +14,7 @@ from ettin_retrieval.encoders.checkpoint import (
     save_checkpoint,
 )
 from ettin_retrieval.runtime.errors import InputError
-from tests.small import CHANGES, save_small_checkpoint
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_small_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+from tests.small import CHANGES
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -13,21 +13,15 @@ import pytest
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders import encode as encoding
-from ettin_retrieval.encoders.checkpoint import load_checkpoint
 from ettin_retrieval.encoders.embedding_cache import EmbeddingCache
 from ettin_retrieval.encoders.encode import ahead, encode, encode_shards, length_batches
 from ettin_retrieval.sources import tiny
-from tests.small import LetterCounts, save_small_checkpoint
+from tests.small import LetterCounts
 
 
 @pytest.fixture(scope="module")
 def dataset() -> RetrievalDataset:
     return tiny.benchmark()["TinySciFact"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_checkpoint(save_small_checkpoint(tmp_path_factory.mktemp("checkpoint")))
 
 
 def test_embeddings_are_those_of_sentence_transformers(
@@ -41,10 +35,8 @@ def test_embeddings_are_those_of_sentence_transformers(
     np.testing.assert_allclose(ours, model.encode_query(queries, batch_size=4), atol=1e-6)
 
 
-def test_prompts_are_applied_as_sentence_transformers_applies_them(
-    model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(model, "prompts", {"query": "find: ", "passage": "text: "})
+def test_prompts_are_applied_as_sentence_transformers_applies_them(model: Any) -> None:
+    model.prompts = {"query": "find: ", "passage": "text: "}
     texts = ["a river", "b"]
     for ours, theirs in (
         (encode(model, texts, "query", batch_size=2), model.encode_query(texts)),
@@ -55,10 +47,9 @@ def test_prompts_are_applied_as_sentence_transformers_applies_them(
 
 
 def test_queries_and_passages_are_cut_at_their_own_lengths(
-    model: Any, dataset: RetrievalDataset, monkeypatch: pytest.MonkeyPatch
+    model: Any, dataset: RetrievalDataset
 ) -> None:
-    monkeypatch.setattr(model[0], "query_length", 4)
-    monkeypatch.setattr(model[0], "document_length", 6)
+    model[0].query_length, model[0].document_length = 4, 6
     words = " ".join(dataset.passage_texts()[:20]).split()
     known = [word for word in dict.fromkeys(words) if len(model.tokenizer.tokenize(word)) == 1]
     long, cut = " ".join(known[:5]), " ".join(known[:2])

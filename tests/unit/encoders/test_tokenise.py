@@ -6,22 +6,13 @@ from typing import Any
 
 import pytest
 
-from ettin_retrieval.encoders.checkpoint import load_checkpoint
 from ettin_retrieval.encoders.tokenise import tokenise
 from ettin_retrieval.sources import tiny
-from tests.small import save_small_checkpoint
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_checkpoint(save_small_checkpoint(tmp_path_factory.mktemp("checkpoint")))
 
 
 @pytest.mark.parametrize("prompts", [{}, {"query": "find: ", "document": "text: "}])
-def test_token_ids_are_those_of_preprocess(
-    model: Any, prompts: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(model, "prompts", prompts)
+def test_token_ids_are_those_of_preprocess(model: Any, prompts: dict[str, str]) -> None:
+    model.prompts = prompts
     passages = tiny.benchmark()["TinySciFact"].passage_texts()[:60]
     texts = [*passages, "", "  two  words ", "é\u2028[SEP] x", "word " * 300]
     for role, task, longest in (("query", "query", 32), ("passage", "document", 64)):

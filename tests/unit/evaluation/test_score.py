@@ -9,8 +9,7 @@ import pytest
 import pytrec_eval
 
 from ettin_retrieval.data.dataset import RetrievalDataset
-from ettin_retrieval.evaluation.score import TaskScores, load_search, score_task, task_directories
-from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.evaluation.score import TaskScores, load_search, score_task
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.sources import tiny
 from tests.mteb_search import assert_scores_are_mtebs
@@ -70,8 +69,3 @@ def by_hand(
         ranks = [rank for rank, p in enumerate(first, 1) if judgments[query].get(p, 0) > 0]
         found["mrr_at_10"][query] = 1 / ranks[0] if ranks else 0.0
     return found
-
-
-def test_an_empty_benchmark_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no task in it"):
-        task_directories(tmp_path)

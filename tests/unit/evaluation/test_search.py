@@ -1,4 +1,4 @@
-"""Exact search: duplicates, shards, and what mteb is told of a checkpoint."""
+"""Exact search: duplicates, shards, and how mteb keys a checkpoint's results."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ def search(
     """Hits of each query, in order, of passages d0, d1, ..."""
     exact = ExactSearch(model, RECORD)
     corpus = pd.DataFrame({"id": [f"d{row}" for row in range(len(passages))], "text": passages})
-    asked = pd.DataFrame({"id": queries, "text": queries})
     exact.index(Dataset.from_pandas(corpus, preserve_index=False))
-    found = exact.search(Dataset.from_pandas(asked, preserve_index=False), top_k=k)
+    found = exact.search(Dataset.from_dict({"id": queries, "text": queries}), top_k=k)
     return {query: list(hits.items()) for query, hits in found.items()}
 
 
