@@ -142,17 +142,9 @@ def calibrate(
     expected: Annotated[Path, typer.Option(metavar="FILE")] = EXPECTED / "calibration.yaml",
 ) -> None:
     """Check the evaluation against a model's published score."""
-    from importlib.metadata import version
-
     from ettin_retrieval.interop import calibration
 
-    published = calibration.read_expected(expected)
-    name = calibration.reference_name(model, published_as, published)
-    # Whether there is a figure at all is known before data is read and texts are encoded.
-    cases = calibration.cases_for(published, name, task, version("PyStemmer"))
-    dataset = calibration.load_task(task, beir)
-    scored = calibration.score_reference(model, name, published.models[name], task, dataset)
-    verdicts = calibration.judge(cases, scored.scores)
+    verdicts, dataset = calibration.calibrate(expected, model, task, beir, published_as)
     print(calibration.render(verdicts, dataset))
     if not all(verdict.reproduces for verdict in verdicts):
         raise typer.Exit(1)
@@ -275,17 +267,13 @@ def main(arguments: list[str] | None = None) -> int:
     """
     prepare_process()
     try:
-        status = app(arguments, standalone_mode=False, prog_name="ettin-retrieval")
+        app(arguments, prog_name="ettin-retrieval")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except typer.TyperException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        return 130
-    return status or 0
+    except SystemExit as status:
+        return int(status.code or 0)
+    return 0
 
 
 if __name__ == "__main__":

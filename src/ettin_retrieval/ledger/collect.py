@@ -157,7 +157,8 @@ def _read_revision(repository: Path, revision: str, ledger: str) -> Iterator[Fou
         return
     archive = _git(repository, "archive", commit, f"{ledger}/")
     with tempfile.TemporaryDirectory() as scratch:
-        tarfile.open(fileobj=io.BytesIO(archive)).extractall(scratch, filter="data")
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(scratch, filter="data")
         copy = Path(scratch) / ledger
         try:
             for entry in read_ledger(copy):

@@ -78,7 +78,7 @@ class Entry:
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             found = content.get("schema", 1) if isinstance(content, dict) else "unknown"
             raise InputError(
-                f"{where}: schema {found} of the ledger, not {SCHEMA}; run `ettin-retrieval migrate`"
+                f"{where}: schema {found}, not {SCHEMA}; run `ettin-retrieval migrate`"
             )
         try:
             entry = cls(**{key: value for key, value in content.items() if key != "schema"})

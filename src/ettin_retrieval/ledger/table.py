@@ -17,7 +17,8 @@ from ettin_retrieval.ledger.entry import Entry
 from ettin_retrieval.tasks import CQADUPSTACK, METRICS, SUBSAMPLED, cqadupstack_parts, full_name
 
 COLUMNS = (
-    "model", "checkpoint", "recipe", "seed", "task", "split", "metric", "value", "queries", "reason",
+    "model", "checkpoint", "recipe", "seed", "task", "split", "metric", "value", "queries",
+    "reason",
 )  # fmt: skip
 
 Benchmarks = Mapping[str, Mapping[str, str]]
@@ -137,7 +138,7 @@ def measure(scores: pd.DataFrame, key: Key) -> Measured:
     scores
         As `scores_table` gives it.
     """
-    rows = arm(scores, key.model, key.checkpoint, key.recipe)
+    rows = of_arm(scores, key.model, key.checkpoint, key.recipe)
     rows = rows if key.seed is None else rows[rows["seed"] == key.seed]
     of_metric = rows[rows["metric"] == key.metric]
     named = of_metric[of_metric["task"] == key.task]
@@ -168,7 +169,7 @@ def _reason(of_metric: pd.DataFrame, named: pd.DataFrame, found: pd.DataFrame, k
     return ""
 
 
-def arm(scores: pd.DataFrame, model: str, checkpoint: str, recipe: str | None) -> pd.DataFrame:
+def of_arm(scores: pd.DataFrame, model: str, checkpoint: str, recipe: str | None) -> pd.DataFrame:
     """The rows of one checkpoint, all seeds."""
     same_recipe = scores["recipe"].isna() if recipe is None else scores["recipe"] == recipe
     return scores[(scores["model"] == model) & (scores["checkpoint"] == checkpoint) & same_recipe]

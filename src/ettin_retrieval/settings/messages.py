@@ -54,9 +54,7 @@ def one_line(
     return f"{file}: {key}: {message}{more}" if key else f"{file}: {message}{more}"
 
 
-def _message(
-    first: Any, location: list[str], details: list[Any], model: type[BaseModel]
-) -> str:
+def _message(first: Any, location: list[str], details: list[Any], model: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         allowed = sorted(_section(location[:-1], model).model_fields)
         close = difflib.get_close_matches(location[-1], allowed, n=1)

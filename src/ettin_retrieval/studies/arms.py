@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from ettin_retrieval.experiment import Material, run_experiment
+from ettin_retrieval.experiment import Material, measurement, run_experiment
 from ettin_retrieval.ledger.entry import Entry, Measurement
-from ettin_retrieval.ledger.provenance import run_record, run_reference
-from ettin_retrieval.ledger.results import task_records
+from ettin_retrieval.ledger.provenance import run_record
 from ettin_retrieval.ledger.store import (
     read_ledger,
     read_measurement,
@@ -30,7 +28,6 @@ from ettin_retrieval.runtime.files import (
     sha256_json,
 )
 from ettin_retrieval.settings.schema import Settings
-from ettin_retrieval.tasks import flat_metrics
 
 logger = logging.getLogger("ettin_retrieval")
 
@@ -84,9 +81,9 @@ class Arms:
         work = work_directory(self._work, self._key(name, start, material, settings, pooling))
         ledger = work / "ledger"
         if not ledger.is_dir():
-            measurement = self._measured(name, start, material, settings, pooling, work)
+            scored = self._measured(name, start, material, settings, pooling, work)
             with replacing(ledger) as partial:
-                write_measurement(partial, measurement)
+                write_measurement(partial, scored)
         (entry,) = read_ledger(ledger)
         write_measurement(self.results, read_measurement(ledger, entry.name))
         self._entries.append(entry)
@@ -145,23 +142,15 @@ class Arms:
         work: Path,
     ) -> Measurement:
         tasks = run_experiment(start, material, self.benchmark, settings, work, pooling)
-        record = run_record(settings.resolved(), material.train.manifest())
-        reference = run_reference(name, settings.seed, record)
-        own = settings.benchmark_source == "beir" and settings.evaluation.tasks == "auto"
-        entry = Entry(
-            model=settings.model,
-            checkpoint=name,
-            seed=settings.seed,
-            scores=flat_metrics({task.name: task.scores for task in tasks}, own=own),
-            tasks=task_records(self.benchmark),
-            weights=read_json(work / "finetuned" / "checkpoint.json"),
-            precision=settings.evaluation.precision,
+        return measurement(
+            (settings.model, name, settings.seed),
+            tasks,
+            self.benchmark,
+            run_record(settings.resolved(), material.train.manifest()),
+            read_json(work / "finetuned" / "checkpoint.json"),
+            settings.evaluation.precision,
+            own=settings.benchmark_source == "beir" and settings.evaluation.tasks == "auto",
         )
-        entry.runs.append({"run": reference, "outputs_sha256": None, "tasks": list(entry.tasks)})
-        queries = pd.concat(
-            [task.per_query.assign(task=task.name) for task in tasks], ignore_index=True
-        )
-        return Measurement(entry, queries, {reference: record})
 
 
 def sample(material: Material, seed: int, queries: int | None) -> Material:

@@ -111,9 +111,7 @@ def run(settings: Settings, paths: Paths) -> str:
     from ettin_retrieval.encoders.checkpoint import load_checkpoint
     from ettin_retrieval.mining.mine import mine, needs_encoder
 
-    summary = write_training(
-        scientific(settings), paths["benchmark"], settings, paths["training"]
-    )
+    summary = write_training(scientific(settings), paths["benchmark"], settings, paths["training"])
     model = load_checkpoint(paths["encoder"]) if needs_encoder(settings) else None
     pairs, report = mine(read_dataset(paths["training"] / "train"), model, settings)
     with replacing(paths["negatives"]) as directory:
@@ -122,6 +120,4 @@ def run(settings: Settings, paths: Paths) -> str:
 
 
 if __name__ == "__main__":
-    run_stage(
-        "domains", run, reads=["benchmark", "encoder"], writes=["training", "negatives"]
-    )
+    run_stage("domains", run, reads=["benchmark", "encoder"], writes=["training", "negatives"])

@@ -86,6 +86,13 @@ if __name__ == "__main__":
     run_stage(
         "multi_stage",
         run,
-        reads=["benchmark", "finetuned", "training", "negatives", "base-scores", "finetuned-scores"],
+        reads=[
+            "benchmark",
+            "finetuned",
+            "training",
+            "negatives",
+            "base-scores",
+            "finetuned-scores",
+        ],
         writes=["output", "results"],
     )

@@ -79,7 +79,9 @@ def write(
     records = [
         {"model": model, "checkpoint": name, "seed": seed, "metric": metric, "score": value}
         for (name, seed), scores in scored.items()
-        for metric, value in sorted(scores.items(), key=lambda item: (item[0] not in AVERAGES, item))
+        for metric, value in sorted(
+            scores.items(), key=lambda item: (item[0] not in AVERAGES, item)
+        )
     ]
     document = Document(
         name=study,

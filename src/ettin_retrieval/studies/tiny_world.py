@@ -24,6 +24,7 @@ from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.sources import tiny
 from ettin_retrieval.studies import report
 from ettin_retrieval.studies.arms import Scores
+from ettin_retrieval.studies.domains import domain_of
 from ettin_retrieval.studies.settings import load_study_settings
 
 logger = logging.getLogger("ettin_retrieval")
@@ -76,7 +77,9 @@ def run(settings: Settings, paths: Paths) -> str:
                 work = Path(scratch) / str(seed) / arm.name
                 scores = score(arm, settings.with_changes(changes), work)
                 scored[arm.name, seed] = scores
-                logger.info("seed %d, %s: %.4f", seed, arm.name, report.domain_mean(scores, "average"))
+                logger.info(
+                    "seed %d, %s: %.4f", seed, arm.name, report.domain_mean(scores, "average")
+                )
     tables = [claim_table(claim, scored, seeds) for claim in CLAIMS]
     report.write(
         paths["output"],
@@ -86,8 +89,8 @@ def run(settings: Settings, paths: Paths) -> str:
         settings.model,
         scored,
         [
-            f"nDCG@10 in points: mean (lowest to highest) over the seeds {', '.join(map(str, seeds))}"
-            ". Differences are paired by seed.",
+            "nDCG@10 in points: mean (lowest to highest) over the seeds "
+            f"{', '.join(map(str, seeds))}. Differences are paired by seed.",
             f"Learning rate {settings.learning_rate:g}, batches of {settings.batch_size}, "
             f"{settings.epochs} epochs, {settings.negatives.num_negatives} negatives per pair, "
             f"temperature {settings.finetuning.temperature:g}; generator {tiny.VERSION}.",
@@ -118,7 +121,7 @@ def score(arm: Arm, settings: Settings, work: Path) -> Scores:
 def claim_table(claim: Claim, scored: dict[tuple[str, int], Scores], seeds: list[int]) -> Table:
     """Winner, loser and difference on each task of the claim, and on their mean."""
     first = scored[claim.winner.name, seeds[0]]
-    tasks = [t for t in report.tasks_of(first) if claim.domain in (report.domain_of(t), "average")]
+    tasks = [t for t in report.tasks_of(first) if claim.domain in (domain_of(t), "average")]
     rows = []
     for name in [*tasks, claim.domain]:
         winner, loser = (
