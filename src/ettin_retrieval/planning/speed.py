@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
+from timeit import repeat
 from typing import NamedTuple
 
 from numpy.polynomial import Polynomial
@@ -15,6 +17,7 @@ from ettin_retrieval.sources import tiny
 
 PROBE_LAYERS = 3  # a global one and two local ones, as a ModernBERT repeats them
 PROBE_LENGTH, PROBE_SECONDS = 128, 0.5
+TRIES = 3
 
 EFFICIENCY = {"fp32": (0.75, 24), "bf16": (0.6, 16), "fp16": (0.6, 16)}
 """Assumed, not measured. Matrix products reach the first number's share of a GPU's peak: 600
@@ -95,13 +98,15 @@ def measure(encoder: Encoder, precisions: set[str]) -> Speed:
             if training:
                 states.float().sum().backward()
                 model.zero_grad()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
 
     def rates(flops: Polynomial, training: bool) -> dict[str, float]:
         found = {}
         for precision in sorted(precisions):
             once = _seconds(run, 1, precision, training)
             texts = max(1, min(256, round(PROBE_SECONDS / once)))
-            seconds = _seconds(run, texts, precision, training, at_least=PROBE_SECONDS)
+            seconds = _seconds(run, texts, precision, training)
             found[precision] = float(texts * flops(PROBE_LENGTH) / seconds)
         return found
 
@@ -112,16 +117,10 @@ def _tokens_per_second() -> float:
     """By a tokenizer like that of `tiny` on its words."""
     words = tiny.lexicon()
     tokenise = train_tokenizer(words, 2048).backend_tokenizer.encode_batch_fast
-    texts = [" ".join(words[:100])] * 1000
-    tokens = sum(len(text.ids) for text in tokenise(texts))
-    return tokens / _seconds(tokenise, texts, at_least=PROBE_SECONDS)
+    texts = [" ".join(words[:100])] * 200
+    return sum(len(text.ids) for text in tokenise(texts)) / _seconds(tokenise, texts)
 
 
-def _seconds(call: Callable[..., object], *arguments: object, at_least: float = 0.0) -> float:
+def _seconds(call: Callable[..., object], *arguments: object) -> float:
     """Seconds that a call takes: the best try, because other programs use the processor too."""
-    import torch
-    from torch.utils.benchmark import Timer
-
-    names = {"call": call, "arguments": arguments}
-    timer = Timer("call(*arguments)", globals=names, num_threads=torch.get_num_threads())
-    return min(timer.blocked_autorange(min_run_time=at_least).times)
+    return min(repeat(partial(call, *arguments), number=1, repeat=TRIES))

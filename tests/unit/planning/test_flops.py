@@ -128,7 +128,7 @@ def test_a_training_step_peaks_at_activations_weights_gradients_and_moments(
     import torch
     from torch.distributed._tools.mem_tracker import MemTracker
 
-    shape = Shape(layers=6, hidden_size=128, intermediate_size=192, heads=4, vocabulary=1000)
+    shape = Shape(layers=4, hidden_size=128, intermediate_size=192, heads=4, vocabulary=1000)
     encoder = Encoder(modernbert_config(shape), recompute)
     tracker: Any = MemTracker()
     with encoder._fake() as model:

@@ -34,11 +34,9 @@ def settings(**changes: Any) -> Settings:
 
 
 def test_every_stage_has_a_row() -> None:
-    printed = render(plan(settings(model="1b"), "A100", ["SciFact", "NFCorpus"]))
+    printed = render(plan(settings(model="17m"), "A100", ["SciFact", "NFCorpus"]))
     title, _, header, *rows = printed.split("\n")
-    assert title == (
-        "1b: 1,028.1 million parameters, 28 layers, width 1792; 2 tasks, 8,816 passages"
-    )
+    assert title == "17m: 16.8 million parameters, 7 layers, width 256; 2 tasks, 8,816 passages"
     columns = "texts tokens TFLOP disk memory precision here on A100 SXM 80 GB"
     assert header.split() == columns.split()
     assert [row.split()[0] for row in rows[:8]] == [
@@ -51,8 +49,7 @@ def test_every_stage_has_a_row() -> None:
         "evaluate_finetuned",
         "in",
     ]
-    base_encoder = rows[2].split()
-    assert base_encoder == ["base_encoder", "12.3", "GB"]
+    assert rows[2].split() == ["base_encoder", "201.6", "MB"]
     assert rows[4].split()[:4] == ["finetuning", "2,222,802", "190.7", "M"]
 
 

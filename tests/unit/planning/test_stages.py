@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -21,13 +22,19 @@ def settings(**changes: Any) -> Settings:
     return load_settings().with_changes(changes)
 
 
+@cache
+def small(recompute: bool = False) -> Encoder:
+    """An encoder that is counted once for all tests."""
+    return Encoder(modernbert_config(SHAPE), recompute)
+
+
 def stages(given: Settings) -> dict[str, Stage]:
-    encoder = Encoder(modernbert_config(SHAPE), given.finetuning.gradient_checkpointing)
+    encoder = small(given.finetuning.gradient_checkpointing)
     return {stage.name: stage for stage in stages_of(given, encoder, TRAIN, TASKS)}
 
 
 def test_encoding_by_hand() -> None:
-    flops = Encoder(modernbert_config(SHAPE)).flops
+    flops = small().flops
     found = stages(settings())
     # 90 characters are 20 tokens and two special ones, 45 are 10 and two.
     assert found["negatives"].texts == 110
@@ -46,7 +53,7 @@ def test_texts_are_cut_at_their_length() -> None:
     given = settings()
     given = given.model_copy(update={"encoders": given.encoders | {"ettin_tiny": changed}})
     long = Collection("long", Texts(1, 10_000.0), Texts(1, 10_000.0))
-    encoder = Encoder(modernbert_config(SHAPE))
+    encoder = small()
     negatives = stages_of(given, encoder, long, TASKS)[3]
     assert negatives.tokens == 512 + 8
 
@@ -54,7 +61,7 @@ def test_texts_are_cut_at_their_length() -> None:
 def test_training_by_hand() -> None:
     given = settings()
     found = stages(given)["finetuning"]
-    pairs, encoder = 10 * given.epochs, Encoder(modernbert_config(SHAPE))
+    pairs, encoder = 10 * given.epochs, small()
     assert given.negatives.num_negatives == 7
     assert found.texts == pairs * (1 + 8)
     assert found.tokens == pairs * (12 + 8 * 22)
@@ -102,7 +109,7 @@ def test_texts_of_a_pair_are_those_of_its_training_rows(
 
 
 def test_pieces_of_a_contrastive_batch_take_less_memory_and_a_second_forward_pass() -> None:
-    encoder = Encoder(modernbert_config(SHAPE))
+    encoder = small()
     found = stages(settings(**{"finetuning.mini_batch_size": 4}))["finetuning"]
     queries, passages = TRAIN.queries.padded(4, 32), TRAIN.passages.padded(4, 64)
     # One column of one piece at a time.
@@ -128,7 +135,7 @@ def test_gradient_checkpointing_takes_less_memory_and_a_second_forward_pass() ->
 
 
 def test_disk_has_caches_downloads_and_checkpoints() -> None:
-    encoder = Encoder(modernbert_config(SHAPE))
+    encoder = small()
     found = stages(settings(model="1b"))
     characters = 130 * 90 + 10 * 45
     # The output and DVC's copy, datasets' Arrow files, and the hub's Parquet files.
@@ -151,7 +158,7 @@ def test_disk_has_caches_downloads_and_checkpoints() -> None:
 
 
 def test_memory_has_the_largest_corpus_twice_and_what_encoding_holds() -> None:
-    encoder, found = Encoder(modernbert_config(SHAPE)), stages(settings())
+    encoder, found = small(), stages(settings())
     assert found["benchmark_data"].memory == 2 * 90 * 90
     weights = 4 * encoder.parameters
     assert found["negatives"].memory == weights + 2 * 4 * 32 * 100
