@@ -80,7 +80,7 @@ def test_gradient_checkpointing_costs_nearly_a_forward_pass() -> None:
     with FlopCounterMode(display=False) as counter:
         forward(model, 1, 100).sum().backward()
     step = Encoder(config, recompute=True).step(100)
-    # torch stops recomputing a layer once the last activation is there.
+    # torch stops recomputing a layer at its last activation.
     assert 0.9 * step < counter.get_total_flops() <= step
     assert step == pytest.approx(4 * formula(SMALL, 100))
 
