@@ -24,7 +24,6 @@ from ettin_retrieval.settings.schema import Settings
 
 INPUTS = {"pairs": 960, "epochs": 3, "batch_size": 16, "dev_queries": 100, "dev_passages": 300}
 WARM_UP = {"pairs": 32, "dev_passages": 100}
-REPETITIONS = 5
 OURS, OURS_BF16 = "ours, fp32", "ours, bf16"
 GUIDE, PLAIN = "guide's model.fit, fp32", "plain trainer, fp32"
 NOTE = """\
@@ -32,7 +31,7 @@ The tiny encoder and web collection, in-batch negatives alone. Evaluations on th
 do not count: ours also evaluates before training."""
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = REPETITIONS) -> Section:
+def measure(inputs: Inputs = INPUTS, repetitions: int = 5) -> Section:
     """Training without its evaluations; in bf16 only where the processor has it."""
     slow = bf16_is_emulated()
     contenders = {name: c for name, c in CONTENDERS.items() if "fp32" in name or not slow}
@@ -117,19 +116,13 @@ def plain_trainer(model: Any, given: Training, work: Path) -> None:
 def contender(
     inputs: Inputs, train: Callable[[Any, Training, Path], None], precision: str = "fp32"
 ) -> Job:
-    """A copy of the base encoder is trained against the clock and scored."""
+    """A copy of the base encoder, trained against the clock, evaluations excepted, and scored."""
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
-    from ettin_retrieval.base_encoder.random_weights import random_encoder
     from ettin_retrieval.runtime.determinism import seed_everything
-    from ettin_retrieval.sources import tiny
     from ettin_retrieval.training.dev_score import dev_score
 
-    given = training(inputs, precision)
-    settings = given.settings
-    with TemporaryDirectory() as scratch:
-        base = random_encoder(settings.encoder, tiny.lexicon(), settings.seed, Path(scratch))
-    base.max_seq_length = settings.encoder.max_passage_length
+    given, base = training(inputs, precision)
     evaluate = InformationRetrievalEvaluator.__call__
 
     def job() -> Run:
@@ -140,7 +133,7 @@ def contender(
                 evaluations.append(run)
                 return evaluate(*given, **named)
 
-        seed_everything(settings.seed, strict=False)
+        seed_everything(given.settings.seed, strict=False)
         model = deepcopy(base)
         timing = patch.object(InformationRetrievalEvaluator, "__call__", timed_evaluate)
         with TemporaryDirectory() as work, timing, timed() as run:
@@ -152,16 +145,10 @@ def contender(
     return job
 
 
-CONTENDERS = {
-    OURS: partial(contender, train=ours),
-    OURS_BF16: partial(contender, train=ours, precision="bf16"),
-    GUIDE: partial(contender, train=guides_script),
-    PLAIN: partial(contender, train=plain_trainer),
-}
-
-
-def training(inputs: Inputs, precision: str) -> Training:
-    """Pairs and development set of the tiny web collection."""
+def training(inputs: Inputs, precision: str) -> tuple[Training, Any]:
+    """Pairs and development set of the tiny web collection, and the base encoder."""
+    from ettin_retrieval.base_encoder.random_weights import random_encoder
+    from ettin_retrieval.sources import tiny
     from ettin_retrieval.sources.training_data import load_tiny, training_and_dev
     from ettin_retrieval.training.dev_score import dev_evaluator
     from ettin_retrieval.training.examples import training_examples
@@ -172,10 +159,20 @@ def training(inputs: Inputs, precision: str) -> Training:
     changes |= {"finetuning.precision": precision, "finetuning.evaluations_per_epoch": 1}
     settings = load_settings(ROOT / "params.yaml").with_changes(changes)
     train, dev = training_and_dev(load_tiny("web", settings), settings).values()
-    positives = train.positives().items()
-    pairs: list[Pair] = [(query_id, passage_id, []) for query_id, own in positives for passage_id in own]
+    pairs: list[Pair] = [(q, p, []) for q, own in train.positives().items() for p in own]
     examples = training_examples(train, pairs[: inputs["pairs"]])
     steps = -(-len(examples) // settings.batch_size) * settings.epochs
     warmup_steps = round(steps * settings.finetuning.warmup_ratio)
     evaluator = dev_evaluator(dev, settings.encoding.batch_size)
-    return Training(settings, examples, dev, evaluator, warmup_steps)
+    with TemporaryDirectory() as scratch:
+        base = random_encoder(settings.encoder, tiny.lexicon(), settings.seed, Path(scratch))
+    base.max_seq_length = settings.encoder.max_passage_length
+    return Training(settings, examples, dev, evaluator, warmup_steps), base
+
+
+CONTENDERS = {
+    OURS: partial(contender, train=ours),
+    OURS_BF16: partial(contender, train=ours, precision="bf16"),
+    GUIDE: partial(contender, train=guides_script),
+    PLAIN: partial(contender, train=plain_trainer),
+}

@@ -11,7 +11,6 @@ from ettin_retrieval.planning.flops import ETTIN_SHAPES
 from ettin_retrieval.settings.schema import Shape
 
 INPUTS = {"shapes": "150m,400m,1b", "documents": 1_000, "queries": 95}
-REPETITIONS = 3
 OURS, PEER = "ours", "sentence-transformers"
 SHAPES = ETTIN_SHAPES | {
     # Runs on a CPU too, in fp32: how the tests see that the code works.
@@ -19,7 +18,7 @@ SHAPES = ETTIN_SHAPES | {
 }
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = REPETITIONS) -> Section:
+def measure(inputs: Inputs = INPUTS, repetitions: int = 3) -> Section:
     """Every shape in turn, with random weights: neither speed nor memory depends on them."""
     import torch
 

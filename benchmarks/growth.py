@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pandas as pd
 
@@ -12,13 +13,12 @@ from benchmarks.record import Section
 from benchmarks.search import CONTENDERS, WARM_UP
 
 INPUTS = {"documents": 32_000, "queries": 128, "dimensions": 256}
-REPETITIONS = 3
 FACTORS = (0.25, 0.5, 1, 2, 4)
 COLOURS = ("#0072b2", "#a6a6a6", "#d55e00")
 """From Okabe and Ito's palette: colour-blind readers can tell them apart, in grey too."""
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = REPETITIONS) -> Section:
+def measure(inputs: Inputs = INPUTS, repetitions: int = 3) -> Section:
     """Vary one size at a time; the runs of a point are named `CONTENDER, SIZE VALUE`."""
     runs: Runs = {}
     for varied, middle in inputs.items():
@@ -31,35 +31,23 @@ def measure(inputs: Inputs = INPUTS, repetitions: int = REPETITIONS) -> Section:
 
 def draw(section: Section, path: Path) -> None:
     """A panel for each size, both axes logarithmic; the same section gives the same bytes."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    from ettin_retrieval.reports.plots import STYLE, WIDTH
+    from matplotlib.figure import Figure
 
     points = [
         (*name.replace(", ", " ").rsplit(maxsplit=2), median(run["seconds"] for run in done))
         for name, done in section.runs.items()
     ]
     frame = pd.DataFrame(points, columns=["contender", "size", "value", "seconds"])
-    frame["value"] = frame["value"].astype(int)
-    with plt.style.context(STYLE, after_reset=True):
-        figure, panels = plt.subplots(1, 3, sharey=True, figsize=(WIDTH, 2.6))
-        for axes, (size, part) in zip(panels, frame.groupby("size", sort=False), strict=True):
-            curves = part.pivot(index="value", columns="contender", values="seconds")[[*CONTENDERS]]
-            curves.plot(
-                ax=axes, style="o-", ms=3, lw=1.2, color=COLOURS, loglog=True, legend=False,
-                xlabel=str(size), ylabel="seconds",
-            )  # fmt: skip
-            axes.set_xticks(curves.index, [f"{value:,}" for value in curves.index], fontsize=6)
-            axes.minorticks_off()
-            axes.grid(axis="y")
-        figure.legend(
-            panels[0].lines, CONTENDERS, loc="outside lower center", ncols=3, frameon=False
-        )
-        sizes = ", ".join(f"{value:,} {name}" for name, value in section.inputs.items())
-        figure.suptitle(f"Evaluation with a fake encoder; unless varied: {sizes}", fontsize=8)
-        # Without the version of matplotlib, which PNGs carry by default.
-        figure.savefig(path, metadata={"Software": None})
-        plt.close(figure)
+    frame = frame.astype({"value": int})
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    panels = figure.subplots(1, len(section.inputs), sharey=True)
+    for axes, (size, part) in zip(panels, frame.groupby("size", sort=False), strict=True):
+        curves = part.pivot(index="value", columns="contender", values="seconds")[[*CONTENDERS]]
+        options: Any = {"xlabel": size, "ylabel": "seconds", "color": COLOURS, "marker": "o"}
+        curves.plot(ax=axes, loglog=True, grid=True, legend=False, **options)
+        axes.set_xticks(curves.index, curves.index, rotation=45)
+        axes.minorticks_off()
+    sizes = ", ".join(f"{value:,} {name}" for name, value in section.inputs.items())
+    figure.suptitle(f"Evaluation with a fake encoder; unless varied: {sizes}")
+    figure.legend(panels[0].lines, CONTENDERS, loc="outside right upper")
+    figure.savefig(path, metadata={"Software": None})  # no version in the bytes

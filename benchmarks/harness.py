@@ -20,7 +20,7 @@ from ettin_retrieval.runtime.determinism import DEFAULTS
 ROOT = Path(__file__).resolve().parents[1]
 
 Inputs = dict[str, Any]  # sizes and data, the same for every contender
-Run = dict[str, float]  # seconds, processor_seconds, peak_mib, above_mib and a contender's own
+Run = dict[str, float]  # seconds, processor_seconds, peak_mib, work_mib and a contender's own
 Runs = dict[str, list[Run]]  # by contender
 Job = Callable[[], Run]  # does the work; may report a time of its own, when not all of it counts
 Contender = Callable[[Inputs], Job]  # prepares a job; a function of a module, for another process
@@ -91,7 +91,7 @@ def _run() -> Run:
     with timed() as run:
         found = job()
     peak = _memory_mib("VmHWM")
-    run |= found | {"peak_mib": peak, "above_mib": max(0.0, peak - resting)}
+    run |= found | {"peak_mib": peak, "work_mib": max(0.0, peak - resting)}
     return {name: float(f"{value:.5g}") for name, value in run.items()}
 
 
@@ -121,11 +121,7 @@ def peak_gflops(precision: str, device: str = "cpu", size: int | None = None) ->
 
 
 def bf16_is_emulated() -> str:
-    """Why bf16 is not worth timing on this processor; empty where it is.
-
-    Without bf16 instructions PyTorch multiplies element by element, a hundred times slower than
-    in fp32; hence the small matrices.
-    """
+    """Why bf16, up to a hundred times slower when emulated, is not worth timing; empty if it is."""
     fp32, bf16 = (peak_gflops(precision, size=256) for precision in ("fp32", "bf16"))
     if bf16 > fp32 / 4:
         return ""

@@ -21,12 +21,12 @@ from benchmarks.record import Figure, Section
 from ettin_retrieval.runtime.files import sha256_file
 
 INPUTS = {"kills": 10, "seed": 7}
-REPETITIONS = 1
 SHAPE = {"layers": 2, "hidden_size": 32, "intermediate_size": 32, "heads": 2, "vocabulary": 512}
 CHECKPOINTS = "models/finetuned.work"
+STAGES: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = REPETITIONS) -> Section:
+def measure(inputs: Inputs = INPUTS, repetitions: int = 1) -> Section:
     """SIGKILL at a moment drawn from the training time; then the same command runs to its end."""
     moments = random.Random(inputs["seed"])
     lines: list[str] = []
@@ -72,42 +72,29 @@ def prepare(workspace: Path) -> None:
 
 def run(workspace: Path, stage: str, kill_after: float | None = None) -> float | None:
     """Run a stage's command of dvc.yaml: seconds of training, None if it was killed."""
-    command = [sys.executable, *shlex.split(stages()[stage]["cmd"])[1:]]
+    command = [sys.executable, *shlex.split(STAGES[stage]["cmd"])[1:]]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    log = workspace / "log"
-    with log.open("wb") as file:
+    with (workspace / "log").open("w+") as log:
+        output: Any = {"stdout": log, "stderr": log}
         process = subprocess.Popen(
-            command,
-            cwd=workspace,
-            env=environment,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
+            command, cwd=workspace, env=environment, start_new_session=True, **output
         )
-    while process.poll() is None and not any((workspace / CHECKPOINTS).glob("*")):
-        time.sleep(0.01)  # until training begins
-    began = time.monotonic()
-    try:
-        status = process.wait(kill_after)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return None
-    if status:
-        raise RuntimeError(log.read_text(encoding="utf-8"))
+        while process.poll() is None and not any((workspace / CHECKPOINTS).glob("*")):
+            time.sleep(0.01)  # until training begins
+        began = time.monotonic()
+        try:
+            if process.wait(kill_after):
+                raise RuntimeError((workspace / "log").read_text(encoding="utf-8"))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return None
     return time.monotonic() - began
 
 
 def digests(workspace: Path) -> dict[Path, str]:
     """sha256 of every file that fine-tuning writes."""
-    stage = stages()["finetuning"]
+    stage = STAGES["finetuning"]
     outputs = [path for kind in ("outs", "metrics", "plots") for out in stage[kind] for path in out]
-    found = [
-        file for path in outputs for file in (workspace / path, *(workspace / path).rglob("*"))
-    ]
+    found = [f for path in outputs for f in (workspace / path, *(workspace / path).rglob("*"))]
     return {file: sha256_file(file) for file in found if file.is_file()}
-
-
-def stages() -> dict[str, Any]:
-    found: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-    return found

@@ -12,14 +12,13 @@ from benchmarks.record import Figure, Section
 
 INPUTS = {"documents": 100_000, "more_documents": 1_000_000, "dimensions": 384}
 INPUTS |= {"evaluated_queries": 300, "mined_queries": 2_000}
-REPETITIONS = 1
 PASSAGE = " ".join(["fifty more words make a passage as long as one of ms marco"] * 5)
 NOTE = """\
 Peak of the whole process, less the fake encoder's table of vectors. An evaluation leaves the corpus
 on disk; mining reads it, and holds all vectors in its index."""
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = REPETITIONS) -> Section:
+def measure(inputs: Inputs = INPUTS, repetitions: int = 1) -> Section:
     """Both stages on both sizes, each in a fresh process."""
     from ettin_retrieval.data.storage import write_dataset
 

@@ -13,11 +13,10 @@ from benchmarks.record import Figure, Section, memory_ratio, ratios
 NEGATIVES = {"range_max": 100, "num_negatives": 7}
 INPUTS = {"documents": 100_000, "queries": 1_000, "dimensions": 384, **NEGATIVES}
 WARM_UP = {"documents": 2_000, "queries": 10}
-REPETITIONS = 3
 NOTE = "Fake encoder. Memory is on top of the collection and of the encoder's table of vectors."
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = REPETITIONS) -> Section:
+def measure(inputs: Inputs = INPUTS, repetitions: int = 3) -> Section:
     """From the collection as it was read to the negatives of every query."""
     runs = contest(CONTENDERS, inputs, repetitions, WARM_UP)
     peers = [name for name in CONTENDERS if name != "ours"]

@@ -14,11 +14,10 @@ from benchmarks.record import Figure, Section, ratios
 from ettin_retrieval.runtime.files import read_json
 
 INPUTS: Inputs = {"model": "tiny"}
-REPETITIONS = 1
 COLD, IDLE, CHANGED = "from nothing", "nothing to do", "another learning rate"
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = REPETITIONS) -> Section:
+def measure(inputs: Inputs = INPUTS, repetitions: int = 1) -> Section:
     """`dvc repro` three times in a clone of the last commit."""
     runs: Runs = {COLD: [], IDLE: [], CHANGED: []}
     for _ in range(repetitions):
@@ -28,10 +27,9 @@ def measure(inputs: Inputs = INPUTS, repetitions: int = REPETITIONS) -> Section:
             runs[COLD].append(repro(clone))
             runs[IDLE].append(repro(clone))
             costs = read_json(clone / "data/costs.json")
-            params = clone / "params.yaml"
-            text = params.read_text(encoding="utf-8")
-            changed = text.replace("learning_rate: auto", "learning_rate: 1.0e-3")
-            params.write_text(changed, encoding="utf-8")
+            params = (clone / "params.yaml").read_text(encoding="utf-8")
+            changed = params.replace("learning_rate: auto", "learning_rate: 1.0e-3")
+            (clone / "params.yaml").write_text(changed, encoding="utf-8")
             runs[CHANGED].append(repro(clone))
     figures = [
         Figure("nothing to do, against from nothing", ratios(runs, IDLE, COLD)),

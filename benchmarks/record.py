@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import subprocess
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -12,7 +11,6 @@ from statistics import median
 from pydantic import TypeAdapter
 
 from benchmarks.harness import ROOT, Inputs, Runs
-from ettin_retrieval.runtime.determinism import LIBRARIES
 from ettin_retrieval.runtime.device import hardware
 
 TOLERANCE = 0.10
@@ -26,12 +24,7 @@ take, pair by pair in one run. Median (least to greatest). `make benchmark-check
 ratio is more than 10% below the one here.
 """
 
-COLUMNS = {
-    "seconds": "seconds",
-    "processor_seconds": "processor seconds",
-    "peak_mib": "peak MiB",
-    "above_mib": "MiB for the work",
-}
+COLUMNS = ("seconds", "processor_seconds", "peak_mib", "work_mib")
 
 
 @dataclass(frozen=True)
@@ -56,10 +49,8 @@ class Figure:
 
     def row(self) -> list[str]:
         """Name, value, goal and verdict."""
-        goal = verdict = ""
-        if self.goal is not None:
-            goal = f"at {'most' if self.unit else 'least'} {number(self.goal)}"
-            verdict = "missed" if self.is_missed else "met"
+        goal = "" if self.goal is None else f"at {'most' if self.unit else 'least'} {self.goal:.3g}"
+        verdict = "" if not goal else "missed" if self.is_missed else "met"
         if not self.values:
             return [self.name, "not run", goal, ""]
         return [self.name, f"{spread(self.values)} {self.unit}".strip(), goal, verdict]
@@ -88,25 +79,24 @@ def read(directory: Path) -> dict[str, Section]:
 
 def write(sections: dict[str, Section], directory: Path) -> None:
     """Write results.json, and table.md from it."""
-    content = SECTIONS.dump_json(sections, indent=2) + b"\n"
-    (directory / "results.json").write_bytes(content)
+    (directory / "results.json").write_bytes(SECTIONS.dump_json(sections, indent=2) + b"\n")
     text = HEAD + "".join(map(markdown, read(directory).values()))
     (directory / "table.md").write_text(text, encoding="utf-8")
 
 
 def markdown(section: Section) -> str:
     """A section of the table."""
-    found = {name for done in section.runs.values() for run in done for name in run}
-    columns = [name for name in COLUMNS if name in found]
+    measured = {key for done in section.runs.values() for run in done for key in run}
+    keys = [key for key in COLUMNS if key in measured]
     rows = [
-        [name, *(spread([run[column] for run in done if column in run]) for column in columns)]
+        [name, *(spread([run[key] for run in done if key in run]) for key in keys)]
         for name, done in section.runs.items()
     ]
     parts = [
         f"\n## {section.title}",
         ", ".join(f"{key}: {value}" for key, value in section.inputs.items()),
         table(["figure", "measured", "goal", ""], [figure.row() for figure in section.figures]),
-        table(["contender", *(COLUMNS[name] for name in columns)], rows),
+        table(["contender", *(key.replace("_", " ").replace("mib", "MiB") for key in keys)], rows),
         "\n".join(f"- {note}" for note in (*section.notes, section.measured) if note),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -119,15 +109,14 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """Median (least to greatest)."""
-    if len(values) < 2:
-        return "".join(map(number, values))
-    return f"{number(median(values))} ({number(min(values))} to {number(max(values))})"
+    """Median (least to greatest), with three significant digits.
 
-
-def number(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+    >>> spread([1.5, 5.0, 3.12345]), spread([1234.5]), spread([])
+    ('3.12 (1.5 to 5)', '1,234', '')
+    """
+    wanted = [median(values), min(values), max(values)] if len(values) > 1 else values
+    numbers = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in wanted]
+    return "{} ({} to {})".format(*numbers) if len(numbers) > 1 else "".join(numbers)
 
 
 def ratios(runs: Runs, ours: str, peer: str, key: str = "seconds") -> list[float]:
@@ -138,42 +127,36 @@ def ratios(runs: Runs, ours: str, peer: str, key: str = "seconds") -> list[float
 
 def memory_ratio(runs: Runs, ours: str, peer: str) -> list[float]:
     """Peak memory of a peer's work by that of ours, both on top of what holds the inputs."""
-    own, theirs = (max(1.0, *(run["above_mib"] for run in runs[name])) for name in (ours, peer))
+    own, theirs = (max(1.0, *(run["work_mib"] for run in runs[name])) for name in (ours, peer))
     return [theirs / own]
 
 
 def commit_and_machine() -> str:
     """What was measured, and where; `-dirty` where files differ from the commit."""
-    import torch
-
     git = ["git", "describe", "--always", "--dirty"]
     commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    found = hardware() | {"vectors": torch.backends.cpu.get_cpu_capability()}
-    versions = ", ".join(f"{name} {version(name)}" for name in (*LIBRARIES, "faiss-cpu"))
-    return (
-        f"Commit {commit.strip()}; {found['processor']}, {found['cores']} cores "
-        f"({found['vectors']}), {found['memory_gib']} GiB, GPU: {found['gpu'] or 'none'}; "
-        f"Python {platform.python_version()}, {versions}."
-    )
+    machine = "{processor}, {cores} cores, {memory_gib} GiB, GPU: {gpu}".format(**hardware())
+    return f"Commit {commit.strip()}; {machine}; torch {version('torch')}."
 
 
 def regressions(before: Section | None, now: Section) -> list[str]:
     """One line for each ratio that lost over `TOLERANCE` or is gone, and for each bound missed."""
+    if before is None:
+        return ["nothing is recorded to compare with; run `make benchmark`"]
+    if before.inputs != now.inputs:
+        return [f"measured on {now.inputs}, recorded on {before.inputs}"]
     lines = [
-        f"{figure.name}: {number(median(figure.values))} {figure.unit}, more than {figure.goal}"
+        f"{figure.name}: {spread(figure.values)} {figure.unit}, more than {figure.goal}"
         for figure in now.figures
         if figure.unit and figure.is_missed
     ]
-    if before is None:
-        return [*lines, "nothing is recorded to compare with; run `make benchmark`"]
-    if before.inputs != now.inputs:
-        return [*lines, f"measured on {now.inputs}, recorded on {before.inputs}"]
-    measured = {figure.name: median(figure.values) for figure in now.figures if figure.values}
-    recorded = {f.name: median(f.values) for f in before.figures if f.values and not f.unit}
-    for name, old in recorded.items():
+    measured = {figure.name: figure.values for figure in now.figures}
+    for name, values in ((f.name, f.values) for f in before.figures if f.values and not f.unit):
         if name not in measured:
             lines.append(f"{name}: recorded, but not measured now")
-        elif (new := measured[name]) < (1 - TOLERANCE) * old:
-            lost = 1 - new / old
-            lines.append(f"{name}: {new:.2f}, {lost:.0%} below the recorded {old:.2f}")
+        elif measured[name]:
+            new, old = median(measured[name]), median(values)
+            if new < (1 - TOLERANCE) * old:
+                lost = 1 - new / old
+                lines.append(f"{name}: {new:.2f}, {lost:.0%} below the recorded {old:.2f}")
     return lines

@@ -11,7 +11,6 @@ import argparse
 import importlib
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from benchmarks.encoding import SCIFACT
 from benchmarks.harness import ROOT
 from benchmarks.record import Section, commit_and_machine, read, regressions, write
 
-RECORDED = ROOT / "benchmarks"
+RECORD = ROOT / "benchmarks"
 
 QUICK = ("encoding", "search", "mining", "finetuning", "startup")
 """What `--check` measures unless `--only` names others."""
@@ -41,13 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     if given.scifact:
         os.environ[SCIFACT] = str(given.scifact.resolve())
     names = given.only.split(",") if given.only else QUICK if given.check else NAMES
-    for name in names:
-        if name not in NAMES:
-            parser.error(f"--only: no benchmark {name!r}; choose from {', '.join(NAMES)}")
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"--only: no benchmark {unknown.pop()!r}; choose from {', '.join(NAMES)}")
     return check(names) if given.check else record(names)
 
 
-def record(names: Sequence[str], directory: Path = RECORDED) -> int:
+def record(names: Sequence[str], directory: Path = RECORD) -> int:
     """Measure, and write each benchmark's findings at once."""
     for name in names:
         sections = read(directory) | {name: measure(name)}
@@ -58,7 +56,7 @@ def record(names: Sequence[str], directory: Path = RECORDED) -> int:
     return 0
 
 
-def check(names: Sequence[str], directory: Path = RECORDED) -> int:
+def check(names: Sequence[str], directory: Path = RECORD) -> int:
     """1 where a benchmark is worse than recorded, and is so again when measured once more."""
     recorded, found = read(directory), []
     for name in names:
@@ -74,9 +72,7 @@ def check(names: Sequence[str], directory: Path = RECORDED) -> int:
 
 def measure(name: str) -> Section:
     """Run one benchmark."""
-    start = time.monotonic()
     section: Section = importlib.import_module(f"benchmarks.{name}").measure()
-    print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     return replace(section, measured=commit_and_machine())
 
 

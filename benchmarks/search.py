@@ -12,26 +12,24 @@ from benchmarks.record import Figure, Section, memory_ratio, ratios
 
 INPUTS = {"documents": 120_000, "queries": 300, "dimensions": 384}
 WARM_UP = {"documents": 2_000, "queries": 10}
-REPETITIONS = 5
+BARE = "bare top-k"
 NOTE = """\
 Fake encoder. Ours and mteb's are whole evaluations, metrics included; the bare top-k encodes,
 multiplies and calls `torch.topk` with mteb's k of 1000, without ids, judgments or metrics. Within
-1.3 times its time is a ratio of 0.769. mteb's metrics and the rest around a search take {:.2f} s: the
-third row is what an evaluation would reach whose search is the bare top-k."""
+1.3 times its time is a ratio of 0.769. mteb's metrics and the rest around a search take {:.2f} s:
+the third row is what an evaluation would reach whose search is the bare top-k."""
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = REPETITIONS) -> Section:
+def measure(inputs: Inputs = INPUTS, repetitions: int = 5) -> Section:
     """Whole evaluations, and the search within ours."""
     runs = contest(CONTENDERS, inputs, repetitions, WARM_UP)
     around = [run["seconds"] - run["search_seconds"] for run in runs["ours"]]
-    pairs = list(zip(runs["ours"], runs["bare top-k"], strict=True))
+    pairs = list(zip(runs["ours"], runs[BARE], strict=True))
     alone = [bare["seconds"] / ours["search_seconds"] for ours, bare in pairs]
     ideal = [b["seconds"] / (b["seconds"] + r) for (_, b), r in zip(pairs, around, strict=True)]
     figures = [
         Figure("evaluation, speed against mteb's own search", ratios(runs, "ours", "mteb"), 5.0),
-        Figure(
-            "evaluation, speed against a bare top-k", ratios(runs, "ours", "bare top-k"), 1 / 1.3
-        ),
+        Figure("evaluation, speed against a bare top-k", ratios(runs, "ours", BARE), 1 / 1.3),
         Figure("evaluation against a bare top-k, if that were its search", ideal),
         Figure("search alone, speed against a bare top-k", alone, 1 / 1.3),
         Figure("memory against mteb's own search", memory_ratio(runs, "ours", "mteb")),
@@ -115,4 +113,4 @@ def bare_top_k(inputs: Inputs) -> Job:
     return job
 
 
-CONTENDERS = {"ours": ours, "mteb": mtebs_own, "bare top-k": bare_top_k}
+CONTENDERS = {"ours": ours, "mteb": mtebs_own, BARE: bare_top_k}

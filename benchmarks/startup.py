@@ -10,11 +10,13 @@ from benchmarks.harness import ROOT, Inputs, Runs
 from benchmarks.record import Figure, Section
 
 INPUTS: Inputs = {}
-REPETITIONS = 9
-COMMANDS = {"ettin-retrieval --help": ["-m", "ettin_retrieval.cli", "--help"], "python": ["-c", ""]}
+COMMANDS = {
+    "ettin-retrieval --help": ["-m", "ettin_retrieval.cli", "--help"],
+    "python alone": ["-c", ""],
+}
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = REPETITIONS) -> Section:
+def measure(inputs: Inputs = INPUTS, repetitions: int = 9) -> Section:
     """Start the command line and Python alone, in turn."""
     runs: Runs = {name: [] for name in COMMANDS}
     for _ in range(repetitions):
