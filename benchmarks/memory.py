@@ -34,7 +34,8 @@ def measure(inputs: Inputs = INPUTS, repetitions: int = 1) -> Section:
             with TemporaryDirectory() as directory:
                 write_dataset(fake_dataset(given, PASSAGE), Path(directory))
                 found = contest({name: stage}, given | {"directory": directory}, repetitions)[name]
-            runs[f"{name}, {size:,} passages"] = found
+            memory = [{key: run[key] for key in run if "seconds" not in key} for run in found]
+            runs[f"{name}, {size:,} passages"] = memory
             peaks[name, size] = [run["peak_mib"] / 1024 - gib[size] for run in found]
     pairs = zip(peaks["evaluation", small], peaks["evaluation", large], strict=True)
     growth = [more / less for less, more in pairs]
