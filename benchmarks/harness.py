@@ -1,4 +1,4 @@
-"""Contenders in turn, each in a process of its own, and what this machine can do at best."""
+"""Run contenders in turn, each in its own process; measure what the machine can do at best."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 Inputs = dict[str, Any]  # sizes and data, the same for every contender
 Run = dict[str, float]  # seconds, processor_seconds, peak_mib, work_mib and a contender's own
 Runs = dict[str, list[Run]]  # by contender
-Job = Callable[[], Run]  # does the work; may report a time of its own, when not all of it counts
+Job = Callable[[], Run]  # does the work; may report other seconds, where not all of them count
 Contender = Callable[[Inputs], Job]  # prepares a job; a function of a module, for another process
 
 
