@@ -1,1 +1,1 @@
-"""Speed and memory against what a user would pick instead, as ratios measured in one run."""
+"""Speed and memory of this project against what one would use instead: `make benchmark`."""

@@ -1,69 +1,59 @@
-"""An encoder without a model, and a collection without words: only what is around them is timed.
-
-A text ends with the number of its row, and a row's vector comes from a table of random ones.
-"""
+"""A collection without words and an encoder without a model: only what is around them counts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.harness import Inputs
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
 
-SEED = 42
 Vectors = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
 class FakeEncoder:
-    """Random unit vectors by row: shape (documents, d) and (queries, d)."""
+    """Random unit vectors, looked up by the number at the end of a text.
 
-    documents: Vectors
-    queries: Vectors
+    The same sizes (documents, queries, dimensions) give the same vectors in every process.
+    """
 
-    def __call__(self, texts: list[str], role: str) -> Vectors:
-        """Vectors of texts in a role (`query` or `passage`), shape (len(texts), d)."""
-        rows = [int(text[text.rindex(" ") + 1 :]) for text in texts]
-        return (self.queries if role == "query" else self.documents)[rows]
+    device = "cpu"
+
+    def __init__(self, inputs: Inputs) -> None:
+        random = np.random.default_rng(42)
+        sizes = ((inputs[name], inputs["dimensions"]) for name in ("documents", "queries"))
+        self.documents, noise = (_unit(random.standard_normal(s, dtype=np.float32)) for s in sizes)
+        # A little of the relevant passage in each query, so that some are found.
+        self.queries = _unit(noise + 0.2 * self.documents[_relevant(inputs)])
+
+    def encode_document(self, texts: list[str], **_: Any) -> Vectors:
+        """Shape (len(texts), dimensions)."""
+        return self.documents[[int(text[text.rindex(" ") + 1 :]) for text in texts]]
+
+    def encode_query(self, texts: list[str], **_: Any) -> Vectors:
+        """Shape (len(texts), dimensions)."""
+        return self.queries[[int(text[text.rindex(" ") + 1 :]) for text in texts]]
 
 
-def fake_encoder(documents: int, queries: int, dimensions: int) -> FakeEncoder:
-    """The same vectors for the same sizes, in whatever process."""
-    random = np.random.default_rng(SEED)
-    passages = _unit(random.standard_normal((documents, dimensions), dtype=np.float32))
-    noise = _unit(random.standard_normal((queries, dimensions), dtype=np.float32))
-    # A little of the relevant passage in each query: some are found, and scores say something.
-    return FakeEncoder(passages, _unit(noise + 0.2 * passages[relevant_rows(documents, queries)]))
+def fake_dataset(inputs: Inputs, words: str = "passage") -> RetrievalDataset:
+    """Numbered passages and queries, one relevant passage a query."""
+    documents, queries = range(inputs["documents"]), range(inputs["queries"])
+    judged = zip(queries, _relevant(inputs).tolist(), strict=True)
+    return RetrievalDataset(
+        corpus=frame([(f"d{row}", "", f"{words} {row}") for row in documents], CORPUS),
+        queries=frame([(f"q{row}", f"query {row}") for row in queries], QUERIES),
+        qrels=frame([(f"q{row}", f"d{passage}", 1) for row, passage in judged], QRELS),
+        origin=Origin("fake", "1", "CC0-1.0", "test"),
+    )
+
+
+def _relevant(inputs: Inputs) -> npt.NDArray[np.int64]:
+    size = (inputs["queries"],)
+    return np.random.default_rng(42).integers(inputs["documents"], size=size)
 
 
 def _unit(vectors: Vectors) -> Vectors:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
-
-
-def relevant_rows(documents: int, queries: int) -> npt.NDArray[np.int64]:
-    """The row of the relevant passage of each query."""
-    return np.random.default_rng(SEED).integers(documents, size=queries)
-
-
-def fake_dataset(documents: int, queries: int) -> RetrievalDataset:
-    """Numbered passages and queries, one relevant passage a query."""
-    relevant = relevant_rows(documents, queries)
-    return RetrievalDataset(
-        corpus=frame([(f"d{row}", "", f"passage {row}") for row in range(documents)], CORPUS),
-        queries=frame([(f"q{row}", f"query {row}") for row in range(queries)], QUERIES),
-        qrels=frame([(f"q{row}", f"d{d}", 1) for row, d in enumerate(relevant.tolist())], QRELS),
-        origin=Origin("fake", "1", "CC0-1.0", "test"),
-    )
-
-
-def our_encode(encoder: FakeEncoder) -> Any:
-    """In place of `ettin_retrieval.encoding.encode`."""
-
-    def encode(_: object, texts: list[str], role: str, **__: object) -> Vectors:
-        return encoder(texts, role)
-
-    return encode

@@ -1,284 +1,178 @@
-"""Fine-tuning on the same pairs: ours, the guide's script, and a plain trainer.
+"""Fine-tuning on the same pairs: `finetune`, the guide's `model.fit`, a plain trainer.
 
-All train with in-batch negatives alone, as the guide's script does, for the same epochs, batches
-and learning rate; the development nDCG@10 that each reaches stands beside its speed.
+All train with in-batch negatives alone, as the guide does, for the same epochs, batches and
+learning rate, and from the same random weights.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from benchmarks.contest import ROOT, Contest, Runs
-from benchmarks.peak import bf16_is_emulated
-from benchmarks.record import NotRun, Ratio, Section, memory, middle, speed
-from benchmarks.worker import Job
+from benchmarks.harness import ROOT, Inputs, Job, Run, bf16_is_emulated, contest, timed
+from benchmarks.record import Figure, Section, memory_ratio, ratios
 from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.data.negatives import Pair
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.settings.schema import Settings
 
-SIZES = {"pairs": 960, "epochs": 3, "batch_size": 16, "dev_queries": 100, "dev_passages": 300}
-REPETITIONS = 5
-CONTENDERS = {
-    "ours, fp32": "benchmarks.finetuning:ours_fp32",
-    "ours, bf16": "benchmarks.finetuning:ours_bf16",
-    "guide's model.fit, fp32": "benchmarks.finetuning:guides_script",
-    "plain trainer, fp32": "benchmarks.finetuning:plain_trainer",
-}
-OURS, OURS_BF16, GUIDE, PLAIN = CONTENDERS
+INPUTS = {"pairs": 960, "epochs": 3, "batch_size": 16, "dev_queries": 100, "dev_passages": 300}
+WARM_UP = {"pairs": 32, "dev_passages": 100}
+OURS, OURS_BF16 = "ours, fp32", "ours, bf16"
+GUIDE, PLAIN = "guide's model.fit, fp32", "plain trainer, fp32"
+NOTE = """\
+The tiny encoder and web collection, in-batch negatives alone. Evaluations on the development set
+do not count: ours also evaluates before training."""
 
 
-@dataclass(frozen=True)
-class Training:
-    """What every contender is given.
+def measure(inputs: Inputs = INPUTS, repetitions: int = 5) -> Section:
+    """Training without its evaluations; in bf16 only where the processor has it."""
+    slow = bf16_is_emulated()
+    contenders = {name: c for name, c in CONTENDERS.items() if "fp32" in name or not slow}
+    runs = contest(contenders, inputs, repetitions, WARM_UP)
+    figures = [
+        Figure("fp32, speed against the guide's script", ratios(runs, OURS, GUIDE), 1.0),
+        Figure("fp32, speed against a plain trainer", ratios(runs, OURS, PLAIN), 1.0),
+        Figure("fp32, memory against the guide's script", memory_ratio(runs, OURS, GUIDE)),
+        Figure(
+            "bf16, speed against the guide's script in fp32", ratios(runs, OURS_BF16, GUIDE), 2.0
+        ),
+        Figure("bf16, speed against a plain trainer in fp32", ratios(runs, OURS_BF16, PLAIN), 2.0),
+    ]
+    scores = {name: median(run["dev_ndcg_at_10"] for run in done) for name, done in runs.items()}
+    reached = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
+    notes = [NOTE, f"Development nDCG@10 reached: {reached}.", slow]
+    return Section("Fine-tuning", inputs, figures, runs, notes)
 
-    Attributes
-    ----------
-    pairs
-        Query and positive passage.
-    base
-        Directory of the encoder that all start from.
-    """
+
+class Training(NamedTuple):
+    """What every contender gets beside the model to train in place."""
 
     settings: Settings
-    pairs: list[tuple[str, str]]
+    examples: list[Any]
     dev: RetrievalDataset
-    base: Path
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps in all."""
-        return -(-len(self.pairs) // self.settings.batch_size) * self.settings.epochs
-
-    @property
-    def warmup(self) -> int:
-        """Steps of rising learning rate."""
-        return round(self.steps * self.settings.finetuning.warmup_ratio)
+    evaluator: Any
+    warmup_steps: int
 
 
-Train = Callable[[Any, Training, Path], None]
-"""Trains a model in place; the directory is for whatever is written meanwhile."""
-
-
-def measure(sizes: dict[str, Any], repetitions: int) -> Section:
-    """Run the contest; in bf16 only where the processor has it."""
-    slow = bf16_is_emulated()
-    contenders = {n: where for n, where in CONTENDERS.items() if "fp32" in n or slow is None}
-    with Contest(contenders) as contest:
-        contest.warm_up(sizes | {"pairs": 2 * sizes["batch_size"], "dev_passages": 100})
-        contest.prepare(sizes)
-        runs = contest.run(repetitions)
-    peers = {"the guide's script": GUIDE, "a plain trainer": PLAIN}
-    ratios = [
-        Ratio(f"fp32, speed against {told}", speed(runs, OURS, peer), 1.0)
-        for told, peer in peers.items()
-    ]
-    ratios.append(Ratio("fp32, memory against the guide's script", memory(runs, OURS, GUIDE)))
-    not_run = []
-    for told, peer in peers.items():
-        name = f"bf16, speed against {told} in fp32"
-        if slow is None:
-            ratios.append(Ratio(name, speed(runs, OURS_BF16, peer), 2.0))
-        else:
-            not_run.append(NotRun(name, slow, 2.0))
-    return Section(
-        "finetuning",
-        "Fine-tuning",
-        sizes,
-        runs,
-        ratios,
-        not_run=not_run,
-        notes=[
-            "The embedded encoder and web collection; in-batch negatives alone, as in the guide's "
-            "script. Seconds are those of training: evaluation on the development set is taken "
-            "out, for ours is evaluated before training too, the others after each epoch alone.",
-            f"Processor seconds: {_each(runs, 'processor_seconds', '.1f')}, of all threads, those "
-            "that wait for each other included: on a busy machine they are no measure.",
-            f"Pairs a second: {_each(runs, 'pairs_per_second', '.1f')}.",
-            f"Development nDCG@10 reached: {_each(runs, 'dev_ndcg_at_10', '.4f')}.",
-        ],
-    )
-
-
-def _each(runs: Runs, key: str, form: str) -> str:
-    return ", ".join(f"{name} {middle(runs, name, key):{form}}" for name in runs)
-
-
-def ours_fp32(inputs: dict[str, Any]) -> Job:
-    """Our `finetune` in fp32."""
-    return _job(inputs, "fp32", _finetune)
-
-
-def ours_bf16(inputs: dict[str, Any]) -> Job:
-    """Our `finetune` with bf16 autocast."""
-    return _job(inputs, "bf16", _finetune)
-
-
-def guides_script(inputs: dict[str, Any]) -> Job:
-    """`model.fit`, as in the guide's finetune_retrieval.py."""
-    return _job(inputs, "fp32", _fit)
-
-
-def plain_trainer(inputs: dict[str, Any]) -> Job:
-    """A SentenceTransformerTrainer with its defaults."""
-    return _job(inputs, "fp32", _train)
-
-
-def _finetune(model: Any, given: Training, work: Path) -> None:
-    from ettin_retrieval.training.examples import Example
+def ours(model: Any, given: Training, work: Path) -> None:
     from ettin_retrieval.training.finetune import finetune
 
-    examples = [Example(query, positive, []) for query, positive in given.pairs]
-    finetune(model, examples, given.dev, given.settings, work)
+    finetune(model, given.examples, given.dev, given.settings, work)
 
 
-def _fit(model: Any, given: Training, work: Path) -> None:
+def guides_script(model: Any, given: Training, work: Path) -> None:
+    """`model.fit` as in finetune_retrieval.py, with fewer warm-up steps than its 1,000."""
     from sentence_transformers import InputExample
     from sentence_transformers.sentence_transformer import losses
     from torch.utils.data import DataLoader
 
-    rows: Any = [InputExample(texts=list(pair)) for pair in given.pairs]
+    rows: Any = [InputExample(texts=[e.query, e.positive]) for e in given.examples]
     loader = DataLoader(rows, shuffle=True, batch_size=given.settings.batch_size)
     model.fit(
         train_objectives=[(loader, losses.MultipleNegativesRankingLoss(model))],
-        evaluator=_evaluator(given),
+        evaluator=given.evaluator,
         epochs=given.settings.epochs,
         evaluation_steps=1000,
-        # The guide's 1000 are more steps than there are here.
-        warmup_steps=given.warmup,
+        warmup_steps=given.warmup_steps,
         output_path=str(work / "out"),
         checkpoint_path=str(work / "checkpoints"),
         optimizer_params={"lr": given.settings.learning_rate},
     )
 
 
-def _train(model: Any, given: Training, work: Path) -> None:
+def plain_trainer(model: Any, given: Training, work: Path) -> None:
+    """A SentenceTransformerTrainer with its defaults."""
+    import sentence_transformers as st
     from datasets import Dataset
-    from sentence_transformers import (
-        SentenceTransformerTrainer,
-        SentenceTransformerTrainingArguments,
-    )
     from sentence_transformers.sentence_transformer import losses
 
-    queries, positives = zip(*given.pairs, strict=True)
-    SentenceTransformerTrainer(
+    rows = [{"query": example.query, "positive": example.positive} for example in given.examples]
+    arguments = st.SentenceTransformerTrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=given.settings.epochs,
+        per_device_train_batch_size=given.settings.batch_size,
+        learning_rate=given.settings.learning_rate,
+        warmup_steps=given.warmup_steps,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        report_to=[],
+    )
+    st.SentenceTransformerTrainer(
         model=model,
-        args=SentenceTransformerTrainingArguments(
-            output_dir=str(work),
-            num_train_epochs=given.settings.epochs,
-            per_device_train_batch_size=given.settings.batch_size,
-            learning_rate=given.settings.learning_rate,
-            warmup_steps=given.warmup,
-            eval_strategy="epoch",
-            save_strategy="epoch",
-            report_to=[],
-        ),
-        train_dataset=Dataset.from_dict({"query": list(queries), "positive": list(positives)}),
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
         loss=losses.MultipleNegativesRankingLoss(model),
-        evaluator=_evaluator(given),
+        evaluator=given.evaluator,
     ).train()
 
 
-def _evaluator(given: Training) -> Any:
-    from ettin_retrieval.training.dev_score import dev_evaluator
+def contender(
+    inputs: Inputs, train: Callable[[Any, Training, Path], None], precision: str = "fp32"
+) -> Job:
+    """A copy of the base encoder, trained against the clock, evaluations excepted, and scored."""
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
-    return dev_evaluator(given.dev, given.settings.evaluation.batch_size)
-
-
-def _job(inputs: dict[str, Any], precision: str, train: Train) -> Job:
-    """Load the base encoder, train against the clock, score."""
-    from ettin_retrieval.encoders.checkpoint import load_checkpoint
+    from ettin_retrieval.runtime.determinism import seed_everything
     from ettin_retrieval.training.dev_score import dev_score
 
-    # Goes when the job does, which holds it.
-    scratch = tempfile.TemporaryDirectory(prefix="benchmark-finetuning-")
-    given = training(inputs, precision, Path(scratch.name))
+    given, base = training(inputs, precision)
+    evaluate = InformationRetrievalEvaluator.__call__
 
-    def job() -> dict[str, Any]:
-        from ettin_retrieval.runtime.determinism import seed_everything
+    def job() -> Run:
+        evaluations: list[Run] = []
+
+        def timed_evaluate(*given: Any, **named: Any) -> Any:
+            with timed() as run:
+                evaluations.append(run)
+                return evaluate(*given, **named)
 
         seed_everything(given.settings.seed, strict=False)
-        model = load_checkpoint(given.base)
-        model.max_seq_length = given.settings.encoder.max_passage_length
-        work = Path(scratch.name) / "work"
-        with evaluating() as (spent, busy_evaluating):
-            start, busy = time.perf_counter(), time.process_time()
-            train(model, given, work)
-            seconds = time.perf_counter() - start - sum(spent)
-            processor = time.process_time() - busy - sum(busy_evaluating)
-        shutil.rmtree(work, ignore_errors=True)
-        return {
-            "seconds": seconds,
-            "processor_seconds": processor,
-            "pairs_per_second": len(given.pairs) * given.settings.epochs / seconds,
-            "dev_ndcg_at_10": dev_score(_evaluator(given), model),
-        }
+        model = deepcopy(base)
+        timing = patch.object(InformationRetrievalEvaluator, "__call__", timed_evaluate)
+        with TemporaryDirectory() as work, timing, timed() as run:
+            train(model, given, Path(work))
+        for key in run:
+            run[key] -= sum(evaluation[key] for evaluation in evaluations)
+        return run | {"dev_ndcg_at_10": dev_score(given.evaluator, model)}
 
     return job
 
 
-@contextmanager
-def evaluating() -> Iterator[tuple[list[float], list[float]]]:
-    """Seconds and processor seconds of every evaluation on the development set meanwhile."""
-    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
-
-    spent: list[float] = []
-    busy: list[float] = []
-    evaluate = InformationRetrievalEvaluator.__call__
-
-    def timed(*given: Any, **named: Any) -> Any:
-        start, processor = time.perf_counter(), time.process_time()
-        scores = evaluate(*given, **named)
-        spent.append(time.perf_counter() - start)
-        busy.append(time.process_time() - processor)
-        return scores
-
-    with patch.object(InformationRetrievalEvaluator, "__call__", timed):
-        yield spent, busy
-
-
-def training(inputs: dict[str, Any], precision: str, scratch: Path) -> Training:
-    """Pairs and development set of the embedded web collection, and the encoder to start from."""
+def training(inputs: Inputs, precision: str) -> tuple[Training, Any]:
+    """Pairs and development set of the tiny web collection, and the base encoder."""
     from ettin_retrieval.base_encoder.random_weights import random_encoder
-    from ettin_retrieval.encoders.checkpoint import save_checkpoint
-    from ettin_retrieval.sources.tiny import generator as synthetic
-    from ettin_retrieval.sources.training_data import load_synthetic, training_and_dev
+    from ettin_retrieval.sources import tiny
+    from ettin_retrieval.sources.training_data import load_tiny, training_and_dev
+    from ettin_retrieval.training.dev_score import dev_evaluator
+    from ettin_retrieval.training.examples import training_examples
 
-    settings = _settings(inputs, precision)
-    chosen = training_and_dev(load_synthetic("web", settings), settings)
-    entry = settings.encoder
-    if entry.shape is None:
-        raise ValueError("this benchmark trains the encoder of random weights")
-    base, files = scratch / "base", scratch / "files"
-    for directory in (base, files):
-        directory.mkdir()
-    model = random_encoder(entry.shape, synthetic.lexicon(), entry, settings.seed, files)
-    save_checkpoint(model, base, {"source": "embedded", "revision": "benchmark"})
-    return Training(settings, _pairs(chosen["train"])[: inputs["pairs"]], chosen["dev"], base)
+    changes = {f"finetuning.{key}": inputs[key] for key in ("epochs", "batch_size")}
+    changes |= {f"data.{key}": inputs[key] for key in ("dev_queries", "dev_passages")}
+    changes |= {"model": "tiny", "strict": False, "negatives.num_negatives": 0}
+    changes |= {"finetuning.precision": precision, "finetuning.evaluations_per_epoch": 1}
+    settings = load_settings(ROOT / "params.yaml").with_changes(changes)
+    train, dev = training_and_dev(load_tiny("web", settings), settings).values()
+    pairs: list[Pair] = [(q, p, []) for q, own in train.positives().items() for p in own]
+    examples = training_examples(train, pairs[: inputs["pairs"]])
+    steps = -(-len(examples) // settings.batch_size) * settings.epochs
+    warmup_steps = round(steps * settings.finetuning.warmup_ratio)
+    evaluator = dev_evaluator(dev, settings.encoding.batch_size)
+    with TemporaryDirectory() as scratch:
+        base = random_encoder(settings.encoder, tiny.lexicon(), settings.seed, Path(scratch))
+    base.max_seq_length = settings.encoder.max_passage_length
+    return Training(settings, examples, dev, evaluator, warmup_steps), base
 
 
-def _pairs(train: RetrievalDataset) -> list[tuple[str, str]]:
-    passages = dict(zip(train.corpus["id"], train.passage_texts(), strict=True))
-    queries = dict(zip(train.queries["id"], train.queries["text"], strict=True))
-    return [(queries[q], passages[p]) for q, found in train.positives().items() for p in found]
-
-
-def _settings(inputs: dict[str, Any], precision: str) -> Settings:
-    content = load_settings(ROOT / "params.yaml").model_dump()
-    content |= {"model": "tiny", "strict": False}
-    content["negatives"] |= {"per_query": 0}
-    content["data"] |= {key: inputs[key] for key in ("dev_queries", "dev_passages")}
-    content["finetuning"] |= {
-        "batch_size": inputs["batch_size"],
-        "epochs": inputs["epochs"],
-        "precision": precision,
-        "evaluations_per_epoch": 1,
-    }
-    return Settings.model_validate(content)
+CONTENDERS = {
+    OURS: partial(contender, train=ours),
+    OURS_BF16: partial(contender, train=ours, precision="bf16"),
+    GUIDE: partial(contender, train=guides_script),
+    PLAIN: partial(contender, train=plain_trainer),
+}

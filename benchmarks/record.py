@@ -1,178 +1,162 @@
-"""What a benchmark found, as it is kept in results.json."""
+"""What a benchmark found: the file results.json, its table, and the check against it."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-from dataclasses import asdict, dataclass, field
+import subprocess
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from benchmarks.contest import Runs
-from ettin_retrieval.ledger.provenance import LIBRARIES
+from pydantic import TypeAdapter
+
+from benchmarks.harness import ROOT, Inputs, Runs
 from ettin_retrieval.runtime.device import hardware
-from ettin_retrieval.runtime.files import write_json
 
-INSTRUCTION_SETS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-"""Of those the processor has, the ones that decide how fast it multiplies matrices."""
+TOLERANCE = 0.10
+"""Share of a recorded ratio that may be lost before the check fails."""
+
+HEAD = """\
+# Benchmarks
+
+Made by `make benchmark`; do not edit. Speed and memory are ratios: what a peer takes by what we
+take, pair by pair in one run. Median (least to greatest). `make benchmark-check` fails where a
+ratio is more than 10% below the one here.
+"""
+
+COLUMNS = ("seconds", "processor_seconds", "peak_mib", "work_mib")
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """A figure without unit, measured within one run; bigger is always better.
+class Figure:
+    """A ratio, which should reach its goal, or a figure with a unit, which should not exceed it.
 
-    Attributes
-    ----------
-    values
-        One a repetition.
-    goal
-        What the value should reach; None where there is none.
+    `values` holds one per repetition; none where it was not run.
     """
 
     name: str
     values: list[float]
     goal: float | None = None
+    unit: str = ""
 
     @property
-    def median(self) -> float:
-        """Middle value: one disturbed repetition does not count."""
-        return median(self.values)
+    def is_missed(self) -> bool:
+        """Whether the median is on the wrong side of the goal."""
+        if self.goal is None or not self.values:
+            return False
+        middle = median(self.values)
+        return middle > self.goal if self.unit else middle < self.goal
 
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure with a unit, which another machine need not share."""
-
-    name: str
-    value: float
-    unit: str
-    at_most: float | None = None
-
-
-@dataclass(frozen=True)
-class NotRun:
-    """A figure that this machine cannot give."""
-
-    name: str
-    reason: str
-    goal: float | None = None
+    def row(self) -> list[str]:
+        """Name, value, goal and verdict."""
+        goal = "" if self.goal is None else f"at {'most' if self.unit else 'least'} {self.goal:.3g}"
+        verdict = "" if not goal else "missed" if self.is_missed else "met"
+        if not self.values:
+            return [self.name, "not run", goal, ""]
+        return [self.name, f"{spread(self.values)} {self.unit}".strip(), goal, verdict]
 
 
 @dataclass(frozen=True)
 class Section:
-    """One benchmark's findings.
+    """One benchmark's findings; `measured` names the commit and the machine."""
 
-    Attributes
-    ----------
-    inputs
-        Sizes and data, as given to every contender.
-    runs
-        What each run of each contender found.
-    notes
-        What a reader must know to read the figures rightly.
-    """
-
-    benchmark: str
     title: str
-    inputs: dict[str, Any]
+    inputs: Inputs
+    figures: list[Figure]
     runs: Runs = field(default_factory=dict)
-    ratios: list[Ratio] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    not_run: list[NotRun] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    machine: dict[str, Any] = field(default_factory=dict)
-
-    def ratio(self, name: str) -> Ratio | None:
-        """The ratio of that name, if there is one."""
-        return next((ratio for ratio in self.ratios if ratio.name == name), None)
+    measured: str = ""
 
 
-def speed(runs: Runs, ours: str, peer: str) -> list[float]:
-    """How many times as fast as a peer a contender was, repetition by repetition.
+SECTIONS = TypeAdapter(dict[str, Section])
 
-    >>> speed({"a": [{"seconds": 1.0}], "b": [{"seconds": 3.0}]}, "a", "b")
-    [3.0]
-    """
-    return [
-        theirs["seconds"] / own["seconds"]
-        for own, theirs in zip(runs[ours], runs[peer], strict=True)
+
+def read(directory: Path) -> dict[str, Section]:
+    """Benchmark to section of a directory's results.json; empty without the file."""
+    path = directory / "results.json"
+    return SECTIONS.validate_json(path.read_bytes()) if path.is_file() else {}
+
+
+def write(sections: dict[str, Section], directory: Path) -> None:
+    """Write results.json, and table.md from it."""
+    (directory / "results.json").write_bytes(SECTIONS.dump_json(sections, indent=2) + b"\n")
+    text = HEAD + "".join(map(markdown, read(directory).values()))
+    (directory / "table.md").write_text(text, encoding="utf-8")
+
+
+def markdown(section: Section) -> str:
+    """A section of the table."""
+    measured = {key for done in section.runs.values() for run in done for key in run}
+    keys = [key for key in COLUMNS if key in measured]
+    rows = [
+        [name, *(spread([run[key] for run in done if key in run]) for key in keys)]
+        for name, done in section.runs.items()
     ]
+    parts = [
+        f"\n## {section.title}",
+        ", ".join(f"{key}: {value}" for key, value in section.inputs.items()),
+        table(["figure", "measured", "goal", ""], [figure.row() for figure in section.figures]),
+        table(["contender", *(key.replace("_", " ").replace("mib", "MiB") for key in keys)], rows),
+        "\n".join(f"- {note}" for note in (*section.notes, section.measured) if note),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def memory(runs: Runs, ours: str, peer: str) -> list[float]:
-    """How many times a contender's memory its peer needs, on top of what held the inputs.
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; empty without rows."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines) if rows else ""
 
-    >>> memory({"a": [{"above_mib": 100.0}], "b": [{"above_mib": 150.0}]}, "a", "b")
-    [1.5]
+
+def spread(values: list[float]) -> str:
+    """Median (least to greatest), with three significant digits.
+
+    >>> spread([1.5, 5.0, 3.12345]), spread([1234.5]), spread([])
+    ('3.12 (1.5 to 5)', '1,234', '')
     """
-    own, theirs = (max(run["above_mib"] for run in runs[name]) for name in (ours, peer))
-    # A mebibyte is the least that can be told apart.
-    return [max(theirs, 1.0) / max(own, 1.0)]
+    wanted = [median(values), min(values), max(values)] if len(values) > 1 else values
+    numbers = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in wanted]
+    return "{} ({} to {})".format(*numbers) if len(numbers) > 1 else "".join(numbers)
 
 
-def middle(runs: Runs, contender: str, key: str) -> float:
-    """Median over a contender's runs of one of the things it found."""
-    return median(run[key] for run in runs[contender])
+def ratios(runs: Runs, ours: str, peer: str, key: str = "seconds") -> list[float]:
+    """A peer's value by ours, repetition by repetition; empty where one of them did not run."""
+    pairs = zip(runs.get(ours, []), runs.get(peer, []), strict=False)
+    return [theirs[key] / own[key] for own, theirs in pairs]
 
 
-def machine() -> dict[str, Any]:
-    """Processor, memory and versions of what was measured."""
-    names = [*LIBRARIES, "faiss-cpu"]
-    return hardware() | {
-        "instruction_sets": instruction_sets(),
-        "threads": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in names},
-    }
+def memory_ratio(runs: Runs, ours: str, peer: str) -> list[float]:
+    """Peak memory of a peer's work by that of ours, both on top of what holds the inputs."""
+    own, theirs = (max(1.0, *(run["work_mib"] for run in runs[name])) for name in (ours, peer))
+    return [theirs / own]
 
 
-def instruction_sets() -> list[str]:
-    """Those of `INSTRUCTION_SETS` that the processor says it has."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return []
-    for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-        if line.startswith(("flags", "Features")):
-            there = set(line.split(":", 1)[1].split())
-            return [name for name in INSTRUCTION_SETS if name in there]
-    return []
+def commit_and_machine() -> str:
+    """What was measured, and where; `-dirty` where files differ from the commit."""
+    git = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    machine = "{processor}, {cores} cores, {memory_gib} GiB, GPU: {gpu}".format(**hardware())
+    return f"Commit {commit.strip()}; {machine}; torch {version('torch')}."
 
 
-def read_sections(path: Path) -> dict[str, Section]:
-    """Benchmark to section, of a results.json; nothing where there is no file."""
-    if not path.is_file():
-        return {}
-    return {
-        entry["benchmark"]: Section(
-            **entry
-            | {
-                "ratios": [Ratio(**ratio) for ratio in entry["ratios"]],
-                "figures": [Figure(**figure) for figure in entry["figures"]],
-                "not_run": [NotRun(**missing) for missing in entry["not_run"]],
-            }
-        )
-        for entry in json.loads(path.read_text(encoding="utf-8"))
-    }
-
-
-def write_sections(sections: dict[str, Section], path: Path) -> None:
-    """Write a results.json."""
-    write_json(path, [rounded(asdict(section)) for section in sections.values()])
-
-
-def rounded(value: Any) -> Any:
-    """Floats to five significant digits: the rest is noise.
-
-    >>> rounded({"a": [1.23456789, 2]})
-    {'a': [1.2346, 2]}
-    """
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [rounded(item) for item in value]
-    return value
+def regressions(before: Section | None, now: Section) -> list[str]:
+    """One line for each ratio that lost over `TOLERANCE` or is gone, and for each bound missed."""
+    if before is None:
+        return ["nothing is recorded to compare with; run `make benchmark`"]
+    if before.inputs != now.inputs:
+        return [f"measured on {now.inputs}, recorded on {before.inputs}"]
+    lines = [
+        f"{figure.name}: {spread(figure.values)} {figure.unit}, more than {figure.goal}"
+        for figure in now.figures
+        if figure.unit and figure.is_missed
+    ]
+    measured = {figure.name: figure.values for figure in now.figures}
+    for name, values in ((f.name, f.values) for f in before.figures if f.values and not f.unit):
+        if name not in measured:
+            lines.append(f"{name}: recorded, but not measured now")
+        elif measured[name]:
+            new, old = median(measured[name]), median(values)
+            if new < (1 - TOLERANCE) * old:
+                lost = 1 - new / old
+                lines.append(f"{name}: {new:.2f}, {lost:.0%} below the recorded {old:.2f}")
+    return lines
