@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ettin_retrieval.data.storage import read_dataset, write_dataset
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.sources import beir
@@ -35,20 +34,12 @@ def collection(tmp_path: Path) -> Path:
     return directory
 
 
-def test_a_teachers_file_is_part_of_the_dataset(collection: Path, tmp_path: Path) -> None:
+def test_a_teachers_file_is_part_of_the_dataset(collection: Path) -> None:
     dataset = beir.load(collection, "train")
     assert dataset.teacher_scores() == {"q1": {"d1": 0.9, "d2": -0.5}, "q2": {"d2": 1.0}}
-    assert dataset.with_queries(["q2"]).teacher_scores() == {"q2": {"d2": 1.0}}
-    assert dataset.manifest()["counts"]["teacher"] == 3
-    write_dataset(dataset, tmp_path / "one")
-    again = read_dataset(tmp_path / "one")
-    assert again.teacher_scores() == dataset.teacher_scores()
-    (tmp_path / "one" / "teacher.parquet").unlink()
-    with pytest.raises(InputError, match=r"teacher.parquet: missing"):
-        read_dataset(tmp_path / "one")
 
 
-def test_without_a_teacher_nothing_is_said_of_one(collection: Path, tmp_path: Path) -> None:
+def test_without_a_teacher_nothing_is_said_of_one(collection: Path) -> None:
     taught = beir.load(collection, "train")
     (collection / "teacher" / "train.tsv").unlink()
     dataset = beir.load(collection, "train")
@@ -56,11 +47,6 @@ def test_without_a_teacher_nothing_is_said_of_one(collection: Path, tmp_path: Pa
     assert dataset.teacher_scores() == {}
     # Another file is another revision.
     assert dataset.origin.revision != taught.origin.revision
-    write_dataset(dataset, tmp_path / "one")
-    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == [
-        "corpus.parquet", "manifest.json", "qrels.parquet", "queries.parquet",
-    ]  # fmt: skip
-    assert "teacher" not in (tmp_path / "one" / "manifest.json").read_text()
 
 
 @pytest.mark.parametrize(
