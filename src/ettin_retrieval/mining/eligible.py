@@ -38,7 +38,7 @@ def eligible(
     present = passages >= 0
     report.candidates += int(present.sum())
     rank = np.arange(passages.shape[1])
-    # A missing candidate must not repeat the text of another.
+    # Missing candidates have different texts: rows that repeat one take longer below.
     texts = np.where(present, candidates.texts[passages], -1 - rank)
     known = candidates.of_queries(query[0], query[-1])
 

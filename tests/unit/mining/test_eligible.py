@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from ettin_retrieval.mining import candidates
-from tests.unit.mining.plane import POSITIVE, dataset, mined, settings, with_text
+from ettin_retrieval.mining.mine import choose
+from tests.unit.mining.plane import POSITIVE, QUERY, dataset, mined, settings, with_text
 
 TOO_HIGH = "not below the positive (semi_hard)"
 TOO_LOW = "below the positive by the margin or more (semi_hard)"
@@ -86,6 +87,22 @@ def test_candidates_within_all_bounds_are_taken_and_the_others_counted(
     assert pairs == [("q", qrels[0][1], negatives)]
     assert report.skipped == skipped
     assert report.filled_at_random == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"relative_margin": 0.5}, NEAR_RELATIVE),
+        ({"absolute_margin": 0.5}, NEAR_ABSOLUTE),
+        ({"sampling": "semi_hard", "margin": 0.5}, TOO_LOW),
+    ],
+)
+def test_a_score_equal_to_a_bound_is_outside(changes: dict[str, Any], reason: str) -> None:
+    scores = {"p": 1.0, "a": 0.5, "b": 0.625, "c": 0.375, "d": 0.25, "twin": 0.75}
+    passages = np.array([[score, 0] for score in scores.values()], dtype=np.float32)
+    [(_, _, negatives)], report = choose(dataset(), QUERY, passages, settings(**changes))
+    assert negatives == (["twin", "b"] if reason == TOO_LOW else ["c", "d"])
+    assert report.skipped[reason] == 3
 
 
 def test_a_window_of_ranks() -> None:

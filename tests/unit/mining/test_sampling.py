@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from tests.unit.mining.plane import POSITIVE, dataset, mined, settings
+from ettin_retrieval.mining import mine
+from tests.unit.mining.plane import CORPUS_ROWS, POSITIVE, dataset, mined, settings
 from tests.unit.mining.test_candidates import ROW
 
 
@@ -27,6 +29,23 @@ def test_the_same_seed_gives_the_same_negatives(sampling: str) -> None:
     assert len(set(pairs[0][2]) - {"p"}) == 4
 
 
+def test_random_negatives_are_a_draw_of_corpus_rows_seeded_with_the_query() -> None:
+    qrels = [*POSITIVE, ("r", "c", 1)]
+    pairs, _ = mined(dataset(qrels, queries=("q", "r")), settings(sampling="random", seed=7))
+    for row, (_, positive, negatives) in enumerate(pairs):
+        drawn = np.random.default_rng([7, row]).choice(6, size=6, replace=False)
+        names = [CORPUS_ROWS[number][0] for number in drawn]
+        assert negatives == [name for name in names if name != positive][:2]
+
+
+def test_rare_texts_are_found_in_a_corpus_of_duplicates() -> None:
+    corpus = [(f"d{row:03}", "", f"text {max(0, row - 195)}") for row in range(200)]
+    many = settings(sampling="random", num_negatives=4)
+    [(_, _, negatives)], report = mined(dataset([("q", "d000", 1)], corpus), many)
+    assert set(negatives) == {"d196", "d197", "d198", "d199"}
+    assert report.shortfall == 0
+
+
 def test_another_seed_gives_other_random_negatives() -> None:
     drawn = {
         tuple(mined(dataset(), settings(sampling="random", seed=seed))[0][0][2])
@@ -43,6 +62,13 @@ def test_each_pair_of_a_query_has_its_own_random_sample() -> None:
         drawn.add(tuple(negatives[0] for _, _, negatives in pairs))
     assert {name for pair in drawn for name in pair} == {"b", "c", "d"}
     assert any(first != second for first, second in drawn)
+
+
+def test_a_sample_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = [settings(seed=s, source="row", sampling="random", num_negatives=1) for s in range(4)]
+    together = [mined(dataset(ROW), one)[0] for one in own]
+    monkeypatch.setattr(mine, "BATCH", 1)
+    assert together == [mined(dataset(ROW), one)[0] for one in own]
 
 
 def test_the_random_strategy_samples_the_eligible_in_order_of_similarity() -> None:
