@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,18 @@ from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import Settings
 
 logger = logging.getLogger("ettin_retrieval")
+
+PAIRS = 4096
+"""Pairs chosen for together: caps the memory for queries with very many positives."""
+
+
+class Pairs(NamedTuple):
+    """Pairs that need negatives, each array of shape (pairs,)."""
+
+    query: Numbers
+    positive: Numbers
+    position: Numbers
+    """Which of its query's pairs each is, from 0."""
 
 
 class Candidates:
@@ -40,8 +53,8 @@ class Candidates:
         A number for the text of each passage; equal texts have equal numbers.
     positives, positive_texts
         All pairs of a query with a positive, and with the text of that positive.
-    pairs
-        The positives that need negatives.
+    pairs, pairs_per_query
+        The positives that need negatives, and how many each query has.
     pool
         All pairs of a query with a candidate; None if every passage is one.
 
@@ -79,6 +92,7 @@ class Candidates:
             scored = pairs_of(dataset.teacher)
             self.pairs = np.intersect1d(self.positives, scored)
             self.pool = scored if self.pool is None else np.intersect1d(self.pool, scored)
+        self.pairs_per_query = np.bincount(self.split(self.pairs)[0], minlength=len(self.query_ids))
 
     def pair(self, query: Numbers, passage: Numbers | int) -> Numbers:
         """Numbers of the pairs of queries with passages, or with texts."""
@@ -88,9 +102,18 @@ class Candidates:
         """Queries and passages of pairs."""
         return np.divmod(pairs, len(self.passage_ids))
 
-    def of_queries(self, first: int, last: int) -> slice:
-        """Where `positives` and `positive_texts` have the queries from first to last, inclusive."""
-        return slice(*np.searchsorted(self.positives, self.pair(np.array([first, last + 1]), 0)))
+    def span(self, pairs: Numbers, first: int, last: int) -> slice:
+        """Where sorted pairs have the queries from first to last, both included."""
+        size = len(self.passage_ids)
+        return slice(*np.searchsorted(pairs, [first * size, (last + 1) * size]))
+
+    def pairs_of(self, first: int, last: int) -> Iterator[Pairs]:
+        """The pairs of the queries from first to last, at most `PAIRS` at a time."""
+        query, positive = self.split(self.pairs[self.span(self.pairs, first, last)])
+        position = np.arange(len(query)) - np.searchsorted(query, query)
+        for start in range(0, len(query), PAIRS):
+            part = slice(start, start + PAIRS)
+            yield Pairs(query[part], positive[part], position[part])
 
     def pool_of(self, queries: Numbers) -> Numbers:
         """Candidates of each query, of shape (queries, candidates); -1 where one has fewer.

@@ -17,43 +17,39 @@ Bools = npt.NDArray[np.bool_]
 
 def eligible(
     candidates: Candidates,
-    query: Numbers,
+    queries: Numbers,
     passages: Numbers,
     settings: Settings,
     report: MiningReport,
 ) -> Bools:
-    """Which candidates may be negatives, whatever their scores.
+    """Which candidates may be negatives of their query, whatever their scores.
 
     Parameters
     ----------
-    query
-        Of each pair, sorted.
+    queries
+        A range of queries.
     passages
-        Candidates of each pair, the nearest first; -1 where one has fewer than another.
+        Their candidates, of shape (queries, candidates), the nearest first; -1 where one has fewer.
 
     Returns
     -------
-    Array of the shape of `passages`, (pairs, candidates).
+    Array of the shape of `passages`.
     """
     present = passages >= 0
-    report.candidates += int(present.sum())
-    rank = np.arange(passages.shape[1])
-    # Missing candidates have different texts: rows that repeat one take longer below.
-    texts = np.where(present, candidates.texts[passages], -1 - rank)
-    known = candidates.of_queries(query[0], query[-1])
-
-    def among(items: Numbers, pairs: Numbers) -> Bools:
-        wanted = candidates.pair(query[:, None], items)
-        return pd.Index(wanted.ravel()).isin(pairs).reshape(wanted.shape)
-
+    times = candidates.pairs_per_query[queries]
+    report.candidates += int(present.sum(axis=1) @ times)
+    with_passage = candidates.pair(queries[:, None], passages)
+    with_text = candidates.pair(queries[:, None], candidates.texts[passages])
+    known = candidates.span(candidates.positives, queries[0], queries[-1])
     reasons = {
-        "positive": among(passages, candidates.positives[known]),
-        "same text as a positive": among(texts, candidates.positive_texts[known]),
+        "positive": _isin(with_passage, candidates.positives[known]),
+        "same text as a positive": _isin(with_text, candidates.positive_texts[known]),
         # Every candidate has a rank, positives too.
-        "within range_min": rank < settings.negatives.range_min,
-        "same text as a nearer candidate": _repeated(texts),
+        "within range_min": np.arange(passages.shape[1]) < settings.negatives.range_min,
+        # Missing candidates come last and so repeat others, never the reverse.
+        "same text as a nearer candidate": _repeated(with_text),
     }
-    return _without(reasons, present, report)
+    return _without(reasons, present, times, report)
 
 
 def within_bounds(
@@ -83,28 +79,25 @@ def within_bounds(
         floor = positive - settings.finetuning.margin
         reasons["not below the positive (semi_hard)"] = near >= positive
         reasons["below the positive by the margin or more (semi_hard)"] = near <= floor
-    return _without(reasons, allowed, report)
+    return _without(reasons, allowed, np.ones(len(allowed), dtype=np.int64), report)
 
 
-def _without(reasons: dict[str, Bools], allowed: Bools, report: MiningReport) -> Bools:
-    """Which allowed candidates no reason excludes; the others count for their first reason."""
+def _without(
+    reasons: dict[str, Bools], allowed: Bools, times: Numbers, report: MiningReport
+) -> Bools:
+    """Exclude allowed candidates; each counts for its first reason, `times` times in its row."""
     kept = allowed.copy()
     for reason, applies in reasons.items():
-        if count := int((kept & applies).sum()):
+        if count := int((kept & applies).sum(axis=1) @ times):
             report.skipped[reason] += count
         kept &= ~applies
     return kept
 
 
-def _repeated(numbers: Numbers) -> Bools:
-    """Which numbers occur earlier in their row.
+# By hash table: numpy's isin sorts, which takes several times as long.
+def _isin(pairs: Numbers, others: Numbers) -> Bools:
+    return pd.Index(pairs.ravel()).isin(others).reshape(pairs.shape)
 
-    >>> _repeated(np.array([[7, 5, 7], [1, 2, 3]])).tolist()
-    [[False, False, True], [False, False, False]]
-    """
-    repeated = np.zeros(numbers.shape, dtype=np.bool_)
-    ordered = np.sort(numbers, axis=1)
-    for row in np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1)):
-        repeated[row] = True
-        repeated[row, np.unique(numbers[row], return_index=True)[1]] = False
-    return repeated
+
+def _repeated(pairs: Numbers) -> Bools:
+    return pd.Index(pairs.ravel()).duplicated().reshape(pairs.shape)

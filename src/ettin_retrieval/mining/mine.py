@@ -7,6 +7,7 @@ take candidates from the query's own passages or from those that a teacher has s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.negatives import Pair
 from ettin_retrieval.encoders.embedding_cache import EmbeddingCache, Embeddings
 from ettin_retrieval.encoders.encode import encode
-from ettin_retrieval.mining.candidates import Candidates, check_candidates, passage_shards
+from ettin_retrieval.mining.candidates import Candidates, Pairs, check_candidates, passage_shards
 from ettin_retrieval.mining.eligible import eligible, within_bounds
 from ettin_retrieval.mining.passage_index import Numbers, PassageIndex
 from ettin_retrieval.mining.report import MiningReport
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 BATCH = 1024
-"""Pairs whose candidates are searched for and in memory together."""
+"""Queries per search: caps the memory of their candidates."""
 
 
 def mine(
@@ -88,57 +89,35 @@ class Encoded:
     queries: Embeddings
     passages: PassageIndex
 
-    def nearest(
-        self, candidates: Candidates, query: Numbers, range_max: int
-    ) -> tuple[Embeddings, Numbers]:
-        """Scores and numbers of each query's candidates, the nearest first."""
-        unique, place = np.unique(query, return_inverse=True)
-        vectors = self.queries[unique]
-        if candidates.pool is None:
-            scores, passages = self.passages.nearest(vectors, range_max)
-        else:
-            scores, passages = self.passages.rank(vectors, candidates.pool_of(unique), range_max)
-        return scores[place], passages[place]
-
     def scores(self, query: Numbers, passages: Numbers) -> Embeddings:
-        """Similarity of each query to passages of its own, of shape (queries, passages)."""
+        """Similarity of each query to its own passages, of the shape of `passages`."""
         return self.passages.scores(self.queries[query], passages)
 
 
 def _choose(
     candidates: Candidates, encoded: Encoded | None, settings: Settings
 ) -> tuple[list[Pair], MiningReport]:
-    """Rank candidates, exclude, pick and fill up, a batch of pairs at a time."""
+    """Rank candidates, exclude, pick and fill up, a batch of queries at a time."""
     report = MiningReport(pairs_without_teacher=len(candidates.positives) - len(candidates.pairs))
     mined: list[Pair] = []
-    ids = candidates.passage_ids
-    queries, positives = candidates.split(candidates.pairs)
-    positions = np.arange(len(queries)) - np.searchsorted(queries, queries)
-    for start in trange(0, len(queries), BATCH, desc="choosing negatives", unit="batch"):
-        batch = slice(start, start + BATCH)
-        query, positive = queries[batch], positives[batch]
-        if encoded is None:
-            passages = candidates.pool_of(query)
-            allowed = eligible(candidates, query, passages, settings, report)
-            picked = pick(allowed, query, positions[batch], settings)
-        else:
-            scores, passages = encoded.nearest(candidates, query, settings.negatives.range_max)
-            positive_scores = encoded.scores(query, positive[:, None])
-            allowed = eligible(candidates, query, passages, settings, report)
-            allowed = within_bounds(scores, positive_scores, allowed, settings, report)
-            picked = pick(allowed, query, positions[batch], settings)
-            report.positive_scores.frombytes(positive_scores.tobytes())
-            report.negative_scores.frombytes(scores[picked].tobytes())
-        chosen = np.split(passages[picked], picked.sum(axis=1).cumsum()[:-1])
-        for place, found in enumerate(chosen):
-            drawn = fill(candidates, query[place], found, settings)
-            if encoded is not None and len(drawn):
-                drawn_scores = encoded.scores(query[[place]], drawn[None])
-                report.negative_scores.frombytes(drawn_scores.tobytes())
-            if encoded is not None or candidates.pool is not None:
-                report.filled_at_random += len(drawn)
-            negatives = ids[np.concatenate([found, drawn])].tolist()
-            mined.append((candidates.query_ids[query[place]], ids[positive[place]], negatives))
+    total = len(candidates.query_ids)
+    for start in trange(0, total, BATCH, desc="choosing negatives", unit="batch"):
+        queries = np.arange(start, min(start + BATCH, total))
+        scores, passages = _ranked(candidates, encoded, queries, settings.negatives.range_max)
+        allowed = eligible(candidates, queries, passages, settings, report)
+        for pairs in candidates.pairs_of(queries[0], queries[-1]):
+            row = pairs.query - start
+            if encoded is None:
+                picked = pick(allowed[row], pairs, settings)
+            else:
+                near = scores[row]
+                positive_scores = encoded.scores(pairs.query, pairs.positive[:, None])
+                within = within_bounds(near, positive_scores, allowed[row], settings, report)
+                picked = pick(within, pairs, settings)
+                report.positive_scores.frombytes(positive_scores.tobytes())
+                report.negative_scores.frombytes(near[picked].tobytes())
+            chosen = np.split(passages[row][picked], picked.sum(axis=1).cumsum()[:-1])
+            mined += _filled(candidates, encoded, pairs, chosen, settings, report)
     report.count(mined, settings.negatives.num_negatives)
     if settings.finetuning.objective == "margin_mse" and report.shortfall == report.wanted:
         raise InputError(
@@ -146,6 +125,41 @@ def _choose(
             "passage both have a teacher's score; score more passages of each query"
         )
     return mined, report
+
+
+def _ranked(
+    candidates: Candidates, encoded: Encoded | None, queries: Numbers, range_max: int
+) -> tuple[Embeddings, Numbers]:
+    """Scores and numbers of each query's candidates, the nearest first; NaN without an encoder."""
+    if encoded is None:
+        pool = candidates.pool_of(queries)
+        return np.full(pool.shape, np.nan, dtype=np.float32), pool
+    vectors = encoded.queries[queries]
+    if candidates.pool is None:
+        return encoded.passages.nearest(vectors, range_max)
+    return encoded.passages.rank(vectors, candidates.pool_of(queries), range_max)
+
+
+def _filled(
+    candidates: Candidates,
+    encoded: Encoded | None,
+    pairs: Pairs,
+    chosen: list[Numbers],
+    settings: Settings,
+    report: MiningReport,
+) -> Iterator[Pair]:
+    """Each pair with its chosen negatives, filled up at random."""
+    ids = candidates.passage_ids
+    queries, positives = pairs.query.tolist(), pairs.positive.tolist()
+    for query, positive, negatives in zip(queries, positives, chosen, strict=True):
+        drawn = fill(candidates, query, negatives, settings)
+        if len(drawn) and encoded is not None:
+            scores = encoded.scores(np.array([query]), drawn[None])
+            report.negative_scores.frombytes(scores.tobytes())
+        if encoded is not None or candidates.pool is not None:
+            report.filled_at_random += len(drawn)
+        negatives = np.concatenate([negatives, drawn])
+        yield candidates.query_ids[query], ids[positive], ids[negatives].tolist()
 
 
 def needs_encoder(settings: Settings) -> bool:

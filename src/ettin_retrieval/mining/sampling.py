@@ -7,30 +7,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from ettin_retrieval.mining.candidates import Candidates
+from ettin_retrieval.mining.candidates import Candidates, Pairs
 from ettin_retrieval.mining.eligible import Bools
 from ettin_retrieval.mining.passage_index import Numbers
 from ettin_retrieval.settings.schema import Settings
 
 
-def pick(allowed: Bools, query: Numbers, position: Numbers, settings: Settings) -> Bools:
+def pick(allowed: Bools, pairs: Pairs, settings: Settings) -> Bools:
     """Which allowed candidates become negatives: the nearest, or a random sample.
 
     Parameters
     ----------
     allowed
         Of shape (pairs, candidates), the nearest first.
-    query, position
-        Query of each pair, and which of the query's pairs it is, from 0.
     """
     negatives = settings.negatives
     if negatives.sampling != "random" and negatives.sampling_strategy == "top":
         return allowed & (allowed.cumsum(axis=1) <= negatives.num_negatives)
     picked = np.zeros_like(allowed)
-    for row, columns in enumerate(map(np.flatnonzero, allowed)):
-        random = np.random.default_rng([settings.seed, query[row], position[row] + 1])
-        size = min(negatives.num_negatives, len(columns))
-        picked[row, columns[random.choice(len(columns), size=size, replace=False)]] = True
+    for row, (query, _, position) in enumerate(zip(*pairs, strict=True)):
+        columns = np.flatnonzero(allowed[row])
+        if len(columns) > negatives.num_negatives:
+            random = np.random.default_rng([settings.seed, query, position + 1])
+            columns = random.choice(columns, size=negatives.num_negatives, replace=False)
+        picked[row, columns] = True
     return picked
 
 
@@ -43,9 +43,8 @@ def fill(candidates: Candidates, query: int, chosen: Numbers, settings: Settings
     missing = settings.negatives.num_negatives - len(chosen)
     if missing == 0 or settings.finetuning.objective == "margin_mse":
         return chosen[:0]
-    _, positive_texts = candidates.split(
-        candidates.positive_texts[candidates.of_queries(query, query)]
-    )
+    of_query = candidates.span(candidates.positives, query, query)
+    _, positive_texts = candidates.split(candidates.positive_texts[of_query])
     known = np.concatenate([candidates.texts[chosen], positive_texts])
 
     def new(rows: Numbers) -> Numbers:

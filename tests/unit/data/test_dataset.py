@@ -8,26 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ettin_retrieval.data.dataset import (
-    CORPUS,
-    QRELS,
-    QUERIES,
-    SCHEMAS,
-    TEACHER,
-    Origin,
-    RetrievalDataset,
-    frame,
-)
+from ettin_retrieval.data.dataset import QRELS, SCHEMAS, RetrievalDataset, frame
 from ettin_retrieval.runtime.errors import InputError
-
-DATASET = RetrievalDataset(
-    frame([("d1", "Rent", "is due\u2028on the first "), ("d2", "", "no title")], CORPUS),
-    frame([("q1", "when is rent due"), ("q2", "which has no title")], QUERIES),
-    frame([("q1", "d1", 2), ("q1", "d2", 0), ("q2", "d2", 1)], QRELS),
-    Origin("example", "c0ffee", "CC0-1.0", "test", {"left_out": 3}),
-)
-TEACHER_ROWS = [("q1", "d1", 0.9), ("q1", "d2", -0.5), ("q2", "d2", 1.0)]
-WITH_TEACHER = replace(DATASET, teacher=frame(TEACHER_ROWS, TEACHER))
+from tests.unit.data.example import DATASET, WITH_TEACHER
 
 
 def changed(table: str, rows: list[tuple[Any, ...]]) -> RetrievalDataset:

@@ -11,7 +11,7 @@ from ettin_retrieval.data.dataset import SCHEMAS
 from ettin_retrieval.data.storage import open_dataset, read_dataset, write_dataset
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import read_json, sha256_file
-from tests.unit.data.test_dataset import DATASET, WITH_TEACHER
+from tests.unit.data.example import DATASET, WITH_TEACHER
 
 
 def test_a_dataset_read_and_written_again_has_the_same_bytes(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ ORIGIN = Origin("test", "1", "CC0-1.0", "train")
 ANGLES = {"p": 30, "a": 10, "b": 40, "c": 60, "d": 89, "twin": 31}
 CORPUS_ROWS = [(name, "", f"passage {name}") for name in ANGLES]
 POSITIVE = [("q", "p", 1)]
+ROW = [*POSITIVE, ("q", "twin", 2), ("q", "c", 0), ("q", "b", 0), ("q", "d", 0)]
 
 
 def vectors(angles: list[float]) -> Embeddings:

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from ettin_retrieval.runtime.errors import InputError
-from tests.unit.mining.plane import POSITIVE, dataset, mined, settings
-
-ROW = [*POSITIVE, ("q", "twin", 2), ("q", "c", 0), ("q", "b", 0), ("q", "d", 0)]
+from tests.unit.mining.plane import POSITIVE, ROW, dataset, mined, settings
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def naive(
 @pytest.mark.parametrize("batch", [1, 7, 1024])
 def test_negatives_are_those_of_a_naive_loop(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH", batch)
+    monkeypatch.setattr(candidates, "PAIRS", 4 * batch)
     random = np.random.default_rng(11)
     names = [f"d{number}" for number in random.permutation(80)]
     corpus = [(name, "", f"text {random.integers(60)}") for name in names]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ettin_retrieval.mining import mine
-from tests.unit.mining.plane import CORPUS_ROWS, POSITIVE, dataset, mined, settings
-from tests.unit.mining.test_candidates import ROW
+from ettin_retrieval.mining import candidates
+from tests.unit.mining.plane import CORPUS_ROWS, POSITIVE, ROW, dataset, mined, settings
 
 
 def test_a_shortfall_is_filled_at_random_and_reported() -> None:
@@ -67,7 +66,7 @@ def test_each_pair_of_a_query_has_its_own_random_sample() -> None:
 def test_a_sample_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     own = [settings(seed=s, source="row", sampling="random", num_negatives=1) for s in range(4)]
     together = [mined(dataset(ROW), one)[0] for one in own]
-    monkeypatch.setattr(mine, "BATCH", 1)
+    monkeypatch.setattr(candidates, "PAIRS", 1)
     assert together == [mined(dataset(ROW), one)[0] for one in own]
 
 
