@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benchmarks import mining_memory
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.negatives import Pair, read_negatives
@@ -32,7 +31,6 @@ from tests.unit.mining.plane import (
     settings,
     vectors,
 )
-from tests.workspace import ROOT
 
 
 def naive(
@@ -85,7 +83,7 @@ def test_negatives_are_those_of_a_naive_loop(batch: int, monkeypatch: pytest.Mon
     assert [pair[:2] for pair in pairs] == [pair[:2] for pair in expected]
     for (_, _, negatives), (_, _, nearest) in zip(pairs, expected, strict=True):
         assert negatives[: len(nearest)] == nearest
-    # Others are random: neither are all of them, nor none.
+    # The rest is random.
     short = sum(3 - len(nearest) for _, _, nearest in expected)
     assert 0 < short < 2 * len(expected)
     assert report.filled_at_random == short
@@ -159,11 +157,3 @@ def test_the_stage_writes_negatives_a_report_and_a_plot(tmp_path: Path) -> None:
     assert read_json(paths["negatives"] / "report.json") == report.content()
     assert read_json(paths["plot"]) == report.histogram()
     assert summary == "2 random negatives for 1 pairs, 0 of them filled at random"
-
-
-def test_the_memory_benchmark_mines(tmp_path: Path) -> None:
-    write_dataset(mining_memory.collection(passages=120, queries=5), tmp_path / "collection")
-    measured = mining_memory.measure(tmp_path / "collection", 8, ROOT / "params.yaml")
-    assert (measured["passages"], measured["queries"], measured["pairs"]) == (120, 5, 5)
-    above = measured["peak_gib"] - measured["index_gib"]
-    assert measured["above_index_gib"] == pytest.approx(above, abs=2e-3)
