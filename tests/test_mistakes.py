@@ -167,7 +167,7 @@ IN_COLLECTIONS: list[Mistake] = [
         "a duplicate id",
         "training_data",
         lambda u: u.add("corpus.jsonl", '{"_id": "rent0", "text": "a"}'),
-        r"corpus.jsonl:25: id 'rent0' is there twice",
+        r"corpus.jsonl:25: id 'rent0' occurs twice",
     ),
     (
         "a relevant passage without text",

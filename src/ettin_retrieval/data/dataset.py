@@ -1,18 +1,18 @@
-"""RetrievalDataset: corpus, queries and relevance judgments, in memory and on disk.
+"""RetrievalDataset: a corpus, queries and relevance judgments.
 
-A directory of files, which every source writes and every later stage reads:
+On disk it is a directory, which every source writes and every later stage reads:
 
 - `corpus.parquet`: id, title, text (strings)
 - `queries.parquet`: id, text (strings)
 - `qrels.parquet`: query_id, corpus_id (strings), score (int; 0 is a judged negative)
-- `teacher.parquet`, only where a source has it: query_id, corpus_id, score (float from -1 to 1)
+- `teacher.parquet`, only if the source has it: query_id, corpus_id, score (float from -1 to 1)
 - `manifest.json`: source, revision, licence, title policy, counts, sha256 per file
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -21,24 +21,20 @@ import pyarrow as pa
 from ettin_retrieval.runtime.errors import InputError
 
 CORPUS = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.string())])
-
 QUERIES = pa.schema([("id", pa.string()), ("text", pa.string())])
-
 QRELS = pa.schema([("query_id", pa.string()), ("corpus_id", pa.string()), ("score", pa.int64())])
-
 TEACHER = pa.schema(
     [("query_id", pa.string()), ("corpus_id", pa.string()), ("score", pa.float64())]
 )
 
 SCHEMAS = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS, "teacher": TEACHER}
-
 OPTIONAL = {"teacher"}
 
 ROW_GROUP = 16_384
-"""Rows per row group of the Parquet files: what a reader that streams holds at least."""
+"""Rows per row group of the Parquet files: the least that a streaming reader holds in memory."""
 
 Locate = Callable[[int], str]
-"""Names the place a row came from, such as `corpus.jsonl:17`, for messages."""
+"""Where a row comes from, such as `corpus.jsonl:17`, for messages."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +44,13 @@ class Origin:
     Attributes
     ----------
     source
-        Hub id, `synthetic`, or `beir` for a directory of the user's.
+        Hub id, `tiny`, or `beir` for your own directory.
     revision
-        Commit of a hub dataset, version of the generator, or sha256 of the user's files.
+        Commit of a Hub dataset, version of the tiny world, or sha256 of your files.
     licence
         SPDX name, or `unknown`.
     split
-        Name of the split that the judgments come from.
+        Split that the judgments come from.
     notes
         Further facts worth keeping, such as how many rows were left out and why.
     """
@@ -73,14 +69,14 @@ class RetrievalDataset:
     Attributes
     ----------
     corpus
-        Columns id, title, text; one row a passage.
+        Columns id, title, text; one row per passage.
     queries
-        Columns id, text.
+        Columns id, text. Queries without a judgment are not scored.
     qrels
-        Columns query_id, corpus_id, score. Only queries with a judgment matter for scores.
+        Columns query_id, corpus_id, score.
     teacher
-        Columns query_id, corpus_id, score: how similar another model finds query and passage, as
-        a cosine from -1 to 1, for as many passages as it has scored. None without a teacher.
+        Columns query_id, corpus_id, score: similarity of query and passage by another model, a
+        cosine, for the passages that it has scored. None without a teacher.
     """
 
     corpus: pd.DataFrame
@@ -90,10 +86,10 @@ class RetrievalDataset:
     teacher: pd.DataFrame | None = None
 
     def passage_texts(self) -> list[str]:
-        """What an encoder reads of each passage: title and text, as mteb joins them."""
-        # As lists: going through a column of Arrow's, pandas makes each string on its own.
+        """What an encoder reads of each passage: title and text, joined as in mteb."""
+        # Lists, because iterating over an Arrow column in pandas is slow.
         titles, texts = self.corpus["title"].tolist(), self.corpus["text"].tolist()
-        if not any(titles):  # as of MS MARCO, where calls for each passage take half of the time
+        if not any(titles):  # MS MARCO; calling a function per passage doubles the time
             return [text.strip() for text in texts]
         return [passage_text(title, text) for title, text in zip(titles, texts, strict=True)]
 
@@ -110,18 +106,40 @@ class RetrievalDataset:
         return {} if self.teacher is None else by_query(self.teacher)
 
     def with_queries(self, query_ids: list[str], **notes: Any) -> RetrievalDataset:
-        """The same corpus with only these queries, their judgments and their teacher's scores."""
+        """The same corpus with only these queries, their judgments and their teacher scores."""
         kept = set(query_ids)
-        teacher = self.teacher
-        if teacher is not None:
-            teacher = teacher[teacher["query_id"].isin(kept)].reset_index(drop=True)
+
+        def only(table: pd.DataFrame, column: str) -> pd.DataFrame:
+            return table[table[column].isin(kept)].reset_index(drop=True)
+
         return replace(
             self,
-            queries=self.queries[self.queries["id"].isin(kept)].reset_index(drop=True),
-            qrels=self.qrels[self.qrels["query_id"].isin(kept)].reset_index(drop=True),
-            teacher=teacher,
+            queries=only(self.queries, "id"),
+            qrels=only(self.qrels, "query_id"),
+            teacher=None if self.teacher is None else only(self.teacher, "query_id"),
             origin=replace(self.origin, notes={**self.origin.notes, **notes}),
         )
+
+    def manifest(self) -> dict[str, Any]:
+        """Origin and counts: the content of manifest.json except the files' digests."""
+        relevant = self.qrels[self.qrels["score"] > 0]
+        counts = {
+            "corpus": len(self.corpus),
+            "queries": len(self.queries),
+            "queries_with_positive": int(relevant["query_id"].nunique()),
+            "qrels": len(self.qrels),
+            "positives": len(relevant),
+        }
+        if self.teacher is not None:
+            counts["teacher"] = len(self.teacher)
+        if empty := int(self._without_text().sum()):
+            counts["passages_without_text"] = empty
+        if missing := int((~self.qrels["corpus_id"].isin(self.corpus["id"])).sum()):
+            counts["judgments_of_missing_passages"] = missing
+        origin = asdict(self.origin)
+        notes = origin.pop("notes")
+        policy = "title and text joined by a space, as mteb does"
+        return {**origin, "title_policy": policy, "counts": counts, "notes": notes}
 
     def validate(
         self,
@@ -132,99 +150,63 @@ class RetrievalDataset:
         *,
         as_published: bool = False,
     ) -> RetrievalDataset:
-        """Check ids, texts, judgments and the teacher's scores; return the dataset itself.
+        """Check ids, texts, judgments and teacher scores, and return the dataset itself.
 
-        Passages without text are kept, as mteb keeps them: they are embedded as the empty text.
-        FiQA2018, TRECCOVID and others have some. One that is judged relevant is a mistake.
+        Passages without text, which FiQA2018, TRECCOVID and others have, are kept and embedded as
+        the empty text, as in mteb. A relevant passage must have one.
 
         Parameters
         ----------
         as_published
-            A pinned revision, where nothing can be mended: relevant passages may lack their text,
-            or be missing (five of ArguAna's are), and count as not found.
+            For a pinned revision that cannot be corrected: relevant passages may lack their text,
+            or be missing (five of ArguAna's are) and count as not found.
 
         Raises
         ------
         InputError
-            An empty corpus, a duplicate id, a relevant passage or a query without text, a
-            judgment or teacher's score of an unknown query or passage, one given twice, a
-            teacher's score that is no cosine, or no positive judgment at all.
+            An empty corpus, no queries, a duplicate id, a query or a relevant passage without
+            text, a judgment or teacher score of an unknown query or passage, a second one of the
+            same pair, a teacher score that is not a cosine, or no positive judgment.
         """
         if self.corpus.empty:
             raise InputError(f"{corpus_row(0)}: the corpus is empty; it needs at least one passage")
         if self.queries.empty:
             raise InputError(f"{queries_row(0)}: there are no queries; at least one is needed")
-        _no_duplicates(self.corpus["id"], corpus_row)
-        _no_duplicates(self.queries["id"], queries_row)
-        empty = self.queries["text"].str.strip().eq("")
-        _none_of(empty, queries_row, lambda r: f"query {self.queries['id'][r]!r} has no text")
+        for table, locate in ((self.corpus, corpus_row), (self.queries, queries_row)):
+            repeated = table["id"].duplicated()
+            _refuse(table, repeated, locate, "id {id!r} occurs twice; ids must be unique")
+            _refuse(table, _blank(table["id"]), locate, "the id is empty")
+        _refuse(self.queries, _blank(self.queries["text"]), queries_row, "query {id!r} has no text")
         self._check_pairs(self.qrels, qrels_row, "judged", passages_known=not as_published)
+        relevant = self.qrels["score"] > 0
         if not as_published:
-            relevant = self.corpus["id"].isin(self.qrels["corpus_id"][self.qrels["score"] > 0])
-            _none_of(
-                relevant & self._without_text(),
-                corpus_row,
-                lambda r: f"passage {self.corpus['id'][r]!r} is judged relevant and has no text",
-            )
-        if not (self.qrels["score"] > 0).any():
+            wrong = self._without_text() & self.corpus["id"].isin(self.qrels["corpus_id"][relevant])
+            message = "passage {id!r} is judged relevant and has no text"
+            _refuse(self.corpus, wrong, corpus_row, message)
+        if not relevant.any():
             raise InputError(f"{qrels_row(0)}: no judgment has a score above 0")
         if self.teacher is not None:
-            scored = self.teacher
-            self._check_pairs(scored, teacher_row, "scored")
-            _none_of(
-                ~scored["score"].between(-1, 1),
-                teacher_row,
-                lambda r: f"score {scored['score'][r]} is not between -1 and 1, as a cosine is",
-            )
+            self._check_pairs(self.teacher, teacher_row, "scored")
+            wrong = ~self.teacher["score"].between(-1, 1)
+            message = "score {score} is not between -1 and 1, as a cosine is"
+            _refuse(self.teacher, wrong, teacher_row, message)
         return self
 
-    def _without_text(self) -> pd.Series:
+    def _without_text(self) -> pd.Series[bool]:
         """Which passages have neither title nor text."""
-        return self.corpus["title"].str.strip().eq("") & self.corpus["text"].str.strip().eq("")
+        return _blank(self.corpus["title"]) & _blank(self.corpus["text"])
 
     def _check_pairs(
-        self, pairs: pd.DataFrame, row_name: Locate, done: str, *, passages_known: bool = True
+        self, pairs: pd.DataFrame, locate: Locate, done: str, *, passages_known: bool = True
     ) -> None:
-        """Query and passage of each row are known, and no two rows are of the same pair."""
-        columns = [("query_id", self.queries["id"], "queries")]
+        """Refuse rows of an unknown query or passage, and a second row of the same pair."""
+        unknown = ~pairs["query_id"].isin(self.queries["id"])
+        _refuse(pairs, unknown, locate, "query_id {query_id!r} is not in the queries")
         if passages_known:
-            columns.append(("corpus_id", self.corpus["id"], "corpus"))
-        for column, ids, name in columns:
-            unknown = ~pairs[column].isin(ids)
-            if unknown.any():
-                row = int(unknown.to_numpy().argmax())
-                value = pairs[column].iloc[row]
-                raise InputError(f"{row_name(row)}: {column} {value!r} is not in the {name}")
-        twice = pairs.duplicated(["query_id", "corpus_id"])
-        _none_of(twice, row_name, lambda r: f"{tuple(pairs.iloc[r, :2])} is {done} twice")
-
-    def manifest(self) -> dict[str, Any]:
-        """Origin and counts, as written to manifest.json (less the files' hashes)."""
-        judged = self.qrels[self.qrels["score"] > 0]["query_id"].nunique()
-        teacher = {} if self.teacher is None else {"teacher": len(self.teacher)}
-        unusual = {
-            "passages_without_text": int(self._without_text().sum()),
-            "judgments_of_missing_passages": int(
-                (~self.qrels["corpus_id"].isin(self.corpus["id"])).sum()
-            ),
-        }
-        return {
-            "source": self.origin.source,
-            "revision": self.origin.revision,
-            "licence": self.origin.licence,
-            "split": self.origin.split,
-            "title_policy": "title and text joined by a space, as mteb does",
-            "counts": {
-                "corpus": len(self.corpus),
-                "queries": len(self.queries),
-                "queries_with_positive": int(judged),
-                "qrels": len(self.qrels),
-                "positives": int((self.qrels["score"] > 0).sum()),
-            }
-            | teacher
-            | {name: count for name, count in unusual.items() if count},
-            "notes": self.origin.notes,
-        }
+            unknown = ~pairs["corpus_id"].isin(self.corpus["id"])
+            _refuse(pairs, unknown, locate, "corpus_id {corpus_id!r} is not in the corpus")
+        repeated = pairs.duplicated(["query_id", "corpus_id"])
+        _refuse(pairs, repeated, locate, f"({{query_id!r}}, {{corpus_id!r}}) is {done} twice")
 
 
 def passage_text(title: str, text: str) -> str:
@@ -260,15 +242,14 @@ def by_query(pairs: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return scores
 
 
-def _no_duplicates(ids: pd.Series, row_name: Locate) -> None:
-    _none_of(ids.duplicated(), row_name, lambda r: f"id {ids[r]!r} is there twice; ids are unique")
-    _none_of(ids.str.strip().eq(""), row_name, lambda r: "the id is empty")
+def _blank(texts: pd.Series[str]) -> pd.Series[bool]:
+    return texts.str.strip().eq("")
 
 
-def _none_of(wrong: pd.Series, row_name: Locate, message: Callable[[int], str]) -> None:
+def _refuse(table: pd.DataFrame, wrong: pd.Series[bool], locate: Locate, message: str) -> None:
+    """Report the first wrong row, if any; the message may name the table's columns."""
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        more = int(wrong.sum()) - 1
-        raise InputError(
-            f"{row_name(row)}: {message(row)}" + (f" (and {more} more)" if more else "")
-        )
+        others = int(wrong.sum()) - 1
+        more = f" (and {others} more)" if others else ""
+        raise InputError(f"{locate(row)}: {message.format(**table.iloc[row])}{more}")

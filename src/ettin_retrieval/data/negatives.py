@@ -1,4 +1,4 @@
-"""TODO: data.negatives."""
+"""Training pairs with their negatives, as mining writes and training reads them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ SCHEMA = pa.schema(
     ]
 )
 
+FILE = "negatives.parquet"
+
 Pair = tuple[str, str, list[str]]
-"""query id, positive id, negative ids"""
+"""Query id, positive id, negative ids."""
 
 
 def write_negatives(pairs: list[Pair], directory: Path) -> None:
     """Write `negatives.parquet`."""
-    pq.write_table(table(pairs, SCHEMA), directory / "negatives.parquet")
+    pq.write_table(table(pairs, SCHEMA), directory / FILE)
 
 
 def read_negatives(directory: Path) -> list[Pair]:
     """Read what `write_negatives` wrote."""
-    rows = pq.read_table(directory / "negatives.parquet", schema=SCHEMA).to_pylist()
-    return [(r["query_id"], r["positive_id"], r["negative_ids"]) for r in rows]
+    columns = pq.read_table(directory / FILE, schema=SCHEMA).columns
+    return list(zip(*(column.to_pylist() for column in columns), strict=True))

@@ -1,8 +1,7 @@
-"""TODO: data.storage."""
+"""Datasets on disk, checked against the digests in their manifest."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,33 +18,33 @@ from ettin_retrieval.data.dataset import (
     by_query,
 )
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.runtime.files import sha256_file, write_json
+from ettin_retrieval.runtime.files import read_json, sha256_file, write_json
 
 
 def write_dataset(dataset: RetrievalDataset, directory: Path) -> None:
     """Write the files of a dataset; the same dataset gives the same bytes."""
     directory.mkdir(parents=True, exist_ok=True)
-    hashes = {}
+    digests = {}
     for name, schema in SCHEMAS.items():
         frame: pd.DataFrame | None = getattr(dataset, name)
         if frame is None:
             continue
+        path = directory / f"{name}.parquet"
         written = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
-        # Without the pandas metadata, which would tie the bytes to the version of pandas.
-        plain = written.replace_schema_metadata(None)
-        pq.write_table(plain, directory / f"{name}.parquet", row_group_size=ROW_GROUP)
-        hashes[f"{name}.parquet"] = sha256_file(directory / f"{name}.parquet")
-    write_json(directory / "manifest.json", {**dataset.manifest(), "sha256": hashes})
+        # Metadata from pandas would tie the bytes to its version.
+        pq.write_table(written.replace_schema_metadata(None), path, row_group_size=ROW_GROUP)
+        digests[path.name] = sha256_file(path)
+    write_json(directory / "manifest.json", {**dataset.manifest(), "sha256": digests})
 
 
 @dataclass(frozen=True)
 class StoredDataset:
-    """A dataset whose corpus stays on disk: memory holds queries and judgments alone.
+    """A dataset whose corpus stays on disk.
 
     Attributes
     ----------
     corpus
-        The Parquet file of the corpus.
+        Path of corpus.parquet.
     queries, qrels, origin
         As in `RetrievalDataset`.
     """
@@ -68,46 +67,41 @@ def read_dataset(directory: Path) -> RetrievalDataset:
     InputError
         A file is missing, or is not the one that the manifest describes.
     """
-    origin, files = _checked(directory)
-    return RetrievalDataset(**{name: _frame_of(directory, name) for name in files}, origin=origin)
+    origin, names = _checked(directory)
+    return RetrievalDataset(**{name: _read(directory, name) for name in names}, origin=origin)
 
 
 def open_dataset(directory: Path) -> StoredDataset:
-    """Read what `write_dataset` wrote, all but the corpus.
+    """Read what `write_dataset` wrote, except for the corpus.
 
     Raises
     ------
     InputError
-        A file is missing, or is not the one that the manifest describes.
+        See `read_dataset`.
     """
     origin, _ = _checked(directory)
-    queries, qrels = (_frame_of(directory, name) for name in ("queries", "qrels"))
+    queries, qrels = _read(directory, "queries"), _read(directory, "qrels")
     return StoredDataset(directory / "corpus.parquet", queries, qrels, origin)
 
 
 def _checked(directory: Path) -> tuple[Origin, list[str]]:
-    """Where a dataset comes from and what it has, once its files are those of its manifest."""
-    manifest_path = directory / "manifest.json"
-    if not manifest_path.is_file():
-        raise InputError(f"{manifest_path}: no such file; run `dvc repro` to make {directory}")
-    manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-    files = [n for n in SCHEMAS if n not in OPTIONAL or f"{n}.parquet" in manifest["sha256"]]
-    for name in files:
+    """Origin and tables of a dataset whose files match the manifest."""
+    path = directory / "manifest.json"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run `dvc repro` to make {directory}")
+    manifest = read_json(path)
+    digests = manifest["sha256"]
+    names = [name for name in SCHEMAS if name not in OPTIONAL or f"{name}.parquet" in digests]
+    for name in names:
         path = directory / f"{name}.parquet"
-        if not path.is_file() or sha256_file(path) != manifest["sha256"][path.name]:
+        if not path.is_file() or sha256_file(path) != digests[path.name]:
             raise InputError(
                 f"{path}: missing or not the file that manifest.json describes; "
                 "run `dvc checkout`, or `dvc repro` to make it again"
             )
-    origin = Origin(
-        source=manifest["source"],
-        revision=manifest["revision"],
-        licence=manifest["licence"],
-        split=manifest["split"],
-        notes=manifest["notes"],
-    )
-    return origin, files
+    facts = ("source", "revision", "licence", "split", "notes")
+    return Origin(**{fact: manifest[fact] for fact in facts}), names
 
 
-def _frame_of(directory: Path, name: str) -> pd.DataFrame:
+def _read(directory: Path, name: str) -> pd.DataFrame:
     return pq.read_table(directory / f"{name}.parquet", schema=SCHEMAS[name]).to_pandas()

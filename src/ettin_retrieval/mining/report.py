@@ -1,4 +1,4 @@
-"""What happened while negatives were chosen: counts, and how near they lie to their queries."""
+"""What happened during mining: counts, and similarities of positives and negatives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from ettin_retrieval.data.negatives import Pair
 from ettin_retrieval.settings.schema import Negatives
 
 BINS = 40
@@ -16,27 +18,27 @@ BINS = 40
 
 @dataclass
 class MiningReport:
-    """Why candidates were passed over, and what was missing.
+    """Why candidates were skipped, and what is missing.
 
     Attributes
     ----------
     pairs
-        Pairs of query and positive passage that negatives were chosen for.
+        Pairs of a query and a positive that negatives were chosen for.
     wanted
-        Negatives that were asked for: `negatives.num_negatives` for each pair.
+        `negatives.num_negatives` for each pair.
     candidates
-        Passages looked at, over all pairs: passed over, chosen, or not needed.
+        Candidates over all pairs: skipped, chosen, or not needed.
     skipped
-        Reason to number of candidates passed over, over all pairs.
+        Number of candidates skipped, by the first reason that applies.
     filled_at_random
         Negatives drawn from the whole corpus because too few candidates were left.
     shortfall
-        Negatives that are missing all the same.
+        Negatives still missing.
     pairs_without_teacher
         Pairs left out because the teacher has not scored the positive.
     positive_scores, negative_scores
-        Similarity to the query of the positive of each pair and of each chosen negative, by the
-        encoder that mined; empty where none did.
+        Similarity to the query of each pair's positive and of each negative, by the encoder that
+        mined; empty without one.
     """
 
     pairs: int = 0
@@ -49,24 +51,11 @@ class MiningReport:
     positive_scores: array[float] = field(default_factory=lambda: array("f"))
     negative_scores: array[float] = field(default_factory=lambda: array("f"))
 
-    def histogram(self) -> list[dict[str, float]]:
-        """Shares of the positives and of the chosen negatives by similarity, for a plot.
-
-        Bins of equal width from the lowest to the highest score; empty without scores.
-
-        >>> report = MiningReport()
-        >>> report.positive_scores.extend([0.5, 1.0]); report.negative_scores.append(0.0)
-        >>> [row for row in report.histogram() if row["positives"]]
-        [{'similarity': 0.5125, 'positives': 0.5, 'negatives': 0.0},
-         {'similarity': 0.9875, 'positives': 0.5, 'negatives': 0.0}]
-        """
-        edges, positives, negatives = self._binned()
-        middles = (edges[:-1] + edges[1:]) / 2
-        shares = [counts / max(1, counts.sum()) for counts in (positives, negatives)]
-        return [
-            {"similarity": round(s, 6), "positives": round(p, 6), "negatives": round(n, 6)}
-            for s, p, n in zip(*(a.tolist() for a in (middles, *shares)), strict=True)
-        ]
+    def count(self, mined: list[Pair], num_negatives: int) -> None:
+        """Set `pairs`, `wanted` and `shortfall`."""
+        self.pairs = len(mined)
+        self.wanted = num_negatives * len(mined)
+        self.shortfall = self.wanted - sum(len(negatives) for _, _, negatives in mined)
 
     def summary(self, negatives: Negatives) -> str:
         """One line for the log."""
@@ -77,7 +66,7 @@ class MiningReport:
         )
 
     def content(self) -> dict[str, Any]:
-        """What report.json says."""
+        """The content of report.json."""
         edges, positives, negatives = self._binned()
         return {
             "pairs": self.pairs,
@@ -94,13 +83,31 @@ class MiningReport:
             },
         }
 
-    def _binned(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Edges of the bins, and counts of positives and of negatives in them."""
+    def histogram(self) -> list[dict[str, float]]:
+        """Shares of positives and of negatives by similarity, for a plot.
+
+        Bins of equal width from the lowest to the highest score; empty without scores.
+
+        >>> report = MiningReport()
+        >>> report.positive_scores.extend([0.5, 1.0]); report.negative_scores.append(0.0)
+        >>> [row for row in report.histogram() if row["positives"]]
+        [{'similarity': 0.5125, 'positives': 0.5, 'negatives': 0.0},
+         {'similarity': 0.9875, 'positives': 0.5, 'negatives': 0.0}]
+        """
+        edges, *counts = self._binned()
+        middles = (edges[:-1] + edges[1:]) / 2
+        columns = [middles, *(count / max(1, count.sum()) for count in counts)]
+        return [
+            {"similarity": round(s, 6), "positives": round(p, 6), "negatives": round(n, 6)}
+            for s, p, n in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+
+    def _binned(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+        """Edges of the bins, and how many positives and negatives each bin has."""
         positives = np.asarray(self.positive_scores, dtype=np.float64)
         negatives = np.asarray(self.negative_scores, dtype=np.float64)
         both = np.concatenate([positives, negatives])
         if both.size == 0:
-            nothing = np.zeros(0)
-            return nothing, nothing, nothing
+            return both, both, both
         edges = np.histogram_bin_edges(both, bins=BINS)
         return edges, np.histogram(positives, edges)[0], np.histogram(negatives, edges)[0]

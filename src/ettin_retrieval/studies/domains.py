@@ -14,7 +14,7 @@ from ettin_retrieval.data.negatives import write_negatives
 from ettin_retrieval.data.storage import read_dataset
 from ettin_retrieval.pipeline import Paths, run_stage
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.runtime.files import replacing
+from ettin_retrieval.runtime.files import replacing, write_json
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.sources import tiny
 from ettin_retrieval.sources.training_data import load_tiny, write_training
@@ -116,6 +116,7 @@ def run(settings: Settings, paths: Paths) -> str:
     pairs, report = mine(read_dataset(paths["training"] / "train"), model, settings)
     with replacing(paths["negatives"]) as directory:
         write_negatives(pairs, directory)
+        write_json(directory / "report.json", report.content())
     return f"{summary}, {report.pairs:,} pairs"
 
 
