@@ -34,6 +34,9 @@ Out = Annotated[Path, typer.Option(metavar="DIR")]
 
 RESULTS, EXPECTED = Path("results"), Path("expected")
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
 
 @app.command()
 def compare(
@@ -62,9 +65,11 @@ def verify(
     from ettin_retrieval.reports.verify import verify as verify_scores
 
     found = problems(results)
+    for line in found:
+        print(line)
     *failed, summary = verify_scores(results, expected)
     stale = table_problem(results, expected, tables)
-    for line in [*found, *failed, summary, stale or f"{tables}: every table is current"]:
+    for line in [*failed, summary, stale or f"{tables}: every table is current"]:
         print(line)
     if found or failed or stale:
         raise typer.Exit(1)
@@ -95,7 +100,7 @@ def index(results: Results = RESULTS) -> None:
 
 @app.command()
 def migrate(results: Results = RESULTS) -> None:
-    """Convert a ledger of an earlier schema."""
+    """Convert a ledger of an earlier schema, and those of the studies in it."""
     from ettin_retrieval.ledger.migrate import migrate as migrate_ledger
 
     converted = migrate_ledger(results)
@@ -218,11 +223,12 @@ def plan(
     from ettin_retrieval.planning.report import plan as plan_run
     from ettin_retrieval.planning.report import render
     from ettin_retrieval.settings.load import load_settings
+    from ettin_retrieval.settings.schema import BENCHMARK_OF_TIER
 
     settings = load_settings(params, {"model": model} if model else {})
     wanted: list[str] | str = settings.evaluation.tasks
     if tasks:
-        wanted = tasks.split(",") if "," in tasks else tasks
+        wanted = tasks if tasks in BENCHMARK_OF_TIER else tasks.split(",")
     print(render(plan_run(settings, gpu, wanted)))
 
 
@@ -275,17 +281,15 @@ def main(arguments: list[str] | None = None) -> int:
     """
     prepare_process()
     try:
-        status = app(arguments, standalone_mode=False, prog_name="ettin-retrieval")
+        app(arguments, prog_name="ettin-retrieval")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except typer.TyperException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        return 130
-    return status or 0
+    except SystemExit as done:  # how typer ends, whether a command failed or not
+        if done.code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        return int(done.code or 0)
+    return 0
 
 
 if __name__ == "__main__":

@@ -73,15 +73,18 @@ def write_plots(results: Path, expected: Path, directory: Path) -> int:
     # The style starts from the defaults, so that a user's matplotlibrc changes nothing.
     with replacing(directory) as partial, plt.style.context(STYLE, after_reset=True):
         write_json(partial / "tasks.json", task_rows(view))
-        rows = []
-        # The first seed of each: differences of several would hide how queries vary.
-        for base, tuned in {(t.model, t.arm): (b, t) for b, t in reversed(view.pairs())}.values():
+        rows, drawn = [], set()
+        for base, tuned in view.pairs():
+            # The first seed of each: differences of several would hide how queries vary.
+            if (tuned.model, tuned.arm) in drawn:
+                continue
+            drawn.add((tuned.model, tuned.arm))
             name = f"{tuned.model}-{tuned.recipe}.png"
             _save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
             differences = query_differences(view.queries(base), view.queries(tuned))
-            rows.append(query_rows(tuned, differences))
+            rows += query_rows(tuned, differences)
             _save(draw_queries(tuned, differences), partial / f"queries-{name}")
-        write_json(partial / "queries.json", [row for part in reversed(rows) for row in part])
+        write_json(partial / "queries.json", rows)
         (partial / "heatmaps").mkdir()
         for name, chosen in _heat_maps(scores).items():
             _save(draw_heat_map(chosen), partial / "heatmaps" / name)
@@ -207,25 +210,25 @@ def draw_heat_map(scores: Scores) -> Figure:
     """Tasks by models, a panel for each arm with the models that have it; one colour scale."""
     tasks = sorted({task for _, _, task in scores}, key=str.casefold)
     arms = {
-        arm: sorted({model for model, a, _ in scores if a == arm}, key=model_order)
-        for arm in ARM_NAMES
-        if any(arm == a for _, a, _ in scores)
+        name: sorted({model for model, a, _ in scores if a == name}, key=model_order)
+        for name in ARM_NAMES
+        if any(name == a for _, a, _ in scores)
     }
     columns = sum(map(len, arms.values()))
     figure, panels = plt.subplots(
         1, len(arms), squeeze=False, sharey=True, width_ratios=[len(m) for m in arms.values()],
         figsize=(min(WIDTH, 2.6 + 0.75 * columns), 1.1 + 0.24 * len(tasks)),
     )  # fmt: skip
-    for axes, (arm, models) in zip(panels[0], arms.items(), strict=True):
+    for axes, (name, models) in zip(panels[0], arms.items(), strict=True):
         values = np.array(
-            [[_in_points(scores.get((m, arm, t))) for m in models] for t in tasks], dtype=float
+            [[_in_points(scores.get((m, name, t))) for m in models] for t in tasks], dtype=float
         )
         image = axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             text = "–" if np.isnan(value) else f"{value:.1f}"
             colour = "white" if value < 55 else "black"  # cividis is dark below its middle
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-        axes.set_title(ARM_NAMES[arm].replace(" (", "\n("), fontsize=7)
+        axes.set_title(ARM_NAMES[name].replace(" (", "\n("), fontsize=7)
         axes.set_xticks(range(len(models)), [m.replace(BM25, "BM25") for m in models], fontsize=7)
         axes.set_yticks(range(len(tasks)), tasks)
         axes.tick_params(length=0)

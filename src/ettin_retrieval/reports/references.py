@@ -106,7 +106,8 @@ class Expected:
         key = self.key
         split = f" ({key.split})" if key.split else ""
         seed = "" if key.seed is None else f" seed {key.seed}"
-        return f"{key.model} {arm_name(key.checkpoint, key.recipe)}{seed} {key.task}{split} {key.metric}"
+        arm = arm_name(key.checkpoint, key.recipe)
+        return f"{key.model} {arm}{seed} {key.task}{split} {key.metric}"
 
 
 @dataclass(frozen=True)

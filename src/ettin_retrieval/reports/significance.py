@@ -236,7 +236,8 @@ def bootstrap_interval(
     """95% percentile bootstrap interval of the mean of paired differences.
 
     Resampling differences resamples queries and keeps the pairing. A mean over queries needs no
-    correction for bias, and BCa is undefined if all differences are equal. B. Efron, R. Tibshirani, "An introduction to the bootstrap", ch. 13.
+    correction for bias, and BCa is undefined if all differences are equal. B. Efron,
+    R. Tibshirani, "An introduction to the bootstrap", ch. 13.
 
     Parameters
     ----------

@@ -32,7 +32,8 @@ def published_document(view: View) -> Document:
     for value in values:
         sources.setdefault(value.source, {})[value.key.model] = None
     notes = [
-        f"Scores are in points (x100). MTEB Avg is over {V1}; {NONE} is a score not collected here.",
+        f"Scores are in points (x100). MTEB Avg is over {V1}; {NONE} is a score not collected "
+        "here.",
         *(f"Source of {', '.join(models)}: {source}." for source, models in sources.items()),
         *(
             f"{v.key.model}, {v.key.task} {METRIC_NAMES[v.key.metric]}: {v.note}."
