@@ -75,14 +75,16 @@ def write_plots(results: Path, expected: Path, directory: Path) -> int:
         write_json(partial / "tasks.json", task_rows(view))
         rows, drawn = [], set()
         for base, tuned in view.pairs():
-            # The first seed of each: differences of several would hide how queries vary.
-            if (tuned.model, tuned.arm) in drawn:
-                continue
-            drawn.add((tuned.model, tuned.arm))
             name = f"{tuned.model}-{tuned.recipe}.png"
-            _save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
+            # The first seed of each: differences of several would hide how queries vary.
+            if name in drawn:
+                continue
             differences = query_differences(view.queries(base), view.queries(tuned))
+            if not differences:  # no task in common
+                continue
+            drawn.add(name)
             rows += query_rows(tuned, differences)
+            _save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
             _save(draw_queries(tuned, differences), partial / f"queries-{name}")
         write_json(partial / "queries.json", rows)
         (partial / "heatmaps").mkdir()
