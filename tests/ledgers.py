@@ -20,13 +20,16 @@ from tests.workspace import ROOT
 EXPECTED = ROOT / "expected"
 """The committed references."""
 
+Scores = Mapping[str, float | Sequence[float]]
+"""Task to its score, or to those of its queries q0, q1, ..."""
+
 V1, V2 = "MTEB(eng, v1)", "MTEB(eng, v2)"
 
 
 def measurement(
     model: str,
     checkpoint: str,
-    scores: Mapping[str, float | Sequence[float]],
+    scores: Scores,
     *,
     seed: int = 42,
     recipe: str = "guide",
@@ -40,8 +43,6 @@ def measurement(
 
     Parameters
     ----------
-    scores
-        Task to its score, or to those of its queries q0, q1, ...
     recipe
         Of the run, and of a fine-tuned checkpoint.
     flat
@@ -55,7 +56,7 @@ def measurement(
     named = [
         (name, values)
         for task, values in by_query.items()
-        for name in (sorted(CQADUPSTACK_PARTS) if task == CQADUPSTACK else [task])
+        for name in (sorted(CQADUPSTACK_PARTS - set(scores)) if task == CQADUPSTACK else [task])
     ]
     rows = [(n, f"q{i}", float(s), float(s)) for n, values in named for i, s in enumerate(values)]
     means = {task: sum(values) / len(values) for task, values in by_query.items()}
@@ -81,13 +82,7 @@ def _split(task: str) -> str:
     return "dev" if task.endswith("MSMARCO") else "test"
 
 
-def write(
-    results: Path,
-    model: str,
-    checkpoint: str,
-    scores: Mapping[str, float | Sequence[float]],
-    **given: Any,
-) -> str:
+def write(results: Path, model: str, checkpoint: str, scores: Scores, **given: Any) -> str:
     """Add what one run measured to a ledger; see `measurement`."""
     return write_measurement(results, measurement(model, checkpoint, scores, **given))
 
@@ -103,7 +98,9 @@ def references(directory: Path) -> Path:
     for path in EXPECTED.glob("*.yaml"):
         text = path.read_text(encoding="utf-8")
         if path.stem == "recorded":
-            text = re.sub(r"^benchmarks:.*", "benchmarks: {}\nvalues: []\n", text, flags=re.M | re.S)
+            text = re.sub(
+                r"^benchmarks:.*", "benchmarks: {}\nvalues: []\n", text, flags=re.M | re.S
+            )
         (directory / path.name).write_text(text, encoding="utf-8")
     return directory
 
@@ -112,6 +109,6 @@ def tiny_ledger(directory: Path) -> tuple[Path, Path]:
     """Ledger of model tiny on two tasks of four queries, and references with nothing recorded."""
     results = directory / "results"
     write(results, "tiny", "base", {"TinyMSMARCO": [0, 0, 0, 1], "TinySciFact": [0, 0, 0, 1]})
-    tuned = {"TinyMSMARCO": [0, 0, 1, 1], "TinySciFact": [0, 0.5, 1, 1]}
+    tuned: Scores = {"TinyMSMARCO": [0, 0, 1, 1], "TinySciFact": [0, 0.5, 1, 1]}
     write(results, "tiny", "finetuned", tuned)
     return results, references(directory / "expected")

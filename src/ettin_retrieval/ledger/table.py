@@ -146,14 +146,13 @@ def measure(scores: pd.DataFrame, key: Key) -> Measured:
     """
     rows = arm(scores, key.model, key.checkpoint, key.recipe)
     rows = rows if key.seed is None else rows[rows["seed"] == key.seed]
-    of_metric = rows[rows["metric"] == key.metric]
-    named = of_metric[of_metric["task"] == key.task]
+    named = rows[(rows["metric"] == key.metric) & (rows["task"] == key.task)]
     found = (
         named[named["split"].isna()] if key.split is None else named[named["split"] == key.split]
     )
     values = found["value"].dropna().tolist()
     if not values:
-        return Measured(None, reason=_reason(of_metric, named, key))
+        return Measured(None, reason=_reason(rows, named, key))
     return Measured(
         value=math.fsum(values) / len(values),
         seeds=len(values),
@@ -162,13 +161,13 @@ def measure(scores: pd.DataFrame, key: Key) -> Measured:
     )
 
 
-def _reason(of_metric: pd.DataFrame, named: pd.DataFrame, key: Key) -> str:
+def _reason(rows: pd.DataFrame, named: pd.DataFrame, key: Key) -> str:
     reasons = [reason for reason in named["reason"] if reason]
     if reasons:
         return str(reasons[0])
     if len(named) and key.split is not None:
         return f"scored on {named['split'].iloc[0]}, not {key.split}"
-    if of_metric["task"].str.startswith(f"{key.task}{SUBSAMPLED}").any():
+    if rows["task"].str.startswith(f"{key.task}{SUBSAMPLED}").any():
         return "subsampled"
     return ""
 

@@ -157,7 +157,9 @@ def test_the_warning_says_where_a_committed_entry_still_is(
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "an entry"]):
         subprocess.run([*git, *command], check=True)
     run(results, {"SciFact": 0.375})
-    assert caplog.messages[-1].endswith(f"; `git show HEAD:results/{NAME}.json` has the earlier one")
+    assert caplog.messages[-1].endswith(
+        f"; `git show HEAD:results/{NAME}.json` has the earlier one"
+    )
     run(results, {"SciFact": 0.625})
     assert caplog.messages[-1].endswith("; the earlier one was not committed and is gone")
 

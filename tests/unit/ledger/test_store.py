@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from ettin_retrieval.ledger import store
@@ -47,7 +48,10 @@ def test_entries_are_in_order_of_model_arm_and_seed(tmp_path: Path) -> None:
     [
         (lambda _: "{", "not valid JSON"),
         (lambda _: "[]", "not a file of the ledger"),
-        (lambda text: text.replace('"seed": 42', '"seed": 43'), "holds tiny/base-seed43; a file is"),
+        (
+            lambda text: text.replace('"seed": 42', '"seed": 43'),
+            "holds tiny/base-seed43; a file is",
+        ),
         (lambda text: text.replace('"schema": 2', '"schema": 3'), "schema 3 .* reads 2"),
         (lambda text: text.replace('"schema": 2,', ""), "schema 1 .*run `ettin-retrieval migrate`"),
     ],
@@ -108,7 +112,7 @@ def test_a_killed_write_leaves_the_earlier_entry_readable(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(store.pq, "write_table", killed)
+        patched.setattr(pq, "write_table", killed)
         write(tmp_path, "tiny", "base", {"T": 0.25}, commit="b")
     after = read_measurement(tmp_path, BASE)
     assert (after.entry, after.records) == (before.entry, before.records)
@@ -134,7 +138,9 @@ def test_the_index_names_the_first_file_that_differs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{}"])
 def test_a_file_that_is_not_an_index_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "ledger.json").write_text(content)
-    assert str(index_problem(tmp_path)).endswith("not a ledger's index; run `ettin-retrieval index`")
+    assert str(index_problem(tmp_path)).endswith(
+        "not a ledger's index; run `ettin-retrieval index`"
+    )
 
 
 def test_the_index_covers_the_records_of_runs(tmp_path: Path) -> None:
