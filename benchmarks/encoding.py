@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -162,15 +161,16 @@ def _job(
 ) -> Job:
     """The passages against the clock, between two looks at the machine's peak; then the queries."""
     import numpy as np
+    from transformers import AutoConfig
 
-    from ettin_retrieval.planning.flops import of_config
+    from ettin_retrieval.planning.flops import Encoder
 
     texts = read_texts(inputs)
     lengths = [len(ids) for ids in model.tokenizer(texts.documents, truncation=True)["input_ids"]]
     longest = model.max_seq_length or max(lengths)
     lengths = [min(length, longest) for length in lengths]
-    config = json.loads((model_directory() / "config.json").read_text(encoding="utf-8"))
-    gflops = of_config(config).forward_flops(lengths) / 1e9
+    flops = Encoder(AutoConfig.from_pretrained(str(model_directory()))).flops
+    gflops = float(sum(map(flops, lengths))) / 1e9
 
     def job() -> dict[str, Any]:
         peak = peak_gflops_per_second(precision)

@@ -88,11 +88,10 @@ def score(directory: Path) -> dict[str, float]:
     from ettin_retrieval.data.storage import open_dataset
     from ettin_retrieval.evaluation.score import score_task
     from ettin_retrieval.evaluation.search import ExactSearch
-    from ettin_retrieval.settings.schema import Evaluation
 
-    record = {"identity": "fake", "parameters": 0, "max_passage_length": 512}
+    record = {"fingerprint": "fake", "parameters": 0, "max_passage_length": 512}
     record |= {"embedding_dimension": DIMENSIONS, "normalize": True}
-    search = ExactSearch(FakeEncoder(), record, "benchmark/fake", Evaluation())  # type: ignore[arg-type]
+    search = ExactSearch(FakeEncoder(), record)  # type: ignore[arg-type]
     before = _peak()
     start = time.perf_counter()
     score_task(search, "RandomPassages", open_dataset(directory))

@@ -17,7 +17,7 @@ from benchmarks.contest import ROOT, Contest, Runs
 from benchmarks.peak import SIZE, peak_gflops_per_second
 from benchmarks.record import NotRun, Ratio, Section, middle
 from benchmarks.worker import Job
-from ettin_retrieval.planning.flops import ETTIN_SHAPES, of_shape
+from ettin_retrieval.planning.flops import ETTIN_SHAPES, Encoder, modernbert_config
 from ettin_retrieval.settings.schema import Shape
 
 if TYPE_CHECKING:
@@ -262,7 +262,8 @@ def _job(
     import torch
 
     lengths = [len(text) for text in texts]
-    gflops = of_shape(_shape(inputs)).forward_flops(lengths) / 1e9
+    flops = Encoder(modernbert_config(_shape(inputs))).flops
+    gflops = float(sum(map(flops, lengths))) / 1e9
     cuda = torch.cuda.is_available()
     device, size = ("cuda", PEAK_SIZE) if cuda else ("cpu", SIZE // 8)
 

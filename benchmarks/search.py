@@ -90,11 +90,10 @@ def ours(inputs: dict[str, Any]) -> Job:
     """`ExactSearch` under `mteb.evaluate`."""
     from ettin_retrieval.evaluation.score import evaluated
     from ettin_retrieval.evaluation.search import ExactSearch
-    from ettin_retrieval.settings.schema import Evaluation
 
     encoder, dataset = _inputs(inputs)
     checkpoint = {
-        "identity": "0" * 64,
+        "fingerprint": "0" * 64,
         "parameters": 1,
         "embedding_dimension": inputs["dimensions"],
         "normalize": True,
@@ -103,7 +102,7 @@ def ours(inputs: dict[str, Any]) -> Job:
 
     def job() -> dict[str, Any]:
         model: Any = _OurEncoder(encoder)
-        exact = ExactSearch(model, checkpoint, "benchmarks/fake", Evaluation())
+        exact = ExactSearch(model, checkpoint)
         spent = [0.0]
         inner = exact.search
 

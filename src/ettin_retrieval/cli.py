@@ -147,17 +147,9 @@ def calibrate(
     expected: Annotated[Path, typer.Option(metavar="FILE")] = EXPECTED / "calibration.yaml",
 ) -> None:
     """Check the evaluation against a model's published score."""
-    from importlib.metadata import version
-
     from ettin_retrieval.interop import calibration
 
-    published = calibration.read_expected(expected)
-    name = calibration.reference_name(model, published_as, published)
-    # Whether there is a figure at all is known before data is read and texts are encoded.
-    cases = calibration.cases_for(published, name, task, version("PyStemmer"))
-    dataset = calibration.load_task(task, beir)
-    scored = calibration.score_reference(model, name, published.models[name], task, dataset)
-    verdicts = calibration.judge(cases, scored.scores)
+    verdicts, dataset = calibration.calibrate(expected, model, task, beir, published_as)
     print(calibration.render(verdicts, dataset))
     if not all(verdict.reproduces for verdict in verdicts):
         raise typer.Exit(1)

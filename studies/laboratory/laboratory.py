@@ -25,8 +25,7 @@ from ettin_retrieval.runtime.determinism import pin_arithmetic, seed_everything
 from ettin_retrieval.runtime.files import write_json
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.settings.schema import Settings
-from ettin_retrieval.sources import msmarco
-from ettin_retrieval.sources.tiny import generator as synthetic
+from ettin_retrieval.sources import msmarco, tiny
 from ettin_retrieval.sources.training_data import training_and_dev
 
 logger = logging.getLogger("laboratory")
@@ -43,7 +42,7 @@ class Arm:
     """An encoder to compare; without a domain it is the untrained one."""
 
     name: str
-    domain: synthetic.DomainName | None = None
+    domain: tiny.DomainName | None = None
     sampling: str = "hard"
 
 
@@ -68,7 +67,7 @@ def main() -> None:
     scores: dict[str, dict[int, Scores]] = {arm.name: {} for arm in ARMS}
     with tempfile.TemporaryDirectory() as directory:
         benchmark = Path(directory) / "benchmark"
-        for name, dataset in synthetic.benchmark().items():
+        for name, dataset in tiny.benchmark().items():
             write_dataset(dataset, benchmark / name)
         for seed in arguments.seeds:
             for arm in ARMS:
@@ -111,8 +110,8 @@ def run(arm: Arm, settings: Settings, benchmark: Path, work: Path) -> Scores:
     entry = settings.encoder
     if entry.shape is None:
         raise ValueError("the laboratory is about the encoder of random weights")
-    texts = synthetic.lexicon()
-    model = random_encoder(entry.shape, texts, entry, settings.seed, scratch)
+    texts = tiny.lexicon()
+    model = random_encoder(entry, texts, settings.seed, scratch)
     save_checkpoint(model, base, {"source": "embedded", "revision": f"seed {settings.seed}"})
     if arm.domain is not None:
         data = training_data(arm.domain, settings)
@@ -129,13 +128,13 @@ def run(arm: Arm, settings: Settings, benchmark: Path, work: Path) -> Scores:
     return scores | means(scores)
 
 
-def training_data(domain: synthetic.DomainName, settings: Settings) -> dict[str, RetrievalDataset]:
+def training_data(domain: tiny.DomainName, settings: Settings) -> dict[str, RetrievalDataset]:
     """Training and development set of a domain, chosen as stage training_data does."""
-    rows = synthetic.training_rows(domain)
+    rows = tiny.training_rows(domain)
     datasets = {
         name: msmarco.from_rows(
             rows[name],
-            Origin("synthetic", synthetic.VERSION, synthetic.LICENCE, name),
+            Origin("synthetic", tiny.VERSION, tiny.LICENCE, name),
             skip_without_positive=False,
         )
         for name in rows
@@ -145,8 +144,8 @@ def training_data(domain: synthetic.DomainName, settings: Settings) -> dict[str,
 
 def means(scores: Scores) -> Scores:
     """Means over the tasks of each domain and over all."""
-    domains: dict[str, list[float]] = {domain: [] for domain in synthetic.DOMAINS}
-    for name, task in synthetic.TASKS.items():
+    domains: dict[str, list[float]] = {domain: [] for domain in tiny.DOMAINS}
+    for name, task in tiny.TASKS.items():
         domains[task.domain].append(scores[name])
     groups = domains | {AVERAGE: list(scores.values())}
     return {name: sum(values) / len(values) for name, values in groups.items()}
@@ -154,10 +153,10 @@ def means(scores: Scores) -> Scores:
 
 def compare(scores: dict[str, dict[int, Scores]]) -> list[dict[str, Any]]:
     """Every comparison that a claim is made of, as differences paired by seed."""
-    tasks = [*synthetic.TASKS, AVERAGE]
+    tasks = [*tiny.TASKS, AVERAGE]
     of_domain = {
-        domain: [n for n, t in synthetic.TASKS.items() if t.domain == domain] + [domain]
-        for domain in synthetic.DOMAINS
+        domain: [n for n, t in tiny.TASKS.items() if t.domain == domain] + [domain]
+        for domain in tiny.DOMAINS
     }
     wanted = [("fine-tuning beats base", WEB, BASE, task) for task in tasks]
     wanted += [("mined beat random negatives", WEB, RANDOM, task) for task in tasks]
@@ -194,7 +193,7 @@ def described(settings: Settings) -> dict[str, Any]:
     """What decides the figures."""
     finetuning, negatives = settings.finetuning, settings.negatives
     return {
-        "generator": synthetic.VERSION,
+        "generator": tiny.VERSION,
         "shape": settings.encoder.shape.model_dump() if settings.encoder.shape else None,
         "objective": finetuning.objective,
         "temperature": finetuning.temperature,

@@ -1,4 +1,4 @@
-"""Checks of an encoder's directory that need no torch: what is there, and whether it is whole."""
+"""Checks of a model directory without torch: which files it has, and whether they are complete."""
 
 from __future__ import annotations
 
@@ -11,13 +11,9 @@ from ettin_retrieval.runtime.errors import InputError
 LFS_POINTER = b"version https://git-lfs"
 """How a file begins that Git LFS has not fetched."""
 
-POOLING = "Pooling"
-
-NORMALIZE = "Normalize"
-
 
 def check_model_directory(directory: Path, where: str) -> None:
-    """See that a transformers or sentence-transformers directory has whole safetensors weights.
+    """Check that a transformers or sentence-transformers directory has complete safetensors.
 
     Parameters
     ----------
@@ -27,23 +23,22 @@ def check_model_directory(directory: Path, where: str) -> None:
     Raises
     ------
     InputError
-        No such directory, no configuration or weights in it, a file that Git LFS has not
-        fetched, that was cut short or is no JSON, or no directory of the pooling.
+        The directory, its configuration, its pooling or its weights are missing or damaged.
     """
     if not directory.is_dir():
-        is_file = "this is a file" if directory.exists() else "no such directory"
-        raise InputError(f"{where}: {is_file}; set local.encoder to a model's directory")
-    described = [n for n in ("config.json", "modules.json") if (directory / n).is_file()]
-    if not described:
+        problem = "this is a file" if directory.exists() else "no such directory"
+        raise InputError(f"{where}: {problem}; set local.encoder to a model's directory")
+    configs = [path for n in ("config.json", "modules.json") if (path := directory / n).is_file()]
+    if not configs:
         raise InputError(
             f"{where}: no config.json or modules.json in it; it must be a transformers or "
             "sentence-transformers directory"
         )
-    for name in described:
-        _json(directory / name, where)
+    for path in configs:
+        _read_json(path, where)
     for module in _modules(directory, where):
         folder = directory / str(module.get("path", ""))
-        if _is(module, POOLING) and not (folder / "config.json").is_file():
+        if _is(module, "Pooling") and not (folder / "config.json").is_file():
             raise InputError(f"{where}: modules.json names a pooling, and {folder} is missing")
     weights = sorted(directory.rglob("*.safetensors"))
     if not weights:
@@ -62,16 +57,16 @@ def transformer_directory(directory: Path) -> Path:
 
 
 def scores_by_dot_product(directory: Path, where: str) -> bool:
-    """Whether a sentence-transformers directory asks for dot products of unnormalised vectors."""
+    """Whether a sentence-transformers directory wants dot products of unnormalised vectors."""
     path = directory / "config_sentence_transformers.json"
-    if not path.is_file() or any(_is(m, NORMALIZE) for m in _modules(directory, where)):
+    if not path.is_file() or any(_is(m, "Normalize") for m in _modules(directory, where)):
         return False
-    return bool(_json(path, where).get("similarity_fn_name") == "dot")
+    return bool(_read_json(path, where).get("similarity_fn_name") == "dot")
 
 
 def _modules(directory: Path, where: str) -> list[dict[str, Any]]:
     path = directory / "modules.json"
-    modules: list[dict[str, Any]] = _json(path, where) if path.is_file() else []
+    modules: list[dict[str, Any]] = _read_json(path, where) if path.is_file() else []
     return modules
 
 
@@ -79,37 +74,34 @@ def _is(module: dict[str, Any], name: str) -> bool:
     return str(module.get("type", "")).endswith(f".{name}")
 
 
-def _json(path: Path, where: str) -> Any:
-    content = path.read_bytes()
-    if content.startswith(LFS_POINTER):
-        raise InputError(f"{where}: {_not_fetched(path)}")
+def _read_json(path: Path, where: str) -> Any:
+    _check_fetched(path, where)
     try:
-        return json.loads(content)
+        return json.loads(path.read_bytes())
     except ValueError as error:
         raise InputError(f"{where}: {path.name} is not valid JSON ({error})") from None
 
 
 def _check_safetensors(path: Path, where: str) -> None:
-    """The file is as long as its header says: 8 bytes of length, a JSON header, the tensors."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        if LFS_POINTER.startswith(start) and size > 0:
-            raise InputError(f"{where}: {_not_fetched(path)}")
-        length = int.from_bytes(start, "little")
-        header = file.read(length) if len(start) == 8 and length <= size - 8 else b""
+    from safetensors import SafetensorError, safe_open
+
+    _check_fetched(path, where)
     try:
-        tensors = json.loads(header)
-        ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
-        whole = bool(ends) and 8 + length + max(ends) == size
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        whole = False
-    if not whole:
+        with safe_open(path, framework="numpy") as file:
+            complete = bool(file.keys())
+    except SafetensorError:
+        complete = False
+    if not complete:
         raise InputError(
-            f"{where}: {path.name} is no whole safetensors file ({size:,} bytes); copy or "
-            "download it again"
+            f"{where}: {path.name} is not a complete safetensors file "
+            f"({path.stat().st_size:,} bytes); copy or download it again"
         )
 
 
-def _not_fetched(path: Path) -> str:
-    return f"{path.name} is a pointer of Git LFS; fetch the file itself with `git lfs pull`"
+def _check_fetched(path: Path, where: str) -> None:
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise InputError(
+                f"{where}: {path.name} is a pointer of Git LFS; fetch the file itself with "
+                "`git lfs pull`"
+            )

@@ -1,11 +1,11 @@
-"""TODO: base_encoder.random_weights."""
+"""A ModernBERT with random weights: the encoder of the tiny world."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ettin_retrieval.base_encoder.pretrained import assemble
+from ettin_retrieval.base_encoder.assemble import assemble
 from ettin_retrieval.settings.schema import Encoder
 
 if TYPE_CHECKING:
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 def random_encoder(
-    encoder: Encoder, texts: list[str], seed: int, scratch: Path
+    entry: Encoder, texts: list[str], seed: int, scratch: Path
 ) -> SentenceTransformer:
-    """A ModernBERT of the given shape with random weights and a tokenizer made from the texts.
+    """A ModernBERT of the entry's shape with random weights and a tokenizer made from the texts.
 
     Parameters
     ----------
     scratch
-        Empty directory for the transformers files, which are read back as any other encoder's.
+        Empty directory for the transformers files, which are read back like any other encoder's.
     """
     import torch
     from transformers import ModernBertConfig, ModernBertModel
 
     from ettin_retrieval.base_encoder.tokenizer import train_tokenizer
 
-    shape = encoder.shape
+    shape = entry.shape
     if shape is None:
         raise ValueError("an encoder with random weights needs a shape")
     tokenizer = train_tokenizer(texts, shape.vocabulary)
@@ -50,4 +50,4 @@ def random_encoder(
         model = ModernBertModel(config)
     model.save_pretrained(scratch)
     tokenizer.save_pretrained(scratch)
-    return assemble(scratch, encoder, "encoder of random weights")
+    return assemble(scratch, entry, "encoder with random weights")

@@ -1,7 +1,7 @@
-"""A tokenizer for encoders that are made here: the same texts give the same bytes.
+"""A WordPiece tokenizer made from texts: the same texts give the same bytes.
 
 The trainers of `tokenizers` break ties by the order of a hash map, so the vocabulary is counted
-here and only handed to WordPiece.
+here.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     Parameters
     ----------
     texts
-        What to count words in; their order does not matter.
+        Where words are counted; their order does not matter.
     vocabulary
-        At most this many entries: special tokens, characters (alone and inside a word, so that
-        an unseen word is spelt rather than unknown), words by falling count, then pieces of
-        words (two to four characters) by falling count.
+        Maximum number of entries: special tokens, characters (alone and inside a word, so that an
+        unseen word is spelt rather than unknown), words by falling count, then pieces of words
+        (two to four characters) by falling count.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def _entries(counts: Counter[str], vocabulary: int) -> list[str]:
-    """The vocabulary in order; of equally frequent entries the alphabetically first."""
+    """The vocabulary in order; equally frequent entries are in alphabetical order."""
     letters = sorted({letter for word in counts for letter in word})
     entries = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
     if len(entries) > vocabulary:

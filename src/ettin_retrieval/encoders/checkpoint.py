@@ -41,19 +41,22 @@ def save_checkpoint(
         fingerprint of the checkpoint that training started from.
     """
     model.save(str(directory), create_model_card=False, safe_serialization=True)
+    record = {"fingerprint": fingerprint(directory), **describe(model), **origin}
+    write_json(directory / RECORD, record)
+    return record
+
+
+def describe(model: SentenceTransformer) -> dict[str, Any]:
+    """What a checkpoint's record says of the model itself."""
     transformer = model[0]
-    record = {
-        "fingerprint": fingerprint(directory),
+    return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "embedding_dimension": model.get_embedding_dimension(),
         "pooling": model[1].pooling_mode,
         "normalize": is_normalised(model),
         "max_query_length": transformer.query_length,
         "max_passage_length": transformer.document_length,
-        **origin,
     }
-    write_json(directory / RECORD, record)
-    return record
 
 
 def read_checkpoint(directory: Path) -> dict[str, Any]:

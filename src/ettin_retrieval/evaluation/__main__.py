@@ -1,10 +1,12 @@
 """Stage evaluate: score one checkpoint on every task of the benchmark.
 
-An interrupted evaluation continues with the tasks that are missing. Under `torchrun` the ranks
-share the work, with the same result.
+An interrupted evaluation continues with the missing tasks. Under `torchrun` the ranks share the
+work, with the same result.
 """
 
 from __future__ import annotations
+
+import shutil
 
 from ettin_retrieval.pipeline import Paths, run_stage, warn_of_strict_mode
 from ettin_retrieval.runtime.distributed import is_first_rank
@@ -14,24 +16,25 @@ from ettin_retrieval.tasks import flat_metrics
 
 
 def run(settings: Settings, paths: Paths) -> str | None:
-    """Write flat metrics, and per task mteb's result, per-query scores and retrieved passages."""
-    from ettin_retrieval.evaluation.resume import collect, forget, read_means, score_tasks
+    """Write the files of `result_files` for each task, and flat metrics."""
+    from ettin_retrieval.evaluation.result_files import read_means
+    from ettin_retrieval.evaluation.resume import forget, score_tasks
 
     checkpoint = paths["checkpoint"].name
-    name = f"ettin-retrieval/{settings.model}-{checkpoint}"
     warn_of_strict_mode(settings, settings.evaluation.precision)
-    done = score_tasks(paths["checkpoint"], paths["benchmark"], settings, name)
+    done = score_tasks(paths["checkpoint"], paths["benchmark"], settings)
     if not is_first_rank():
         return None
-    means = read_means(done)
-    with replacing(paths["scores"]) as directory:
-        collect(done, directory)
-    # A selection of the user's own collections is no benchmark, so it has no average.
+    with replacing(paths["scores"]) as scores:
+        for directory in done.values():
+            shutil.copytree(directory, scores, dirs_exist_ok=True)
+    means = {task: read_means(paths["scores"], task) for task in done}
+    # A selection of the user's own collections is not a benchmark, so it has no average.
     own = settings.benchmark_source == "beir" and settings.evaluation.tasks == "auto"
     write_json(paths["metrics"], flat_metrics(means, own=own))
-    forget(done)
-    scores = ", ".join(f"{task} {values['ndcg_at_10']:.5f}" for task, values in means.items())
-    return f"nDCG@10 of {checkpoint}: {scores}"
+    forget(done.values())
+    summary = ", ".join(f"{task} {values['ndcg_at_10']:.5f}" for task, values in means.items())
+    return f"nDCG@10 of {checkpoint}: {summary}"
 
 
 if __name__ == "__main__":

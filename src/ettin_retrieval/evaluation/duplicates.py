@@ -1,4 +1,4 @@
-"""Passages with the same text: found in one pass, encoded once, and put back into the results."""
+"""Passages with equal texts: encoded once, and restored in the results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
 from ettin_retrieval.encoders.embedding_cache import Embeddings
@@ -15,16 +14,16 @@ from ettin_retrieval.evaluation.corpus import Rows
 
 @dataclass(frozen=True)
 class Duplicates:
-    """The rows of a corpus whose text an earlier row has.
+    """Rows of a corpus whose text an earlier row has.
 
     Attributes
     ----------
     rows
-        Rising.
+        Ascending.
     originals
-        Of each of these the first row with its text.
+        The first row with the same text, for each of `rows`.
     size
-        Rows of the corpus.
+        Number of rows of the corpus.
     """
 
     rows: Rows
@@ -33,66 +32,62 @@ class Duplicates:
 
     @classmethod
     def among(cls, shards: Iterable[list[str]]) -> Duplicates:
-        """Of the texts of a corpus, which are kept as eight bytes each.
+        """Find the duplicates of a corpus, of which eight bytes per passage are kept.
 
-        Two different texts have the same eight bytes once in 500,000 corpora of the size of
+        Two different texts share their eight bytes once in 500,000 corpora of the size of
         MS MARCO's (8.8 million passages).
 
         >>> found = Duplicates.among([["a", "b", "a"], ["c", "a", "b"]])
         >>> found.rows.tolist(), found.originals.tolist()
         ([2, 4, 5], [0, 0, 1])
         """
-        digests = [_digests(texts) for texts in shards]
-        digest = np.concatenate(digests) if digests else np.zeros(0, dtype=np.uint64)
-        del digests
-        order = digest.argsort(kind="stable")
-        digest = digest[order]
-        places = 1 + np.flatnonzero(digest[1:] == digest[:-1])
-        # Of places one after the other, the first row of their text is before the first of them.
-        begins = np.diff(places, prepend=-1) != 1
-        before = np.maximum.accumulate(np.where(begins, places - 1, 0))
-        originals = order[before]
-        rows = order[places]
-        rising = rows.argsort()
-        return cls(rows[rising], originals[rising], len(order))
+        digests = np.fromiter(
+            (xxh3_64_intdigest(text.encode()) for texts in shards for text in texts), np.uint64
+        )
+        order = digests.argsort(kind="stable")
+        digests = digests[order]
+        repeated = 1 + np.flatnonzero(digests[1:] == digests[:-1])
+        rows = order[repeated]
+        originals = order[digests.searchsorted(digests[repeated])]
+        ascending = rows.argsort()
+        return cls(rows[ascending], originals[ascending], len(order))
 
-    def originals_in(self, start: int, stop: int) -> Rows:
-        """The rows from `start` on, before `stop`, that are no copies."""
-        rows = np.arange(start, min(stop, self.size))
+    def originals_in(self, shard: int, size: int) -> Rows:
+        """Rows of a shard of `size` passages, without duplicates."""
+        start, stop = shard * size, min((shard + 1) * size, self.size)
+        rows = np.arange(start, stop)
         low, high = np.searchsorted(self.rows, [start, stop])
         return np.delete(rows, self.rows[low:high] - start)
 
-    def put_back(self, scores: Embeddings, rows: Rows) -> tuple[Embeddings, Rows]:
-        """Best passages with copies, from the best without: two arrays of shape (queries, k).
+    def restore(self, scores: Embeddings, rows: Rows, k: int) -> tuple[Embeddings, Rows]:
+        """The k best passages with duplicates, from the k best without.
 
-        A passage that is among the k best with copies has its original among the k best without:
-        were k originals before its own, they would be before the passage too.
+        A duplicate among the k best has its original among the k best without duplicates: k
+        originals that precede its own would precede the duplicate too.
 
         Parameters
         ----------
         scores, rows
-            As `TopK.ranked` gives them: scores fall, and rows rise where they are equal.
+            As `TopK.ranked` returns them.
+
+        Returns
+        -------
+        Scores and rows in order of rank, of shape (queries, k), or narrower for few passages.
         """
-        if not len(self.rows):
-            return scores, rows
-        scores, rows = scores.copy(), rows.copy()
         by_original = self.originals.argsort(kind="stable")
-        copied, first, count = np.unique(
-            self.originals[by_original], return_index=True, return_counts=True
-        )
-        for query in np.flatnonzero(np.isin(rows, copied).any(axis=1)):
-            place = np.searchsorted(copied, rows[query]).clip(max=len(copied) - 1)
-            times = np.where(copied[place] == rows[query], count[place], 0)
-            hit = np.repeat(np.arange(len(times)), times)
-            within = np.arange(len(hit)) - np.repeat(times.cumsum() - times, times)
-            copies = self.rows[by_original[first[place[hit]] + within]]
-            all_scores = np.concatenate([scores[query], scores[query, hit]])
-            all_rows = np.concatenate([rows[query], copies])
-            best = np.lexsort((all_rows, -all_scores))[: rows.shape[1]]
-            scores[query], rows[query] = all_scores[best], all_rows[best]
-        return scores, rows
-
-
-def _digests(texts: list[str]) -> npt.NDArray[np.uint64]:
-    """Eight bytes of each text, the same in every process."""
-    return np.fromiter(map(xxh3_64_intdigest, map(str.encode, texts)), np.uint64, len(texts))
+        originals, duplicates = self.originals[by_original], self.rows[by_original]
+        k = min(k, self.size)
+        missing = ((0, 0), (0, k - scores.shape[1]))
+        best_scores, best_rows = np.pad(scores, missing), np.pad(rows, missing)
+        # Fewer than k are all originals, so every query has duplicates and is filled.
+        for query in np.flatnonzero(np.isin(rows, originals).any(axis=1)):
+            first = originals.searchsorted(rows[query])
+            counts = originals.searchsorted(rows[query], side="right") - first
+            hits = np.repeat(np.arange(len(counts)), counts)
+            # 0, 1, ... among the duplicates of each hit.
+            nth = np.arange(len(hits)) - np.repeat(counts.cumsum() - counts, counts)
+            all_scores = np.concatenate([scores[query], scores[query, hits]])
+            all_rows = np.concatenate([rows[query], duplicates[first[hits] + nth]])
+            best = np.lexsort((all_rows, -all_scores))[:k]
+            best_scores[query], best_rows[query] = all_scores[best], all_rows[best]
+        return best_scores, best_rows

@@ -1,59 +1,60 @@
-"""Evaluation results in a form that the same scores always give the same bytes."""
+"""The files of one task's scores: equal scores give equal bytes.
+
+TASK.json               mteb's result
+TASK.queries.parquet    per-query scores
+TASK.run.parquet        retrieved passages
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from operator import itemgetter
+from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ettin_retrieval.evaluation.score import TaskScores, means
+from ettin_retrieval.runtime.files import write_json
 
 RUN = pa.schema(
     [("query_id", pa.string()), ("corpus_id", pa.string()), ("rank", pa.int32()),
      ("score", pa.float32())]
 )  # fmt: skip
 
+TIMES = ("evaluation_time", "kg_co2_emissions", "date", "evaluation_phases")
+"""What differs from run to run in mteb's result; left empty."""
 
-def portable_result(result: Any) -> dict[str, Any]:
-    """mteb's TaskResult as JSON, without the clock times that differ from run to run.
 
-    `mteb.TaskResult.from_disk` reads it back.
-    """
-    content: dict[str, Any] = json.loads(result.model_dump_json())
-    for key in ("evaluation_time", "kg_co2_emissions", "date", "evaluation_phases"):
-        if key in content:
-            content[key] = None
-    for scores in content["scores"].values():
-        for subset in scores:
-            for key in [k for k, value in subset.items() if isinstance(value, float)]:
-                if subset[key] != subset[key]:  # NaN is no JSON
-                    subset[key] = None
-    return content
+def write_scores(scores: TaskScores, directory: Path) -> None:
+    """Write the files of one task; mteb's `TaskResult.from_disk` reads the first."""
+    result = json.loads(scores.result.model_dump_json()) | dict.fromkeys(TIMES)
+    write_json(directory / f"{scores.name}.json", result)
+    per_query = pa.Table.from_pandas(scores.per_query, preserve_index=False)
+    pq.write_table(
+        per_query.replace_schema_metadata(None), directory / f"{scores.name}.queries.parquet"
+    )
+    pq.write_table(run_table(scores.run), directory / f"{scores.name}.run.parquet")
+
+
+def read_means(directory: Path, task: str) -> dict[str, float]:
+    """Metric to mean over the queries."""
+    return means(pd.read_parquet(directory / f"{task}.queries.parquet"))
 
 
 def run_table(run: dict[str, dict[str, float]]) -> pa.Table:
-    """Retrieved passages by query id and rank; equal scores as trec_eval orders them, by falling
-    passage id.
+    """Retrieved passages by query id and rank; equal scores by descending passage id, as trec_eval
+    orders them.
     """
-    query_ids = sorted(run)
-    counts = np.array([len(run[query_id]) for query_id in query_ids], dtype=np.int64)
-    ids, scores = [], []
-    for query_id in query_ids:
-        found = list(run[query_id])
-        given = np.fromiter(run[query_id].values(), np.float64, len(found))
-        if len(given) and not (np.diff(given) < 0).all():
-            order = sorted(
-                range(len(found)), key=lambda hit: (given[hit], found[hit]), reverse=True
-            )
-            found, given = [found[hit] for hit in order], given[order]
-        ids.append(pa.array(found, pa.string()))
-        scores.append(given.astype(np.float32))
-    starts = counts.cumsum() - counts
-    ranks = np.arange(counts.sum()) - np.repeat(starts, counts) + 1
-    columns = [
-        pa.array(query_ids, pa.string()).take(pa.array(np.repeat(np.arange(len(counts)), counts))),
-        pa.concat_arrays(ids) if ids else pa.array([], pa.string()),
-        pa.array(ranks, pa.int32()),
-        pa.array(np.concatenate(scores) if scores else [], pa.float32()),
-    ]
-    return pa.Table.from_arrays(columns, schema=RUN)
+    tables = [RUN.empty_table()]
+    for query_id in sorted(run):
+        hits = sorted(run[query_id].items(), key=itemgetter(1, 0), reverse=True)
+        columns = {
+            "query_id": [query_id] * len(hits),
+            "corpus_id": [passage_id for passage_id, _ in hits],
+            "rank": range(1, len(hits) + 1),
+            "score": [score for _, score in hits],
+        }
+        tables.append(pa.table(columns, schema=RUN))
+    return pa.concat_tables(tables).combine_chunks()

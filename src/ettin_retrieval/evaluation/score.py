@@ -1,4 +1,4 @@
-"""Score a checkpoint on every task of a benchmark directory."""
+"""Scores of a checkpoint on the tasks of a benchmark directory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import sklearn
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.storage import StoredDataset, open_dataset
 from ettin_retrieval.encoders.checkpoint import load_checkpoint, read_checkpoint
+from ettin_retrieval.encoders.embedding_cache import EmbeddingCache
 from ettin_retrieval.evaluation.search import ExactSearch
 from ettin_retrieval.evaluation.tasks import task_for
 from ettin_retrieval.runtime.errors import InputError
@@ -26,53 +27,36 @@ class TaskScores:
 
     Attributes
     ----------
-    scores
-        Mean of each column of `per_query`, fractions: mteb's scores before it rounds them to
-        five digits.
     per_query
-        query_id and the metrics of `METRICS`.
+        Columns query_id and `METRICS`.
     run
-        query id to {passage id: score}, the passages that were retrieved.
+        Query id to {passage id: score}: what was retrieved.
     result
-        mteb's own result object.
+        mteb's TaskResult.
     """
 
     name: str
-    split: str
-    scores: dict[str, float]
     per_query: pd.DataFrame
     run: dict[str, dict[str, float]]
     result: Any
 
-
-def score_task(
-    search: ExactSearch, name: str, dataset: RetrievalDataset | StoredDataset
-) -> TaskScores:
-    """mteb's evaluation of one task, without any cache between checkpoints."""
-    task = task_for(name, dataset)
-    result = evaluated(search, task)
-    split = dataset.origin.split
-    return TaskScores(
-        name=name,
-        split=split,
-        scores=means(task.per_query),
-        per_query=task.per_query,
-        run=task.run,
-        result=result,
-    )
+    @property
+    def scores(self) -> dict[str, float]:
+        """Means over the queries, fractions, which mteb rounds to five digits in its result."""
+        return means(self.per_query)
 
 
-def evaluated(search: ExactSearch, task: Any) -> Any:
-    """mteb's result of a task of `task_for`.
+def score_checkpoint(checkpoint: Path, benchmark: Path, settings: Settings) -> list[TaskScores]:
+    """Scores of a checkpoint on each task, in order of task.
 
-    mteb has scikit-learn compute a hundred small areas under curves, which spends most of the
-    time on checking its arguments: it is told that they are finite numbers.
+    Raises
+    ------
+    InputError
+        The directory has no task, or the checkpoint has changed since it was saved.
     """
-    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        done = mteb.evaluate(
-            search, [task], cache=None, show_progress_bar=False, encode_kwargs={}, raise_error=True
-        )
-    return done.task_results[0]
+    directories = task_directories(benchmark)
+    search = load_search(checkpoint, settings)
+    return [score_task(search, path.name, open_dataset(path)) for path in directories]
 
 
 def task_directories(benchmark: Path) -> list[Path]:
@@ -81,7 +65,7 @@ def task_directories(benchmark: Path) -> list[Path]:
     Raises
     ------
     InputError
-        There is none.
+        There are none.
     """
     found = sorted(path.parent for path in benchmark.glob("*/manifest.json"))
     if not found:
@@ -89,24 +73,40 @@ def task_directories(benchmark: Path) -> list[Path]:
     return found
 
 
-def load_search(checkpoint: Path, settings: Settings, name: str) -> ExactSearch:
-    """A checkpoint as a search that mteb can evaluate."""
+def load_search(checkpoint: Path, settings: Settings) -> ExactSearch:
+    """A checkpoint as a search model for mteb."""
+    record = read_checkpoint(checkpoint)
+    cached = settings.evaluation.cache_embeddings
     return ExactSearch(
         load_checkpoint(checkpoint),
-        read_checkpoint(checkpoint),
-        name,
-        settings.evaluation,
-        settings.encoding.batch_size,
+        record,
+        precision=settings.evaluation.precision,
+        batch_size=settings.encoding.batch_size,
+        cache=EmbeddingCache(record["fingerprint"]) if cached else None,
     )
 
 
-def score_checkpoint(
-    checkpoint: Path, benchmark: Path, settings: Settings, name: str
-) -> list[TaskScores]:
-    """Scores of a checkpoint on each task, in order of name."""
-    directories = task_directories(benchmark)
-    search = load_search(checkpoint, settings, name)
-    return [score_task(search, path.name, open_dataset(path)) for path in directories]
+def score_task(
+    search: ExactSearch, name: str, dataset: RetrievalDataset | StoredDataset
+) -> TaskScores:
+    """mteb's evaluation of one task, named as mteb or the user names it.
+
+    mteb reseeds the global random generators when it makes a task.
+    """
+    task = task_for(name, dataset)
+    result = evaluated(search, task)
+    return TaskScores(name, task.per_query, task.run, result)
+
+
+def evaluated(search: ExactSearch, task: Any) -> Any:
+    """mteb's TaskResult for a task of `task_for`, from no cache."""
+    # mteb has scikit-learn compute a hundred small areas under curves, and most of the time goes
+    # into checks of the arguments.
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        done = mteb.evaluate(
+            search, [task], cache=None, show_progress_bar=False, encode_kwargs={}, raise_error=True
+        )
+    return done.task_results[0]
 
 
 def means(per_query: pd.DataFrame) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""TODO: evaluation.topk."""
+"""The best passages of each query over the shards of a corpus, with a fixed order of ties."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ettin_retrieval.encoders.embedding_cache import Embeddings
 from ettin_retrieval.evaluation.corpus import Rows
 
 QUERIES_AT_ONCE = 512
-"""Queries per matrix product: bounds the scores in memory to this many times a shard."""
+"""Queries per matrix product: caps the scores in memory at this many times a shard."""
 
 
 class TopK:
-    """The k highest scores of each query over all shards seen so far, and their corpus rows.
+    """The k highest scores of each query over all shards so far, with their corpus rows.
 
-    Of equal scores the lower rows are kept, whatever the shards.
+    Scores are kept in descending order, equal ones by ascending row, however the corpus is cut.
     """
 
     def __init__(self, queries: int, k: int, device: torch.device | str = "cpu") -> None:
@@ -31,104 +31,68 @@ class TopK:
         Parameters
         ----------
         rows
-            Of the passages, rising, and all beyond those of shards that were added before.
+            Corpus rows of the passages, ascending, and all above those of earlier shards.
         """
         device = self._scores.device
         shard = torch.from_numpy(passages).to(device).T
         shard_rows = torch.from_numpy(rows).to(device)
         parts = -(-len(queries) // QUERIES_AT_ONCE)
-        added = []
+        merged = []
         for start, stop in pairwise(np.linspace(0, len(queries), parts + 1).astype(int).tolist()):
-            part = slice(start, stop)
-            found = torch.from_numpy(queries[part]).to(device) @ shard
-            added.append(self._with(self._scores[part], self._rows[part], found, shard_rows))
-        self._scores, self._rows = (
-            torch.cat(of) if parts > 1 else of[0] for of in zip(*added, strict=True)
-        )
-
-    def _with(
-        self,
-        scores: torch.Tensor,
-        rows: torch.Tensor,
-        found: torch.Tensor,
-        found_rows: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The best of what is kept, of shape (queries, kept), and of what was found."""
-        columns = torch.arange(found.shape[1], device=found.device).expand_as(found)
-        if scores.shape[1] == self.k:
-            found, columns = above(found, scores.amin(dim=1, keepdim=True))
-        if not scores.shape[1] and found.shape[1] > self.k:
-            # The first shard: nothing to merge with.
-            best = best_columns(found, columns, self.k)
-            return found.gather(1, best), found_rows[best]
-        scores = torch.cat([scores, found], dim=1)
-        rows = torch.cat([rows, found_rows[columns]], dim=1)
-        if scores.shape[1] <= self.k:
-            return scores, rows
-        best = best_columns(scores, rows, self.k)
-        return scores.gather(1, best), rows.gather(1, best)
+            kept, kept_rows = self._scores[start:stop], self._rows[start:stop]
+            scores = torch.from_numpy(queries[start:stop]).to(device) @ shard
+            lowest = kept[:, -1:] if kept.shape[1] == self.k else _lowest_of_best(scores, self.k)
+            found, found_rows = at_least(lowest, scores, shard_rows)
+            # Stable, so that equal scores stay in order of row.
+            ranked, order = torch.cat([kept, found], dim=1).sort(
+                dim=1, stable=True, descending=True
+            )
+            ranked_rows = torch.cat([kept_rows, found_rows], dim=1).gather(1, order[:, : self.k])
+            merged.append((ranked[:, : self.k], ranked_rows))
+        self._scores, self._rows = (torch.cat(tensors) for tensors in zip(*merged, strict=True))
 
     def ranked(self) -> tuple[Embeddings, Rows]:
-        """Scores, falling, and rows, rising where scores are equal, each of shape (queries, k).
-
-        Where there are fewer than k passages, the scores end with -inf and the rows with -1.
-        """
-        rows, by_row = self._rows.sort(dim=1)
-        scores, order = self._scores.gather(1, by_row).sort(dim=1, stable=True, descending=True)
-        missing = (0, self.k - scores.shape[1])
-        scores = torch.nn.functional.pad(scores, missing, value=-torch.inf)
-        rows = torch.nn.functional.pad(rows.gather(1, order), missing, value=-1)
-        return scores.cpu().numpy(), rows.cpu().numpy()
+        """Scores and rows in order of rank, of shape (queries, k), or narrower for few passages."""
+        return self._scores.cpu().numpy(), self._rows.cpu().numpy()
 
 
-def above(scores: torch.Tensor, lowest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores above a bound of their row, of shape (rows, 1), and their columns, moved together.
+def _lowest_of_best(scores: torch.Tensor, k: int) -> torch.Tensor:
+    """Each query's k-th highest score, of shape (queries, 1)."""
+    best = scores.topk(min(k, scores.shape[1]), dim=1, sorted=False).values
+    return best.amin(dim=1, keepdim=True)
 
-    Once the first shards have set the bounds few scores are above them, and what is left costs
-    next to nothing to merge. Rows with fewer than others end with -inf.
 
-    >>> scores = torch.tensor([[1.0, 3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 5.0, 0.0, 0.0]])
-    >>> [part.tolist() for part in above(scores, torch.tensor([[1.5], [4.0]]))]
-    [[[3.0, 2.0], [5.0, -inf]], [[1, 2], [2, 0]]]
+def at_least(
+    lowest: torch.Tensor, scores: torch.Tensor, rows: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of at least each query's bound and their corpus rows, packed to the left.
+
+    Once the first shards have set the bounds, few scores are left to sort.
+
+    Parameters
+    ----------
+    lowest, scores, rows
+        Shapes (queries, 1), (queries, passages) and (passages,).
+
+    Examples
+    --------
+    >>> scores = torch.tensor([[1.0, 3.0, 2.0, 0.0], [0.0, 0.0, 5.0, 0.0]])
+    >>> packed = at_least(torch.tensor([[2.0], [4.0]]), scores, torch.tensor([6, 7, 8, 9]))
+    >>> [part.tolist() for part in packed]
+    [[[3.0, 2.0], [5.0, -inf]], [[7, 8], [8, -1]]]
     """
-    row, column = (scores > lowest).nonzero().unbind(dim=1)
-    counts = row.bincount(minlength=len(scores))
-    place = torch.arange(len(row), device=scores.device) - (counts.cumsum(0) - counts)[row]
-    width = int(counts.max())
-    kept = scores.new_full((len(scores), width), -torch.inf)
-    columns = torch.zeros_like(kept, dtype=torch.int64)
-    kept[row, place] = scores[row, column]
-    columns[row, place] = column
-    return kept, columns
-
-
-def best_columns(scores: torch.Tensor, rows: torch.Tensor, k: int) -> torch.Tensor:
-    """The columns of each query's k highest scores, in any order; of equal ones the lower rows.
-
-    There are more than k columns; `rows` says which passage a score is of.
-
-    >>> best = best_columns(torch.tensor([[2.0, 1.0, 2.0, 3.0]]), torch.tensor([[7, 8, 5, 6]]), 2)
-    >>> sorted(best[0].tolist())
-    [2, 3]
-    """
-    values, columns = torch.topk(scores, k + 1, dim=1, sorted=False)
-    # One too many, to see whether it equals the last: the lowest goes, the last takes its place.
-    lowest = values.argmin(dim=1, keepdim=True)
-    left_out = values.gather(1, lowest)
-    values = values.scatter(1, lowest, values[:, k:])[:, :k]
-    columns = columns.scatter(1, lowest, columns[:, k:])[:, :k]
-    least = values.amin(dim=1, keepdim=True)
-    # topk takes any of the scores that equal the lowest one: where one is left, take the first.
-    for query in ((least == left_out) & (least > -torch.inf)).nonzero()[:, 0].tolist():
-        higher = columns[query][values[query] > least[query]]
-        equal = (scores[query] == least[query]).nonzero()[:, 0]
-        first = equal[rows[query][equal].argsort()[: k - len(higher)]]
-        columns[query] = torch.cat([higher, first])
-    return columns
+    query, passage = (scores >= lowest).nonzero().unbind(dim=1)
+    counts = query.bincount(minlength=len(scores))
+    place = torch.arange(len(query), device=scores.device) - (counts.cumsum(0) - counts)[query]
+    packed = scores.new_full((len(scores), int(counts.max())), -torch.inf)
+    packed_rows = torch.full_like(packed, -1, dtype=torch.int64)
+    packed[query, place] = scores[query, passage]
+    packed_rows[query, place] = rows[passage]
+    return packed, packed_rows
 
 
 def merged(parts: list[tuple[Embeddings, Rows]], k: int) -> tuple[Embeddings, Rows]:
-    """The k best of several searches over different shards, as `TopK.ranked` gives them."""
+    """The k best of several searches over different shards, as `TopK.ranked` returns them."""
     scores, rows = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
     order = np.lexsort((rows, -scores), axis=1)[:, :k]
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)

@@ -1,29 +1,28 @@
-"""Calibration: does this repository's evaluation give a known model its published score?
+"""Calibration: the published score of a known model, measured with this repository's evaluation.
 
-A new model's score means something only if the same code gives a published model the score that
-was published for it. The figures are data, in expected/calibration.yaml.
+A new model's score means something only if the same code reproduces published ones. The figures
+are in expected/calibration.yaml.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.interop import BM25_MODEL
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.settings.schema import Encoder, Evaluation, Section, Tuning
+from ettin_retrieval.settings.load import read_yaml
+from ettin_retrieval.settings.schema import Encoder, Section, Tuning
 
 if TYPE_CHECKING:
     from ettin_retrieval.evaluation.score import TaskScores
 
 BM25 = "bm25"
-
-BM25_MODEL = "mteb/baseline-bm25s"
 
 Fraction = Annotated[float, Field(ge=0, le=1, strict=False)]
 
@@ -34,14 +33,14 @@ class Reference(Section):
     Attributes
     ----------
     prompts
-        Text put before each `query` and each `document`; empty where the model takes none.
+        Text before each `query` and each `document`; empty if the model takes none.
     """
 
     prompts: dict[str, str]
 
 
 class Case(Section):
-    """One published figure; the file itself says what its keys mean."""
+    """One published figure; the file explains its keys."""
 
     model: str
     task: str
@@ -55,8 +54,8 @@ class Case(Section):
     measured_again: str | None
 
 
-class Expected(Section):
-    """The whole of expected/calibration.yaml."""
+class Figures(Section):
+    """The content of expected/calibration.yaml."""
 
     models: dict[str, Reference]
     cases: list[Case]
@@ -64,50 +63,76 @@ class Expected(Section):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A published figure beside the measured one; `measured` is None where there was none."""
+    """A published figure and the measured one, which is None for a metric without a score."""
 
     case: Case
     measured: float | None
 
     @property
     def difference(self) -> float | None:
-        """Measured less published, a fraction."""
+        """Measured minus published, a fraction."""
         return None if self.measured is None else self.measured - self.case.value
 
     @property
     def reproduces(self) -> bool:
         """Whether the difference is within the tolerance, on either side."""
         # The slack is the rounding of a difference of decimals, far below any tolerance.
-        return self.difference is not None and (abs(self.difference) <= self.case.tolerance + 1e-12)
+        return self.difference is not None and abs(self.difference) <= self.case.tolerance + 1e-12
 
 
-def read_expected(path: Path) -> Expected:
+def calibrate(
+    figures: Path, model: str, task: str, beir: Path | None = None, published_as: str | None = None
+) -> tuple[list[Verdict], RetrievalDataset]:
+    """Score a reference model on a task and compare with its published figures.
+
+    Parameters
+    ----------
+    figures
+        The file of published figures.
+    model
+        `bm25`, a sentence-transformers directory or a hub id.
+    beir
+        The task's data as a BEIR directory; by default mteb's revision from the hub.
+    published_as
+        Which published model a directory holds.
+
+    Raises
+    ------
+    InputError
+        The model has no figure on the task, the directory is malformed, or the hub cannot be
+        reached.
+    """
+    published = read_figures(figures)
+    name = reference_name(model, published_as, published)
+    # Whether there is a figure is known before data is read and texts are encoded.
+    cases = cases_for(published, name, task, version("PyStemmer"))
+    dataset = _load(task, beir)
+    scores = _score(model, published.models[name].prompts, task, dataset).scores
+    return [Verdict(case, scores.get(case.metric)) for case in cases], dataset
+
+
+def read_figures(path: Path) -> Figures:
     """Read the published figures.
 
     Raises
     ------
     InputError
-        No such file, or a key or value that does not belong there.
+        The file is missing or malformed, or a value is missing or wrong.
     """
     try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-        expected = Expected.model_validate(content)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; name the published figures' file") from None
-    except YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
+        figures = Figures.model_validate(read_yaml(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{path}: {where}: {first['msg']}") from None
-    unknown = {case.model for case in expected.cases} - set(expected.models)
+    unknown = {case.model for case in figures.cases} - set(figures.models)
     if unknown:
         raise InputError(f"{path}: {min(unknown)} has cases but is not among the models")
-    return expected
+    return figures
 
 
-def reference_name(model: str, published_as: str | None, expected: Expected) -> str:
-    """Which published model is meant by a hub id, a directory or `bm25`.
+def reference_name(model: str, published_as: str | None, figures: Figures) -> str:
+    """The published model that a hub id, a directory or `bm25` stands for.
 
     Raises
     ------
@@ -116,57 +141,48 @@ def reference_name(model: str, published_as: str | None, expected: Expected) -> 
 
     Examples
     --------
-    >>> expected = Expected(models={"org/a": Reference(prompts={})}, cases=[])
-    >>> reference_name("models/mine", "org/a", expected)
+    >>> figures = Figures(models={"org/a": Reference(prompts={})}, cases=[])
+    >>> reference_name("models/mine", "org/a", figures)
     'org/a'
     """
-    known = ", ".join(sorted(expected.models))
     if model == BM25:
         return BM25_MODEL
+    known = ", ".join(sorted(figures.models))
     if published_as is None and Path(model).is_dir():
         raise InputError(
-            f"{model} is a directory: say which published model it holds with --as; there are "
-            f"figures for {known}"
+            f"{model} is a directory: name the published model that it holds with --as; there are "
+            f"figures of {known}"
         )
     name = published_as or model
-    if name not in expected.models:
-        raise InputError(
-            f"{name}: no such directory, nor a model with figures; they are of {known}"
-        )
+    if name not in figures.models:
+        raise InputError(f"{name}: neither a directory nor a model with figures, such as {known}")
     return name
 
 
-def cases_for(expected: Expected, name: str, task: str, stemmer: str) -> list[Case]:
-    """The published figures of a model on a task, with the installed stemmer.
+def cases_for(figures: Figures, name: str, task: str, stemmer: str) -> list[Case]:
+    """The published figures of a model on a task, with a release of PyStemmer.
 
     Raises
     ------
     InputError
-        There is none.
+        There are none.
     """
-    of_model = [case for case in expected.cases if case.model == name]
+    of_model = [case for case in figures.cases if case.model == name]
     of_task = [case for case in of_model if case.task == task]
     if not of_task:
-        tasks = ", ".join(dict.fromkeys(case.task for case in of_model)) or "none"
+        tasks = ", ".join(dict.fromkeys(case.task for case in of_model)) or "no task"
         raise InputError(f"no published figure of {name} on {task}; there are figures on {tasks}")
-    fitting = [case for case in of_task if case.stemmer in (None, stemmer)]
-    if not fitting:
+    cases = [case for case in of_task if case.stemmer in (None, stemmer)]
+    if not cases:
         releases = ", ".join(str(case.stemmer) for case in of_task)
         raise InputError(
             f"no figure of {name} on {task} with PyStemmer {stemmer}; there are figures with "
             f"{releases}"
         )
-    return fitting
+    return cases
 
 
-def load_task(task: str, beir_directory: Path | None) -> RetrievalDataset:
-    """A task's data from a BEIR directory, or from the hub at mteb's revision.
-
-    Raises
-    ------
-    InputError
-        A malformed directory, an unknown task or an unreachable hub.
-    """
+def _load(task: str, beir_directory: Path | None) -> RetrievalDataset:
     from ettin_retrieval.sources import beir, mteb
     from ettin_retrieval.tasks import split_of
 
@@ -176,45 +192,39 @@ def load_task(task: str, beir_directory: Path | None) -> RetrievalDataset:
     return dataset
 
 
-def score_reference(
-    model: str, name: str, reference: Reference, task: str, dataset: RetrievalDataset
-) -> TaskScores:
-    """Score a reference model, an encoder in fp32, with the repository's evaluation.
-
-    Parameters
-    ----------
-    model
-        `bm25`, a sentence-transformers directory or a hub id.
-    name
-        The published model's name.
-    """
+def _score(model: str, prompts: dict[str, str], task: str, dataset: RetrievalDataset) -> TaskScores:
+    """Scores of BM25, or of an encoder as its authors saved it, in fp32."""
     if model == BM25:
         from ettin_retrieval.interop.bm25 import score_bm25
 
         return score_bm25(task, dataset)
     from ettin_retrieval.base_encoder.pretrained import pretrained
+    from ettin_retrieval.encoders.checkpoint import describe
     from ettin_retrieval.evaluation.score import score_task
     from ettin_retrieval.evaluation.search import ExactSearch
 
-    encoder, origin = pretrained(_entry(model), model)
-    encoder.prompts = {**reference.prompts}
-    search = ExactSearch(encoder, _record(encoder, origin), name, Evaluation())
-    return score_task(search, task, dataset)
-
-
-def judge(cases: list[Case], scores: dict[str, float]) -> list[Verdict]:
-    """Measured beside published; a metric that was not measured does not reproduce.
-
-    Parameters
-    ----------
-    scores
-        mteb's score mapping, fractions.
-    """
-    return [Verdict(case, scores.get(case.metric)) for case in cases]
+    local = Path(model).is_dir()
+    unused = Tuning(learning_rate=1e-5, batch_size=1, epochs=1)
+    settings = Encoder(
+        source="local" if local else model,
+        revision=None if local else "main",
+        track="local",
+        pooling="auto",
+        normalize="auto",
+        max_query_length="auto",
+        max_passage_length="auto",
+        guide=unused,
+        paper=unused,
+        shape=None,
+    )
+    encoder, origin = pretrained(settings, model)
+    encoder.prompts = dict(prompts)
+    record = {"fingerprint": origin["revision"], **describe(encoder)}
+    return score_task(ExactSearch(encoder, record), task, dataset)
 
 
 def render(verdicts: list[Verdict], dataset: RetrievalDataset) -> str:
-    """The verdicts as text: a line per metric, then source and data."""
+    """The verdicts as text: a line per metric, then their source and the data."""
     first = verdicts[0].case
     lines = [
         f"{first.model} on {first.task} ({dataset.origin.split}): "
@@ -231,39 +241,10 @@ def render(verdicts: list[Verdict], dataset: RetrievalDataset) -> str:
             f"{case.metric:<12}{measured:>10}{case.value:>11.5f}{difference:>12}"
             f"{case.tolerance:>11g}  {word}"
         )
-    for source in dict.fromkeys(verdict.case.source for verdict in verdicts):
-        lines.append(f"source: {source}")
-    stemmers = {verdict.case.stemmer for verdict in verdicts} - {None}
-    lines += [f"stemmer: PyStemmer {release}" for release in sorted(map(str, stemmers))]
+    sources = dict.fromkeys(verdict.case.source for verdict in verdicts)
+    stemmers = {verdict.case.stemmer for verdict in verdicts if verdict.case.stemmer}
+    lines += [f"source: {source}" for source in sources]
+    lines += [f"stemmer: PyStemmer {release}" for release in sorted(stemmers)]
     lines.append(f"published on: revision {first.dataset_revision}")
     lines.append(f"measured on: {dataset.origin.source}, revision {dataset.origin.revision}")
     return "\n".join(lines)
-
-
-def _entry(model: str) -> Encoder:
-    """Settings that leave a published encoder as its authors saved it."""
-    local = Path(model).is_dir()
-    not_trained = Tuning(learning_rate=1e-5, batch_size=1, epochs=1)
-    return Encoder(
-        source="local" if local else model,
-        revision=None if local else "main",
-        track="local",
-        pooling="auto",
-        normalize="auto",
-        max_query_length="auto",
-        max_passage_length="auto",
-        guide=not_trained,
-        paper=not_trained,
-        shape=None,
-    )
-
-
-def _record(encoder: Any, origin: dict[str, Any]) -> dict[str, Any]:
-    """What checkpoint.json would say of an encoder, as far as the search reads it."""
-    return {
-        "fingerprint": origin["revision"],
-        "parameters": sum(p.numel() for p in encoder.parameters()),
-        "embedding_dimension": encoder.get_embedding_dimension(),
-        "max_passage_length": encoder[0].document_length,
-        "normalize": type(encoder[len(encoder) - 1]).__name__ == "Normalize",
-    }

@@ -1,4 +1,4 @@
-"""Scores in other people's forms: the public MTEB results repository, and TREC run files."""
+"""Scores in the layout of the public MTEB results repository."""
 
 from __future__ import annotations
 
@@ -8,113 +8,100 @@ from typing import Any
 
 from ettin_retrieval.encoders.checkpoint import read_checkpoint
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.runtime.files import replacing, write_json
+from ettin_retrieval.runtime.files import read_json, replacing, write_json
 from ettin_retrieval.tasks import full_name
-
-ORGANISATION = "ettin-retrieval"
 
 META = "model_meta.json"
 
 
 def export_leaderboard(scores: Path, checkpoint: Path, out: Path, name: str | None = None) -> Path:
-    """Write results as the public MTEB results repository lays them out.
+    """Write OUT/results/ORG__MODEL/REVISION/TASK.json and model_meta.json.
 
-    OUT/results/ORG__MODEL/REVISION/TASK.json and model_meta.json, where mteb's `ResultCache(OUT)`
-    finds them. The scores are those of the evaluation, to the last digit.
+    mteb's `ResultCache(OUT)` reads them. The scores are those of the evaluation, to the last digit.
 
     Parameters
     ----------
     scores
-        A stage's scores directory: TASK.json for each task.
+        Scores directory of the pipeline, with TASK.json for each task.
     checkpoint
         The checkpoint that was scored.
     name
-        `ORG/MODEL`; made from the checkpoint's identity where it is not given.
+        `ORG/MODEL`; by default made from the checkpoint's origin and fingerprint.
 
     Returns
     -------
-    The directory REVISION, named by the first 40 hex digits of the identity.
+    The directory REVISION, named after the first 40 hex digits of the fingerprint.
 
     Raises
     ------
     InputError
-        No scores, a file that is no result of mteb's, a changed checkpoint or a malformed name.
+        There are no scores, a file is not a result of mteb's, the checkpoint has changed, or the
+        name is malformed.
     """
-    from mteb.models.model_meta import ModelMeta
-
     from ettin_retrieval.evaluation.search import model_meta
-    from ettin_retrieval.settings.schema import Evaluation
 
     record = read_checkpoint(checkpoint)
     name = name or leaderboard_name(record)
     organisation, _, model = name.partition("/")
     if not organisation or not model or "/" in model or "__" in name or " " in name:
         raise InputError(f"name {name!r}: write ORG/MODEL, without spaces or double underscores")
-    results = [(path.stem, _read_result(path)) for path in _result_files(scores)]
-    meta: ModelMeta = model_meta(record, name, Evaluation())
-    # mteb files a model with keyword arguments away as an experiment; this is the model itself.
-    meta = meta.model_copy(update={"experiment_kwargs": None})
+    results = {path.name: _read_result(path) for path in sorted(scores.glob("*.json"))}
+    if not results:
+        raise InputError(f"{scores}: no TASK.json in it; name a scores directory of the pipeline")
+    meta = model_meta(record, name)
     target = out / "results" / meta.model_name_as_path() / str(meta.revision)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as directory:
-        for task, content in results:
-            write_json(directory / f"{task}.json", content)
+        for file, content in results.items():
+            write_json(directory / file, content)
         write_json(directory / META, json.loads(json.dumps(meta.to_dict(), default=str)))
     return target
 
 
 def leaderboard_name(record: dict[str, Any]) -> str:
-    """A model's name from its checkpoint.json: what it is, and the start of its identity.
+    """A model's name from its checkpoint.json: its origin and the start of its fingerprint.
 
-    >>> leaderboard_name({"source": "jhu-clsp/ettin-encoder-17m", "fingerprint": "0a1b2c3d4e5f" * 6})
+    >>> leaderboard_name({"source": "jhu-clsp/ettin-encoder-17m", "fingerprint": "0a1b2c3d4e5f67"})
     'ettin-retrieval/ettin-encoder-17m-0a1b2c3d4e5f'
     """
-    return f"{ORGANISATION}/{record['source'].rpartition('/')[2]}-{record['identity'][:12]}"
+    return f"ettin-retrieval/{record['source'].rpartition('/')[2]}-{record['fingerprint'][:12]}"
 
 
 def foreign_data(results: Path) -> list[str]:
-    """Tasks of an exported directory that were not scored on mteb's pinned data, a line each.
+    """One line for each exported task that was not scored on the data that mteb pins.
 
-    Such a result is no entry for the public leaderboard, whatever its scores.
+    The public leaderboard does not take such a result.
     """
     import mteb
 
-    told = []
+    lines = []
     for path in sorted(results.glob("*.json")):
         if path.name == META:
             continue
-        revision = json.loads(path.read_text(encoding="utf-8"))["dataset_revision"]
+        revision = read_json(path)["dataset_revision"]
         try:
             pinned = mteb.get_task(path.stem).metadata.dataset["revision"]
         except KeyError:
-            told.append(f"{path.stem}: no task of mteb's")
+            lines.append(f"{path.stem}: not a task of mteb")
             continue
         if revision != pinned:
-            told.append(f"{path.stem}: scored on data of revision {revision}, mteb pins {pinned}")
-    return told
-
-
-def _result_files(scores: Path) -> list[Path]:
-    paths = sorted(scores.glob("*.json"))
-    if not paths:
-        raise InputError(f"{scores}: no TASK.json in it; name a scores directory of the pipeline")
-    return paths
+            lines.append(f"{path.stem}: scored on data of revision {revision}, mteb pins {pinned}")
+    return lines
 
 
 def _read_result(path: Path) -> dict[str, Any]:
-    """A result as JSON, if mteb can read it."""
+    """A result as JSON, once mteb has read it."""
     from mteb import TaskResult
 
     try:
-        name = TaskResult.from_disk(path).task_name
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        task = TaskResult.from_disk(path).task_name
+        content: dict[str, Any] = read_json(path)
     except (ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a result of mteb's ({error})") from None
-    if full_name(name) != name:
+        raise InputError(f"{path}: not a result of mteb ({error})") from None
+    if full_name(task) != task:
         raise InputError(
-            f"{path}: scored on a part of the corpus (data.max_corpus_size), which is no result "
+            f"{path}: scored on a part of the corpus (data.max_corpus_size), which is not a result "
             "to publish"
         )
-    if name != path.stem:
-        raise InputError(f"{path}: holds the task {name}; a file is named after its task")
+    if task != path.stem:
+        raise InputError(f"{path}: holds the task {task}; a file is named after its task")
     return content

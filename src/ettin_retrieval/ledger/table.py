@@ -144,7 +144,7 @@ def measure(scores: pd.DataFrame, key: Key) -> Measured:
     scores
         As `scores_table` gives it.
     """
-    rows = arm(scores, key.model, key.checkpoint, key.recipe)
+    rows = of_arm(scores, key.model, key.checkpoint, key.recipe)
     rows = rows if key.seed is None else rows[rows["seed"] == key.seed]
     named = rows[(rows["metric"] == key.metric) & (rows["task"] == key.task)]
     found = (
@@ -172,7 +172,7 @@ def _reason(rows: pd.DataFrame, named: pd.DataFrame, key: Key) -> str:
     return ""
 
 
-def arm(scores: pd.DataFrame, model: str, checkpoint: str, recipe: str | None) -> pd.DataFrame:
+def of_arm(scores: pd.DataFrame, model: str, checkpoint: str, recipe: str | None) -> pd.DataFrame:
     """The rows of one checkpoint, all seeds."""
     same_recipe = scores["recipe"].isna() if recipe is None else scores["recipe"] == recipe
     return scores[(scores["model"] == model) & (scores["checkpoint"] == checkpoint) & same_recipe]

@@ -1,129 +1,178 @@
-"""Parameters and floating-point operations of an encoder, counted from its shape.
+"""FLOPs and activations of an encoder, counted by torch on fake tensors: shapes without data.
 
-A product of an (m, k) and a (k, n) matrix counts 2mkn operations. What is not a matrix product
-(norms, activations, rotary positions, pooling) is left out, as is usual: it is under 1%.
+Counted is what scaled_dot_product_attention computes, with which checkpoints are loaded. To it the
+window of a local layer is a mask: every layer multiplies all pairs of tokens.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+from numpy.polynomial import Polynomial
 
-from ettin_retrieval.settings.schema import Shape
+from ettin_retrieval.base_encoder.model_directory import transformer_directory
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.schema import ENCODER_PREFIX, Settings, Shape
 
-BACKWARD = 2
-"""A backward pass costs two forward passes: gradients of inputs, and of weights."""
-
-ETTIN_VOCABULARY = 50_368
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 ETTIN_SHAPES = {
     name: Shape(
-        layers=layers,
-        hidden_size=hidden,
-        intermediate_size=intermediate,
-        heads=heads,
-        vocabulary=ETTIN_VOCABULARY,
+        layers=layers, hidden_size=hidden, intermediate_size=inner, heads=hidden // 64,
+        vocabulary=50_368,
     )
-    for name, layers, hidden, intermediate, heads in (
-        ("17m", 7, 256, 384, 4),
-        ("32m", 10, 384, 576, 6),
-        ("68m", 19, 512, 768, 8),
-        ("150m", 22, 768, 1152, 12),
-        ("400m", 28, 1024, 2624, 16),
-        ("1b", 28, 1792, 3840, 28),
+    for name, layers, hidden, inner in (
+        ("17m", 7, 256, 384), ("32m", 10, 384, 576), ("68m", 19, 512, 768),
+        ("150m", 22, 768, 1152), ("400m", 28, 1024, 2624), ("1b", 28, 1792, 3840),
     )
-}
-"""Of jhu-clsp/ettin-encoder-*, as in table 1 of the Ettin paper (Weller et al., 2025)."""
+}  # fmt: skip
+"""Of jhu-clsp/ettin-encoder-*: table 1 of the Ettin paper (Weller et al., 2025)."""
+
+LENGTHS = (8, 16, 32)  # tokens of texts that are counted: they determine a quadratic polynomial
+BACKWARD = 2  # forward passes that a backward pass costs: gradients of inputs and of weights
+
+
+def config_of(settings: Settings) -> PreTrainedConfig:
+    """The architecture of the selected encoder.
+
+    Raises
+    ------
+    InputError
+        It is unknown here: a hub id that is not Ettin's, or no readable config.json.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
+    if shape := settings.encoder.shape or ETTIN_SHAPES.get(settings.model):
+        return modernbert_config(shape)
+    if settings.encoder.is_on_hub:
+        raise InputError(
+            f"encoders.{ENCODER_PREFIX}{settings.model}: its shape is not known without a hub; "
+            f"known: {', '.join(ETTIN_SHAPES)}, local directories and encoders with a shape"
+        )
+    path = transformer_directory(Path(settings.local.encoder)) / "config.json"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; set local.encoder to a model's directory")
+    try:
+        return AutoConfig.from_pretrained(str(path), trust_remote_code=False)
+    except (OSError, ValueError, StrictDataclassError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"local.encoder: {path} cannot be read: {reason}") from None
+
+
+def modernbert_config(shape: Shape) -> PreTrainedConfig:
+    """The ModernBERT of a shape."""
+    from transformers import ModernBertConfig
+
+    return ModernBertConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        # The defaults are beyond a small vocabulary.
+        pad_token_id=0, bos_token_id=0, eos_token_id=0, cls_token_id=0, sep_token_id=0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """What the cost of an encoder depends on.
+class Encoder:
+    """What an architecture takes; with `recompute`, under gradient checkpointing."""
 
-    Attributes
-    ----------
-    gated
-        Whether the feed-forward layer has a gate (ModernBERT's GeGLU), and so three matrices
-        instead of two.
-    window
-        Tokens that a local layer attends to; None where every layer is global.
-    global_every
-        Every how manieth layer is global, starting with the first.
-    """
+    config: PreTrainedConfig
+    recompute: bool = False
 
-    layers: int
-    hidden: int
-    intermediate: int
-    vocabulary: int
-    gated: bool = True
-    window: int | None = 128
-    global_every: int = 3
-
-    @property
-    def global_layers(self) -> int:
-        """Layers that attend to the whole text."""
-        return self.layers if self.window is None else -(-self.layers // self.global_every)
-
-    @property
-    def matrices(self) -> int:
-        """Weights that every token is multiplied with."""
-        feed_forward = (3 if self.gated else 2) * self.hidden * self.intermediate
-        return self.layers * (4 * self.hidden**2 + feed_forward)
-
-    @property
+    @cached_property
     def parameters(self) -> int:
-        """Weights in all: matrices, token embeddings and norms.
+        """Number of weights."""
+        with self._fake() as model:
+            return sum(parameter.numel() for parameter in model.parameters())
 
-        >>> of_shape(ETTIN_SHAPES["150m"]).parameters // 10**6
-        149
+    @cached_property
+    def flops(self) -> Polynomial:
+        """FLOPs of encoding a text, by its number of tokens.
+
+        A product of an (m, k) and a (k, n) matrix counts 2mkn; all else is left out.
         """
-        return self.matrices + self.vocabulary * self.hidden + 2 * self.layers * self.hidden
+        import torch
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+        from torch.utils.flop_counter import FlopCounterMode
 
-    def forward_flops(self, lengths: npt.ArrayLike) -> float:
-        """Operations of encoding texts of these numbers of tokens, without padding.
+        counts = []
+        with self._fake() as model, torch.no_grad():
+            for length in LENGTHS:
+                # torch does not count the fused attention of a CPU; these are the same products.
+                with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+                    forward(model, 1, length)
+                counts.append(counter.get_total_flops())
+        return Polynomial.fit(LENGTHS, counts, 2).convert()
 
-        Of n tokens, attention multiplies n x n scores twice in a global layer (queries with keys,
-        weights with values), and n x min(n, window) in a local one.
+    @property
+    def step(self) -> Polynomial:
+        """FLOPs of a training step on a text."""
+        return (1 + BACKWARD + self.recompute) * self.flops
 
-        >>> tiny = Architecture(layers=1, hidden=2, intermediate=3, vocabulary=10, gated=False)
-        >>> tiny.forward_flops([5])  # 2 x 5 x (4 x 4 + 2 x 6) + 4 x 25 x 2
-        480.0
-        """
-        tokens = np.asarray(lengths, dtype=np.float64)
-        reach = tokens if self.window is None else np.minimum(tokens, self.window)
-        local_layers = self.layers - self.global_layers
-        scores = self.global_layers * tokens**2 + local_layers * tokens * reach
-        return float((2 * self.matrices * tokens + 4 * self.hidden * scores).sum())
+    def activations(self, texts: int, length: int, precision: str) -> float:
+        """Bytes kept for the backward pass, beside the weights, of texts padded to a length."""
+        kept = self._saved(texts, length, precision)
+        if self.recompute:
+            # And what one layer at a time recomputes.
+            whole = replace(self, recompute=False)._saved(texts, length, precision)
+            kept += whole / self.config.num_hidden_layers
+        return kept
+
+    def _saved(self, texts: int, length: int, precision: str) -> float:
+        import torch
+
+        saved: set[torch.UntypedStorage] = set()
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            saved.add(tensor.untyped_storage())
+            return tensor
+
+        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+        with self._fake() as model, hooks:
+            forward(model, texts, length, precision)
+            weights = {parameter.untyped_storage() for parameter in model.parameters()}
+            return sum(storage.nbytes() for storage in saved - weights)
+
+    @contextmanager
+    def _fake(self) -> Iterator[Any]:
+        """The model without data, as is every tensor meanwhile."""
+        from torch._subclasses.fake_tensor import FakeTensorMode
+        from transformers.initialization import no_init_weights
+
+        with FakeTensorMode(), no_init_weights():
+            model = build(self.config)
+            if self.recompute:
+                model.activation_checkpointing_enable()
+            # Activations are recomputed in training mode only. The other mode has no dropout, which
+            # would keep torch from fusing attention on a CPU as on a GPU.
+            yield model.train(self.recompute)
 
 
-def of_shape(shape: Shape) -> Architecture:
-    """The ModernBERT of a shape."""
-    return Architecture(
-        layers=shape.layers,
-        hidden=shape.hidden_size,
-        intermediate=shape.intermediate_size,
-        vocabulary=shape.vocabulary,
-    )
+def build(config: PreTrainedConfig) -> Any:
+    """An encoder with random weights in fp32."""
+    import torch
+    from transformers import AutoModel
+
+    create: Any = AutoModel.from_config
+    model = create(config, dtype=torch.float32)
+    return model.get_encoder() if config.is_encoder_decoder else model
 
 
-def of_config(config: dict[str, Any]) -> Architecture:
-    """The architecture that a transformers config.json describes: ModernBERT, or BERT and its like.
+def forward(model: Any, texts: int, length: int, precision: str = "fp32") -> Any:
+    """Hidden states of some texts, shape (texts, length, hidden size)."""
+    import torch
 
-    >>> bert = {"model_type": "bert", "num_hidden_layers": 6, "hidden_size": 384,
-    ...         "intermediate_size": 1536, "vocab_size": 30522}
-    >>> of_config(bert).gated, of_config(bert).global_layers
-    (False, 6)
-    """
-    modern = config.get("model_type") == "modernbert"
-    return Architecture(
-        layers=config["num_hidden_layers"],
-        hidden=config["hidden_size"],
-        intermediate=config["intermediate_size"],
-        vocabulary=config["vocab_size"],
-        gated=modern,
-        window=config.get("local_attention", 128) if modern else None,
-        global_every=config.get("global_attn_every_n_layers") or 3,
-    )
+    device = model.device.type
+    ids = torch.ones((texts, length), dtype=torch.long, device=device)
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    with torch.autocast(device, dtype=dtype, enabled=precision != "fp32"):
+        return model(input_ids=ids, attention_mask=ids)[0]

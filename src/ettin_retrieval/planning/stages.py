@@ -1,226 +1,146 @@
-"""What the stages of the pipeline take: tokens, arithmetic, disk and memory."""
+"""What the stages of the pipeline take: tokens, FLOPs, disk and memory."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+from ettin_retrieval.base_encoder.pretrained import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUERY_LENGTH
 from ettin_retrieval.encoders.encode import SHARD
-from ettin_retrieval.planning.flops import BACKWARD, ETTIN_SHAPES, Architecture, of_config, of_shape
-from ettin_retrieval.planning.sizes import MSMARCO_DOWNLOAD, Collection, Texts
-from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.settings.schema import ENCODER_PREFIX, Precision, Settings
+from ettin_retrieval.planning.flops import Encoder
+from ettin_retrieval.planning.sizes import MSMARCO_DOWNLOAD, Collection
+from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.training.examples import Example, rows_of
 
-HITS = 1000
-
-HIT_BYTES = 20
-"""Passages kept of each query, and their bytes in a run file."""
-
-ACTIVATION_BYTES = 34
-"""Of a token and layer, times the hidden size, in 16 bits: kept for the backward pass, without
-attention scores, which a fused kernel does not keep (Korthikanti et al., 2022, equation 2)."""
-
-PARQUET_SHARE = 0.6
-"""Bytes of a Parquet download by the characters in it, assumed: English text compressed fast."""
-
-CACHED = 2
-"""A stage's output is there twice: in the workspace, and as a copy in DVC's cache."""
-
-TEXTS_IN_MEMORY = 2
-"""Times its characters that the largest collection takes: as read, and as what is written."""
-
-TRAINING_BYTES = 16
-"""Of a parameter: weight, gradient and Adam's two moments, 4 bytes each."""
+WEIGHT, MOMENTS = 4, 8  # bytes per parameter: itself or its gradient, and Adam's two moments
+CHECKPOINTS = 3  # of the trainer at a time: the best, the last, and the one being written
+CACHED = 2  # a stage's output exists twice: in the workspace and in DVC's cache
+PARQUET_SHARE = 0.6  # bytes per character of a download, assumed: English, compressed fast
+HITS, HIT_BYTES = 1000, 20  # passages kept per query, and bytes of one in a run file
 
 
-@dataclass(frozen=True)
-class Encoder:
-    """The selected encoder: what it costs, and where it cuts texts."""
-
-    name: str
-    architecture: Architecture
-    query_length: int
-    passage_length: int
-
-    def flops(self, texts: Texts, longest: int) -> float:
-        """Operations of encoding texts, all taken as of mean length."""
-        return texts.count * self.architecture.forward_flops([texts.tokens_each(longest)])
-
-    def encode(self, collection: Collection) -> float:
-        """Operations of encoding passages and queries and multiplying each with each."""
-        passages, queries = collection.passages, collection.queries
-        products = 2.0 * passages.count * queries.count * self.architecture.hidden
-        return (
-            self.flops(passages, self.passage_length)
-            + self.flops(queries, self.query_length)
-            + products
-        )
-
-    def tokens(self, collection: Collection) -> float:
-        """Tokens of passages and queries."""
-        return collection.passages.tokens(self.passage_length) + collection.queries.tokens(
-            self.query_length
-        )
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What one stage of the pipeline takes.
-
-    Attributes
-    ----------
-    texts
-        Texts read, or encoded once for every time.
-    forward, training
-        Operations of encoding, and of training steps.
-    memory
-        Bytes, on the device where there is one.
-    """
+class Stage(NamedTuple):
+    """What one stage takes: tokens without padding, FLOPs, and bytes (memory: on a GPU if any)."""
 
     name: str
     texts: int = 0
     tokens: float = 0.0
-    forward: float = 0.0
+    encoding: float = 0.0
     training: float = 0.0
-    precision: Precision = "fp32"
+    precision: str = ""
     disk: float = 0.0
     memory: float = 0.0
-
-
-def encoder_of(settings: Settings) -> Encoder:
-    """Shape and lengths of the selected encoder."""
-    entry = settings.encoder
-    if entry.shape is not None:
-        architecture = of_shape(entry.shape)
-    elif entry.source == "local":
-        path = Path(settings.local.encoder) / "config.json"
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; set local.encoder to a model's directory")
-        architecture = of_config(json.loads(path.read_text(encoding="utf-8")))
-    elif settings.model in ETTIN_SHAPES:
-        architecture = of_shape(ETTIN_SHAPES[settings.model])
-    else:
-        raise InputError(
-            f"encoders.{ENCODER_PREFIX}{settings.model}: its shape is not known without a hub; "
-            f"known: {', '.join(ETTIN_SHAPES)}, local directories and encoders with a shape"
-        )
-    query, passage = entry.max_query_length, entry.max_passage_length
-    return Encoder(
-        settings.model,
-        architecture,
-        64 if query == "auto" else query,
-        512 if passage == "auto" else passage,
-    )
 
 
 def stages_of(
     settings: Settings, encoder: Encoder, train: Collection, tasks: list[Collection]
 ) -> list[Stage]:
     """The stages of dvc.yaml that take time, memory or disk."""
+    marco, mteb = settings.train_source == "msmarco", settings.benchmark_source == "mteb"
+    characters = sum(task.characters for task in tasks)
+    train_download = MSMARCO_DOWNLOAD[settings.data.msmarco_config] if marco else 0.0
+    files = CACHED + settings.encoder.is_on_hub
     evaluation = _evaluation(settings, encoder, tasks)
     return [
-        _data("training_data", [train], settings),
-        _data("benchmark_data", tasks, settings),
-        _base_encoder(settings, encoder),
+        _data("training_data", [train], train_download),
+        _data("benchmark_data", tasks, mteb * PARQUET_SHARE * characters),
+        Stage("base_encoder", disk=files * WEIGHT * encoder.parameters),
         _negatives(settings, encoder, train),
         _finetuning(settings, encoder, train),
-        Stage("evaluate_base", **evaluation),
-        Stage("evaluate_finetuned", **evaluation),
+        evaluation,
+        evaluation._replace(name="evaluate_finetuned"),
     ]
 
 
-def _base_encoder(settings: Settings, encoder: Encoder) -> Stage:
-    weights = 4.0 * encoder.architecture.parameters
-    # One more in the hub's cache, where it comes from there.
-    from_hub = settings.encoder.shape is None and settings.encoder.source != "local"
-    return Stage("base_encoder", disk=(CACHED + from_hub) * weights)
-
-
-def _data(name: str, collections: list[Collection], settings: Settings) -> Stage:
-    characters = sum(
-        texts.count * texts.characters for c in collections for texts in (c.passages, c.queries)
+def lengths_of(settings: Settings) -> tuple[int, int]:
+    """Tokens at which queries and passages are cut."""
+    query, passage = settings.encoder.max_query_length, settings.encoder.max_passage_length
+    return (
+        DEFAULT_QUERY_LENGTH if query == "auto" else query,
+        DEFAULT_PASSAGE_LENGTH if passage == "auto" else passage,
     )
-    cached = 0.0
-    if name == "training_data" and settings.train_source == "msmarco":
-        cached = MSMARCO_DOWNLOAD[settings.data.msmarco_config] + characters
-    elif name == "benchmark_data" and settings.benchmark_source == "mteb":
-        # The hub's Parquet files, and what the library datasets makes of them.
-        cached = PARQUET_SHARE * characters + characters
+
+
+def _data(name: str, collections: list[Collection], download: float) -> Stage:
+    characters = sum(collection.characters for collection in collections)
+    # The library datasets keeps what it downloads a second time.
+    disk = CACHED * characters + (download + characters if download else 0)
+    # The largest corpus as read, and as written.
+    memory = 2 * max(c.passages.number * c.passages.characters for c in collections)
+    texts = sum(c.passages.number + c.queries.number for c in collections)
+    return Stage(name, texts=texts, disk=disk, memory=memory)
+
+
+def _encoding(settings: Settings, encoder: Encoder, collections: list[Collection]) -> Stage:
+    """All texts once, at mean length (sorted batches are hardly padded), and their products."""
+    query, passage = lengths_of(settings)
+    parts = [(c.queries, query) for c in collections] + [(c.passages, passage) for c in collections]
+    products = sum(c.queries.number * c.passages.number for c in collections)
     return Stage(
-        name,
-        texts=sum(c.passages.count + c.queries.count for c in collections),
-        disk=CACHED * characters + cached,
-        memory=TEXTS_IN_MEMORY * max(c.passages.count * c.passages.characters for c in collections),
+        "encoding",
+        texts=sum(texts.number for texts, _ in parts),
+        tokens=sum(texts.number * texts.tokens(cut) for texts, cut in parts),
+        encoding=sum(texts.number * encoder.flops(texts.tokens(cut)) for texts, cut in parts)
+        + 2.0 * products * encoder.config.hidden_size,
     )
 
 
 def _negatives(settings: Settings, encoder: Encoder, train: Collection) -> Stage:
-    negatives = settings.negatives
-    if negatives.num_negatives == 0 or negatives.sampling == "random":
+    if settings.negatives.num_negatives == 0 or settings.negatives.sampling == "random":
         return Stage("negatives")
-    vectors = 4.0 * train.passages.count * encoder.architecture.hidden
-    return Stage(
-        "negatives",
-        texts=train.passages.count + train.queries.count,
-        tokens=encoder.tokens(train),
-        forward=encoder.encode(train),
-        disk=vectors if settings.evaluation.cache_embeddings else 0.0,
-        # The embeddings, and the index's copy of them.
-        memory=4.0 * encoder.architecture.parameters + 2 * vectors,
+    vectors = 4.0 * train.passages.number * encoder.config.hidden_size
+    return _encoding(settings, encoder, [train])._replace(
+        name="negatives",
+        precision="fp32",
+        disk=settings.evaluation.cache_embeddings * vectors,
+        # The embeddings, and those in the index.
+        memory=WEIGHT * encoder.parameters + 2 * vectors,
     )
 
 
 def _finetuning(settings: Settings, encoder: Encoder, train: Collection) -> Stage:
-    architecture, data = encoder.architecture, settings.data
-    passages_of_pair = 1 + settings.negatives.num_negatives
-    pairs = train.queries.count * settings.epochs
-    step = Collection(
-        "trained on",
-        Texts(pairs * passages_of_pair, train.passages.characters),
-        Texts(pairs, train.queries.characters),
-    )
-    forward = encoder.flops(step.passages, encoder.passage_length)
-    forward += encoder.flops(step.queries, encoder.query_length)
-    dev = Collection(
-        "dev",
-        Texts(data.dev_passages, train.passages.characters),
-        Texts(data.dev_queries, train.queries.characters),
-    )
-    evaluations = 1 + settings.epochs * settings.finetuning.evaluations_per_epoch
-    precision = settings.finetuning.precision
-    piece = settings.finetuning.mini_batch_size
-    at_a_time = settings.batch_size if piece == "auto" else piece
-    tokens_at_a_time = at_a_time * encoder.tokens(step) / pairs
-    # The cached loss embeds every piece twice.
-    cached = settings.finetuning.objective == "contrastive" and at_a_time < settings.batch_size
-    activation = ACTIVATION_BYTES * (2 if precision == "fp32" else 1)
-    return Stage(
-        "finetuning",
-        texts=step.passages.count + step.queries.count,
-        tokens=encoder.tokens(step),
-        forward=evaluations * encoder.encode(dev),
-        training=(1 + cached + BACKWARD) * forward,
-        precision=precision,
-        # The checkpoint, and while training one with Adam's moments.
-        disk=(CACHED * 4.0 + 12.0) * architecture.parameters,
-        memory=TRAINING_BYTES * architecture.parameters
-        + activation * tokens_at_a_time * architecture.layers * architecture.hidden,
+    finetuning, negatives = settings.finetuning, settings.negatives.num_negatives
+    pair = Example("", "", [""] * negatives, scores=[0.0] * (1 + negatives))
+    rows = rows_of(pair, finetuning.objective)
+    columns = len(rows[0][0]) - 1
+    queries = train.queries.times(settings.epochs * len(rows))
+    passages = train.passages._replace(number=queries.number * columns)
+    piece = finetuning.mini_batch_size
+    at_once = settings.batch_size if piece == "auto" else piece
+    # sentence-transformers merges the columns of positives and negatives into one forward pass.
+    # Its cached loss embeds each column by itself, piece by piece, and all of it twice.
+    cached = finetuning.objective == "contrastive" and at_once < settings.batch_size
+    batches = (at_once, at_once if cached else at_once * columns)
+    training, activations = 0.0, []
+    for texts, cut, batch in zip((queries, passages), lengths_of(settings), batches, strict=True):
+        length = texts.padded(batch, cut)
+        training += texts.number * (encoder.step(length) + cached * encoder.flops(length))
+        activations.append(encoder.activations(batch, length, finetuning.precision))
+    dev_passages = train.passages._replace(number=settings.data.dev_passages)
+    dev = Collection("dev", dev_passages, train.queries._replace(number=settings.data.dev_queries))
+    evaluations = 1 + settings.epochs * finetuning.evaluations_per_epoch
+    embedded = _encoding(settings, encoder, [Collection("training", passages, queries)])
+    return embedded._replace(
+        name="finetuning",
+        encoding=evaluations * _encoding(settings, encoder, [dev]).encoding,
+        training=training,
+        precision=finetuning.precision,
+        disk=(CACHED * WEIGHT + CHECKPOINTS * (WEIGHT + MOMENTS)) * encoder.parameters,
+        # Weights, gradients and moments.
+        memory=(2 * WEIGHT + MOMENTS) * encoder.parameters
+        + (max(activations) if cached else sum(activations)),
     )
 
 
-def _evaluation(settings: Settings, encoder: Encoder, tasks: list[Collection]) -> dict[str, Any]:
-    width = encoder.architecture.hidden
-    passages = sum(task.passages.count for task in tasks)
-    queries = [task.queries.count for task in tasks]
-    kept = 4.0 * width * passages if settings.evaluation.cache_embeddings else 0.0
-    shard = 4.0 * width * min(SHARD, max(task.passages.count for task in tasks))
-    return {
-        "texts": passages + sum(queries),
-        "tokens": sum(encoder.tokens(task) for task in tasks),
-        "forward": sum(encoder.encode(task) for task in tasks),
-        "precision": settings.evaluation.precision,
-        "disk": kept + CACHED * sum(queries) * HITS * HIT_BYTES,
-        "memory": 4.0 * encoder.architecture.parameters + shard + max(queries) * HITS * 12,
-    }
+def _evaluation(settings: Settings, encoder: Encoder, tasks: list[Collection]) -> Stage:
+    vector = 4.0 * encoder.config.hidden_size
+    passages = [task.passages.number for task in tasks]
+    queries = [task.queries.number for task in tasks]
+    cached = settings.evaluation.cache_embeddings * vector * sum(passages)
+    shard = vector * min(SHARD, max(passages))
+    return _encoding(settings, encoder, tasks)._replace(
+        name="evaluate_base",
+        precision=settings.evaluation.precision,
+        disk=cached + CACHED * sum(queries) * HITS * HIT_BYTES,
+        # Of a passage kept, score and row.
+        memory=WEIGHT * encoder.parameters + shard + max(queries) * HITS * 12,
+    )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ettin_retrieval.ledger.entry import Entry, arm_name
-from ettin_retrieval.ledger.table import Measured, arm, keys_of, measure
+from ettin_retrieval.ledger.table import Measured, keys_of, measure, of_arm
 from ettin_retrieval.reports.view import BM25, View, model_order
 from ettin_retrieval.runtime.files import replacing, write_json
 from ettin_retrieval.tasks import CQADUPSTACK
@@ -105,8 +105,8 @@ def task_rows(view: View) -> list[dict[str, Any]]:
     """Rows of tasks.json: one per model, arm, seed and task; scores are fractions."""
     rows = []
     for entry in sorted(view.entries, key=lambda e: (model_order(e.model), e.arm, e.seed)):
-        of_arm = arm(view.scores, entry.model, entry.checkpoint, entry.recipe)
-        own = of_arm[(of_arm["seed"] == entry.seed) & of_arm["split"].notna()]
+        rows_of_arm = of_arm(view.scores, entry.model, entry.checkpoint, entry.recipe)
+        own = rows_of_arm[(rows_of_arm["seed"] == entry.seed) & rows_of_arm["split"].notna()]
         for task, metrics in own.groupby("task", sort=True):
             values = dict(zip(metrics["metric"], metrics["value"].tolist(), strict=True))
             rows.append(

@@ -1,4 +1,4 @@
-"""Scores of this repository: record them, and check that the ledger meets them again."""
+"""Recorded scores of this repository: write them, and check that the ledger meets them again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ettin_retrieval.ledger.store import QUERY_METRICS, read_ledger
-from ettin_retrieval.ledger.table import arm, measure, scores_table
+from ettin_retrieval.ledger.table import measure, of_arm, scores_table
 from ettin_retrieval.reports.references import (
     FILES,
     TINY,
@@ -84,7 +84,7 @@ def record(results: Path, expected: Path, models: tuple[str, ...] = ("tiny",)) -
         if not own:
             raise InputError(f"{results / model}: no entry in the ledger; run `dvc repro` first")
         for entry in own:
-            rows = arm(scores, model, entry.checkpoint, entry.recipe)
+            rows = of_arm(scores, model, entry.checkpoint, entry.recipe)
             values += _figures(rows[rows["seed"] == entry.seed])
     path.write_text(_text({TINY: benchmarks[TINY]}, values), encoding="utf-8", newline="\n")
     return len(values)

@@ -25,7 +25,7 @@ def process_state() -> PartialState:
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """This process's rank and the number of ranks; (0, 1) outside `torchrun`."""
+    """Rank of this process and number of ranks; (0, 1) outside `torchrun`."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0, 1
     state = process_state()

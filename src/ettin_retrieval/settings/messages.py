@@ -26,13 +26,17 @@ TYPES = {
 """Kind of a pydantic error, or its first word, to the expected type in words."""
 
 
-def one_line(error: ValidationError, files: Mapping[str, Path]) -> str:
+def one_line(
+    error: ValidationError, files: Mapping[str, Path], model: type[BaseModel] = Settings
+) -> str:
     """The first thing that is wrong, and how many more there are.
 
     Parameters
     ----------
     files
         First part of a location to the file that holds it; "" to the file of all others.
+    model
+        What was validated.
     """
     # Unknown keys first: a misspelt required key is reported twice, and the typo is the cause.
     details = sorted(error.errors(), key=lambda d: d["type"] != "extra_forbidden")
@@ -40,7 +44,7 @@ def one_line(error: ValidationError, files: Mapping[str, Path]) -> str:
     details = [d for d in details if d["loc"] == ("recipe",)] or details
     first = details[0]
     location = [str(part) for part in first["loc"] if not _is_union_branch(str(part))]
-    message = _message(first, location, details)
+    message = _message(first, location, details, model)
     others = len({d["loc"][:2] for d in details}) > 1 and first["type"] != "value_error"
     more = f" (and {len(details) - 1} more)" if others else ""
     file = files[""]
@@ -50,9 +54,9 @@ def one_line(error: ValidationError, files: Mapping[str, Path]) -> str:
     return f"{file}: {key}: {message}{more}" if key else f"{file}: {message}{more}"
 
 
-def _message(first: Any, location: list[str], details: list[Any]) -> str:
+def _message(first: Any, location: list[str], details: list[Any], model: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
-        allowed = sorted(_section(location[:-1]).model_fields)
+        allowed = sorted(_section(location[:-1], model).model_fields)
         close = difflib.get_close_matches(location[-1], allowed, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         return f"unknown key; {hint}allowed: {', '.join(allowed)}"
@@ -91,9 +95,8 @@ def _is_union_branch(part: str) -> bool:
     return part in branches or part.startswith(("literal[", "constrained-", "list["))
 
 
-def _section(location: list[str]) -> type[BaseModel]:
-    """The model at a location."""
-    model: type[BaseModel] = Settings
+def _section(location: list[str], model: type[BaseModel]) -> type[BaseModel]:
+    """The model at a location below another."""
     for part in location:
         if model is Settings and part == "encoders":
             model = Encoder

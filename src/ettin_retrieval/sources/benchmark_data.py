@@ -1,4 +1,4 @@
-"""Stage benchmark_data: the configured tasks become RetrievalDatasets, one directory a task."""
+"""Stage benchmark_data: the tasks to evaluate on as RetrievalDatasets, one directory per task."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.sources.subsampling import subsampled
 
 
-def load_tasks(settings: Settings, beir_directory: Path) -> Iterable[tuple[str, RetrievalDataset]]:
+def load_tasks(settings: Settings) -> Iterable[tuple[str, RetrievalDataset]]:
     """Name and data of each task, one at a time.
 
     Raises
     ------
     InputError
-        A task that the source does not have.
+        The source does not have a task.
     """
     source, wanted = settings.benchmark_source, settings.evaluation.tasks
     if source == "mteb":
@@ -34,11 +34,11 @@ def load_tasks(settings: Settings, beir_directory: Path) -> Iterable[tuple[str, 
         tasks = tiny.benchmark()
         names = _selected(sorted(tasks), wanted, "the tiny benchmark")
         return [(name, tasks[name]) for name in names]
-    return _beir_tasks(beir_directory, wanted)
+    return _beir_tasks(Path(settings.local.benchmark), wanted)
 
 
 def _beir_tasks(directory: Path, wanted: list[str] | str) -> Iterator[tuple[str, RetrievalDataset]]:
-    """A BEIR directory, or each BEIR directory in a directory, by the judgments of its task."""
+    """The tasks of a BEIR directory, or of a directory of them."""
     from ettin_retrieval.sources import beir
     from ettin_retrieval.tasks import task_of_directory
 
@@ -48,34 +48,44 @@ def _beir_tasks(directory: Path, wanted: list[str] | str) -> Iterator[tuple[str,
         if name in found:
             raise InputError(
                 f"local.benchmark: {found[name][0]} and {collection} are both the task {name}; "
-                "leave one of the two"
+                "remove one of the two"
             )
         found[name] = collection, split
     for name in _selected(sorted(found), wanted, str(directory)):
         yield name, beir.load(*found[name])
 
 
-def _selected(there: list[str], wanted: list[str] | str, where: str) -> list[str]:
-    if isinstance(wanted, str):  # auto or tiny
-        return there
-    missing = [name for name in wanted if name not in there]
+def _selected(available: list[str], wanted: list[str] | str, where: str) -> list[str]:
+    if isinstance(wanted, str):  # a tier
+        return available
+    missing = [name for name in wanted if name not in available]
     if missing:
         raise InputError(
-            f"params.yaml: evaluation.tasks: {missing[0]!r} is not in {where}; "
-            f"there are {', '.join(there)}"
+            f"params.yaml: evaluation.tasks: {missing[0]!r} is not in {where}; there are "
+            f"{', '.join(available)}"
         )
     return sorted(wanted)
 
 
-def run(settings: Settings, paths: Paths) -> str:
-    """Write one directory per task."""
+def write_benchmark(settings: Settings, output: Path) -> str:
+    """Write one directory per task.
+
+    Returns
+    -------
+    What was written, for the log.
+    """
     summary = []
-    with replacing(paths["benchmark"]) as directory:
-        for full, whole in load_tasks(settings, Path(settings.local.benchmark)):
-            name, dataset = subsampled(full, whole, settings.data.max_corpus_size)
+    with replacing(output) as directory:
+        for full_name, full in load_tasks(settings):
+            name, dataset = subsampled(full_name, full, settings.data.max_corpus_size)
             write_dataset(dataset, directory / name)
             summary.append(f"{name}: {len(dataset.queries):,} queries over {len(dataset.corpus):,}")
     return ", ".join(summary)
+
+
+def run(settings: Settings, paths: Paths) -> str:
+    """Write the tasks of the configured benchmark."""
+    return write_benchmark(settings, paths["benchmark"])
 
 
 if __name__ == "__main__":

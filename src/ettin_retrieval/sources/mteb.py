@@ -1,4 +1,4 @@
-"""MTEB retrieval tasks at their pinned revisions, as RetrievalDatasets."""
+"""MTEB retrieval tasks at mteb's pinned revisions, as RetrievalDatasets."""
 
 from __future__ import annotations
 
@@ -18,41 +18,35 @@ def load(names: list[str]) -> Iterator[tuple[str, RetrievalDataset]]:
     Raises
     ------
     InputError
-        An unknown task, or the hub cannot be reached.
+        An unknown task, or the Hub cannot be reached.
     """
-    tasks = [(name, mteb_task(name)) for name in expand(names)]
-    for _, task in tasks:
+    tasks = {name: mteb_task(name) for name in expand(names)}
+    for task in tasks.values():
         dataset = task.metadata.dataset
         hub.resolve_commit(dataset["path"], dataset["revision"], "dataset")
-    for name, task in tasks:
+    for name, task in tasks.items():
         yield name, _read(task, split_of(name))
 
 
 def _read(task: Any, split: str) -> RetrievalDataset:
-    dataset = task.metadata.dataset
-    task = task.filter_eval_splits([split]) if hasattr(task, "filter_eval_splits") else task
-    try:
-        task.load_data()
-    except hub.transport_errors() as error:
-        raise hub.broken_off("dataset", dataset["path"], error) from None
+    repository, revision = task.metadata.dataset["path"], task.metadata.dataset["revision"]
+    with hub.downloading(repository, "dataset"):
+        task.filter_eval_splits([split]).load_data()
     data = task.dataset["default"][split]
     corpus: pd.DataFrame = data["corpus"].to_pandas()
     if "title" not in corpus:
         corpus["title"] = ""
     relevant = data["relevant_docs"]
-    # Sorted: mteb's own order differs from run to run.
+    # Sorted, because mteb's order differs from run to run.
     judgments = [(q, d, int(relevant[q][d])) for q in sorted(relevant) for d in sorted(relevant[q])]
     task.unload_data()
-    found = RetrievalDataset(
+    where = f"{repository} {split}"
+    return RetrievalDataset(
         corpus=corpus.fillna("")[CORPUS.names].reset_index(drop=True),
         queries=data["queries"].to_pandas()[QUERIES.names],
         qrels=frame(judgments, QRELS),
-        origin=Origin(
-            dataset["path"], dataset["revision"], task.metadata.license or "unknown", split
-        ),
-    )
-    where = f"{dataset['path']} {split}"
-    return found.validate(
+        origin=Origin(repository, revision, task.metadata.license or "unknown", split),
+    ).validate(
         corpus_row=lambda row: f"{where}: passage {row + 1}",
         queries_row=lambda row: f"{where}: query {row + 1}",
         qrels_row=lambda row: f"{where}: judgment {row + 1}",

@@ -1,7 +1,7 @@
-"""A smaller corpus for a first look: all judged passages, and a seeded sample of the others.
+"""A smaller corpus for a first look: all judged passages and a seeded sample of the others.
 
-Search is easier in it, so its scores are no substitute for those on the whole corpus. A task on
-it has a name of its own, and is therefore never compared with, or averaged into, the full one.
+Search is easier in a smaller corpus, so the scores say nothing about the full one. A subsampled
+task has another name, and is never compared with the full task or averaged with others.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.tasks import SUBSAMPLED
 
 SEED = 42
-"""The same passages in every run, so that training seeds are compared on one corpus."""
+"""Not the training seed: encoders trained with different seeds are compared on one corpus."""
 
 
 def subsampled(
     name: str, dataset: RetrievalDataset, max_corpus_size: int | None
 ) -> tuple[str, RetrievalDataset]:
-    """Name and data of a task with at most `max_corpus_size` passages, and all judged ones.
+    """Name and data of a task whose corpus is cut to `max_corpus_size` passages.
 
-    A corpus that is no larger stays as it is, under its own name.
+    Judged passages are kept even if there are more. A corpus that is small enough stays as it
+    is, under its own name.
     """
     if max_corpus_size is None or len(dataset.corpus) <= max_corpus_size:
         return name, dataset

@@ -1,4 +1,4 @@
-"""Stage training_data: the configured source becomes a training and a development set."""
+"""Stage training_data: the configured source as a training and a development set."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ettin_retrieval.pipeline import Paths, run_stage
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import replacing, write_json
 from ettin_retrieval.settings.schema import Settings
-from ettin_retrieval.sources import decontamination as overlap
+from ettin_retrieval.sources import decontamination
 
 if TYPE_CHECKING:
-    from ettin_retrieval.sources.tiny.generator import DomainName
+    from ettin_retrieval.sources.tiny import DomainName
 
 
 def load_source(settings: Settings, beir_directory: Path) -> dict[str, RetrievalDataset]:
-    """Training set, and development set where the source has one."""
+    """The source's `train`, and `dev` if it has a development split."""
     source = settings.train_source
     if source == "tiny":
         return load_tiny("web", settings)
@@ -40,25 +40,23 @@ def load_source(settings: Settings, beir_directory: Path) -> dict[str, Retrieval
 
 
 def load_tiny(domain: DomainName, settings: Settings) -> dict[str, RetrievalDataset]:
-    """Generated rows of a domain, with the scores of a teacher that knows what they mean."""
+    """Generated rows of a domain; the training rows with a teacher's scores."""
     from ettin_retrieval.sources import msmarco, tiny
 
-    rows = tiny.training_rows(domain)
     origin = Origin("tiny", tiny.VERSION, tiny.LICENCE, "train")
     skip = settings.data.rows_without_positive == "skip"
     datasets = {
-        name: msmarco.from_rows(rows[name], replace(origin, split=name), skip_without_positive=skip)
-        for name in ("train", "dev")
+        name: msmarco.from_rows(rows, replace(origin, split=name), skip_without_positive=skip)
+        for name, rows in tiny.training_rows(domain).items()
     }
-    datasets["train"] = _taught(datasets["train"], tiny.teacher_scores(domain))
+    train = datasets["train"]
+    ids = dict(zip(train.corpus["text"], train.corpus["id"], strict=True))
+    scores = [
+        (str(query_id), ids[passage], score)
+        for (query_id, passage), score in tiny.teacher_scores(domain).items()
+    ]
+    datasets["train"] = replace(train, teacher=frame(scores, TEACHER)).validate()
     return datasets
-
-
-def _taught(dataset: RetrievalDataset, scores: dict[tuple[int, str], float]) -> RetrievalDataset:
-    """The dataset with a teacher's scores of (query_id, passage text)."""
-    ids = dict(zip(dataset.corpus["text"], dataset.corpus["id"], strict=True))
-    rows = [(str(query_id), ids[text], score) for (query_id, text), score in scores.items()]
-    return replace(dataset, teacher=frame(rows, TEACHER)).validate()
 
 
 def training_and_dev(
@@ -66,10 +64,9 @@ def training_and_dev(
 ) -> dict[str, RetrievalDataset]:
     """Seeded choice of the training and development queries.
 
-    Without a development split, queries are held out of training: `data.dev_queries`, or a tenth
-    of the training queries if that is fewer. The development corpus is cut to
-    `data.dev_passages`, because it is encoded again and again while training; what is judged
-    for a development query is always in it.
+    Without a development split, queries are held out of training: `data.dev_queries` of them, or
+    a tenth if that is fewer. The development corpus is cut to `data.dev_passages`, because it is
+    encoded again and again during training; passages judged for a development query are kept.
 
     Raises
     ------
@@ -93,22 +90,27 @@ def training_and_dev(
                 f"{train.origin.source} {train.origin.split}: no query is left for {name}; give "
                 "more judged queries, or a development set of their own"
             )
-    # Development measures rankings: a teacher's scores are of no use to it.
-    chosen = replace(dev, teacher=None).with_queries(dev_ids)
+    # Dev scores are rankings: they need no teacher.
+    dev = replace(dev, teacher=None).with_queries(dev_ids)
     return {
         "train": train.with_queries(train_ids),
-        "dev": _smaller_corpus(chosen, settings.data.dev_passages, random),
+        "dev": _with_smaller_corpus(dev, settings.data.dev_passages, random),
     }
 
 
-def _smaller_corpus(
+def _shuffled(dataset: RetrievalDataset, random: np.random.Generator) -> list[str]:
+    """Ids of the queries with a relevant passage."""
+    ids = sorted(dataset.positives())
+    return [ids[i] for i in random.permutation(len(ids))]
+
+
+def _with_smaller_corpus(
     dataset: RetrievalDataset, passages: int, random: np.random.Generator
 ) -> RetrievalDataset:
-    """The judged passages, and others drawn at random up to a number of passages in all."""
+    """Keep the judged passages, and a random choice of others up to a number of passages in all."""
     judged = dataset.corpus["id"].isin(set(dataset.qrels["corpus_id"])).to_numpy()
-    others = np.flatnonzero(~judged)
-    drawn = random.permutation(others)[: max(0, passages - int(judged.sum()))]
-    kept = np.sort(np.concatenate([np.flatnonzero(judged), drawn]))
+    others = random.permutation(np.flatnonzero(~judged))[: max(0, passages - int(judged.sum()))]
+    kept = np.sort(np.concatenate([np.flatnonzero(judged), others]))
     notes = {**dataset.origin.notes, "passages_of_whole_corpus": len(dataset.corpus)}
     return replace(
         dataset,
@@ -117,37 +119,33 @@ def _smaller_corpus(
     )
 
 
-def _shuffled(dataset: RetrievalDataset, random: np.random.Generator) -> list[str]:
-    ids = sorted(dataset.positives())
-    return [ids[i] for i in random.permutation(len(ids))]
-
-
 def write_training(
     datasets: dict[str, RetrievalDataset], benchmark: Path, settings: Settings, output: Path
 ) -> str:
-    """Write `train/`, `dev/` and `overlap.json`: what is chosen, less what the benchmark holds.
+    """Decontaminate, choose queries, and write `train/`, `dev/` and `decontamination.json`.
 
     Returns
     -------
-    str
-        What was written and what was removed, for the log.
+    What was written and what was removed, for the log.
     """
-    found = overlap.find(datasets, benchmark)
-    removal = settings.data.decontaminate
-    chosen = training_and_dev(overlap.without(datasets, found, removal), settings)
-    chosen, developed = overlap.without_development_queries(chosen)
+    setting = settings.data.decontaminate
+    clean, report = decontamination.decontaminate(datasets, benchmark, setting)
+    chosen = training_and_dev(clean, settings)
+    chosen["train"], removed = decontamination.remove_development_queries(
+        chosen["train"], chosen["dev"]
+    )
     with replacing(output) as directory:
         for name, dataset in chosen.items():
             write_dataset(dataset, directory / name)
-        content = overlap.report(found, removal) | {"removed_for_development": len(developed)}
-        write_json(directory / "overlap.json", content)
-    told = [
-        f"{name}: {len(d.queries):,} queries over {len(d.corpus):,} passages"
-        for name, d in chosen.items()
+        content = {"decontaminate": setting, **report, "removed_for_development": removed}
+        write_json(directory / decontamination.REPORT_FILE, content)
+    parts = [
+        f"{name}: {len(dataset.queries):,} queries over {len(dataset.corpus):,} passages"
+        for name, dataset in chosen.items()
     ]
-    if developed:
-        told.append(f"{len(developed):,} training queries that development asks too removed")
-    return ", ".join([*told, *filter(None, [overlap.told(found, removal)])])
+    if removed:
+        parts.append(f"{removed:,} training queries with the text of a development query removed")
+    return ", ".join(filter(None, [*parts, decontamination.summary(report)]))
 
 
 def run(settings: Settings, paths: Paths) -> str:

@@ -1,7 +1,5 @@
-"""Studies: several encoders trained and compared, one command and one process each.
+"""Studies: several encoders trained and compared, in the DVC project `studies/`.
 
-Every study reads what the pipeline made (base encoder, training data, negatives, benchmark),
-writes an entry of a ledger of its own for each encoder that it trains (`results/studies/NAME`,
-in the form of `ettin_retrieval.results`), and makes its tables and pictures from those entries.
-The ledger of the pipeline, and the tables made from it, know nothing of them.
+Each study reads what the pipeline made, keeps a ledger entry for every encoder that it trains, and
+makes its tables and pictures from those entries. The pipeline's ledger knows nothing of them.
 """

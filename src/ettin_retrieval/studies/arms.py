@@ -1,67 +1,51 @@
-"""What every study does: train an encoder, score it, keep the scores as a ledger entry."""
+"""The encoders of a study: trained, scored, and kept as ledger entries."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from pydantic import ValidationError
+import numpy as np
 
-from ettin_retrieval.ledger.entry import Entry
-from ettin_retrieval.ledger.provenance import provenance
-from ettin_retrieval.ledger.results import task_record
-from ettin_retrieval.ledger.store import read_ledger, read_queries, write_entry, write_index
-from ettin_retrieval.runtime.determinism import seed_everything
-from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.runtime.files import replacing, sha256_file
-from ettin_retrieval.settings.schema import Settings
-from ettin_retrieval.studies.material import Material
-from ettin_retrieval.training.checkpoints import (
-    PACKAGE,
-    configuration_key,
-    remove_work,
-    work_directory,
+from ettin_retrieval.experiment import Material, measurement, run_experiment
+from ettin_retrieval.ledger.entry import Entry, Measurement
+from ettin_retrieval.ledger.provenance import run_record
+from ettin_retrieval.ledger.store import (
+    read_ledger,
+    read_measurement,
+    write_index,
+    write_measurement,
 )
+from ettin_retrieval.runtime.device import device_type
+from ettin_retrieval.runtime.files import (
+    PACKAGE,
+    code_digest,
+    read_json,
+    replacing,
+    sha256_file,
+    sha256_json,
+)
+from ettin_retrieval.settings.schema import Settings
 
 logger = logging.getLogger("ettin_retrieval")
 
+WORK = Path("studies/work")
+"""Of unfinished studies: checkpoints, and what finished arms scored. Git ignores it."""
 
-def varied(settings: Settings, changes: dict[str, Any], study: str) -> Settings:
-    """The settings of one arm of a study; the development set is looked at as studies do.
-
-    Raises
-    ------
-    InputError
-        What the study asks for does not fit together.
-    """
-    every = settings.studies.evaluations_per_epoch
-    try:
-        return settings.with_changes({"finetuning.evaluations_per_epoch": every} | changes)
-    except ValidationError as error:
-        first = error.errors()[0]
-        told = first.get("ctx", {}).get("error", first["msg"])
-        wanted = ", ".join(f"{key}={value}" for key, value in changes.items())
-        raise InputError(f"params.yaml: studies.{study}: {wanted}: {told}") from None
+Scores = dict[str, float]
+"""Flat metrics, such as `SciFact.ndcg_at_10`; fractions."""
 
 
-WORK = Path("models/studies.work")
-"""Of studies that have not come to their end: checkpoints, and what finished arms scored."""
+class Arms:
+    """Trains and scores the arms of one study.
 
-
-class Trainer:
-    """Trains and scores the encoders of one study.
-
-    A study that was killed goes on where it was: an arm that was scored is not trained again, as
-    long as nothing that decides its scores has changed.
+    An interrupted study resumes: a finished arm is not trained again, as long as nothing that
+    decides its scores has changed.
 
     Parameters
     ----------
-    study
-        Name of the study.
     benchmark
         Directory of the tasks to score on.
     results
@@ -69,11 +53,13 @@ class Trainer:
     """
 
     def __init__(self, study: str, benchmark: Path, results: Path) -> None:
+        from ettin_retrieval.training.checkpoints import work_directory
+
         self.study = study
         self.benchmark = benchmark
         self.results = results
         self._work = work_directory(WORK, study)
-        self._written: list[Entry] = []
+        self._entries: list[Entry] = []
 
     def run(
         self,
@@ -82,30 +68,42 @@ class Trainer:
         material: Material,
         settings: Settings,
         pooling: str | None = None,
-    ) -> Entry:
+    ) -> Scores:
         """Train from a checkpoint, score, and write the entry `MODEL/NAME-seedSEED`.
 
         Parameters
         ----------
-        start
-            Checkpoint to train from.
         pooling
-            Pool this way instead of the checkpoint's own.
+            Pool this way instead of the checkpoint's.
         """
-        key = self._key(name, start, material, settings, pooling)
-        directory = work_directory(self._work, key)
-        ledger = directory / "ledger"
+        from ettin_retrieval.training.checkpoints import work_directory
+
+        work = work_directory(self._work, self._key(name, start, material, settings, pooling))
+        ledger = work / "ledger"
         if not ledger.is_dir():
-            checkpoint = _trained(start, material, settings, pooling, directory)
-            entry, queries = self._scored(name, checkpoint, material, settings)
+            scored = self._measured(name, start, material, settings, pooling, work)
             with replacing(ledger) as partial:
-                write_entry(partial, entry, queries)
+                write_measurement(partial, scored)
         (entry,) = read_ledger(ledger)
-        write_entry(self.results, entry, read_queries(ledger, entry))
-        self._written.append(entry)
+        write_measurement(self.results, read_measurement(ledger, entry.name))
+        self._entries.append(entry)
         scores = ", ".join(f"{t} {entry.scores[f'{t}.ndcg_at_10']:.3f}" for t in entry.tasks)
         logger.info("%s: %s seed %d: %s", self.study, name, settings.seed, scores)
-        return entry
+        return entry.scores
+
+    def close(self) -> None:
+        """Remove the model's entries that the study no longer has, and write the index."""
+        from ettin_retrieval.training.checkpoints import remove_work
+
+        names = {entry.name for entry in self._entries}
+        models = {entry.model for entry in self._entries}
+        for entry in read_ledger(self.results):
+            if entry.model in models and entry.name not in names:
+                for suffix in (".json", ".queries.parquet"):
+                    (self.results / f"{entry.name}{suffix}").unlink()
+                (self.results / entry.model / f"run-{entry.arm}-seed{entry.seed}.json").unlink()
+        write_index(self.results)
+        remove_work(self._work)
 
     def _key(
         self,
@@ -115,93 +113,58 @@ class Trainer:
         settings: Settings,
         pooling: str | None,
     ) -> str:
-        """Digest of all that decides an arm's scores."""
+        """Digest of everything that decides an arm's scores."""
         from ettin_retrieval.encoders.checkpoint import read_checkpoint
+        from ettin_retrieval.training.checkpoints import configuration_key
+        from ettin_retrieval.training.examples import training_examples
 
         dev = [part.to_json() for part in (material.dev.corpus, material.dev.queries)]
-        train = training_examples(material.train, material.pairs)
+        examples = training_examples(material.train, material.pairs or [])
         base = read_checkpoint(start)["fingerprint"]
-        decisive = [
+        packages = sorted(path.name for path in PACKAGE.iterdir() if path.is_dir())
+        content = [
             name,
             pooling,
-            configuration_key(settings, base, train, "".join(dev), 1, device()),
+            configuration_key(settings, base, examples, "".join(dev), 1, device_type()),
             settings.evaluation.model_dump(),
             [sha256_file(path) for path in sorted(self.benchmark.glob("*/manifest.json"))],
-            # All of the package: scoring is not among the modules of the key above.
-            [sha256_file(path) for path in sorted(PACKAGE.rglob("*.py"))],
+            code_digest(*packages),
         ]
-        return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:32]
+        return sha256_json(content)[:32]
 
-    def _scored(
-        self, name: str, checkpoint: Path, material: Material, settings: Settings
-    ) -> tuple[Entry, pd.DataFrame]:
-        from ettin_retrieval.encoders.checkpoint import read_checkpoint
-        from ettin_retrieval.evaluation.score import score_checkpoint
-        from ettin_retrieval.tasks import flat_metrics
-
-        served = f"ettin-retrieval/{settings.model}-{self.study}-{name}"
-        tasks = score_checkpoint(checkpoint, self.benchmark, settings, served)
-        manifests = sorted(self.benchmark.glob("*/manifest.json"))
-        entry = Entry(
-            model=settings.model,
-            checkpoint=name,
-            seed=settings.seed,
-            scores=flat_metrics(
-                {task.name: task.scores for task in tasks},
-                whole=isinstance(settings.evaluation.tasks, str),
-            ),
-            tasks={
-                path.parent.name: task_record(json.loads(path.read_text(encoding="utf-8")))
-                for path in manifests
-            },
-            provenance=provenance(
-                read_checkpoint(checkpoint), material.train.manifest(), settings.resolved()
-            ),
+    def _measured(
+        self,
+        name: str,
+        start: Path,
+        material: Material,
+        settings: Settings,
+        pooling: str | None,
+        work: Path,
+    ) -> Measurement:
+        tasks = run_experiment(start, material, self.benchmark, settings, work, pooling)
+        return measurement(
+            (settings.model, name, settings.seed),
+            tasks,
+            self.benchmark,
+            run_record(settings.resolved(), material.train.manifest()),
+            read_json(work / "finetuned" / "checkpoint.json"),
+            settings.evaluation.precision,
+            own=settings.benchmark_source == "beir" and settings.evaluation.tasks == "auto",
         )
-        queries = pd.concat(
-            [task.per_query.assign(task=task.name) for task in tasks], ignore_index=True
-        )
-        return entry, queries
-
-    def close(self) -> None:
-        """Drop the model's entries that the study no longer asks for; write the ledger's index."""
-        written = {entry.name for entry in self._written}
-        models = {entry.model for entry in self._written}
-        for entry in read_ledger(self.results):
-            if entry.model in models and entry.name not in written:
-                (self.results / f"{entry.name}.json").unlink()
-                (self.results / f"{entry.name}.queries.parquet").unlink()
-        write_index(self.results)
-        remove_work(self._work)
 
 
-def _trained(
-    start: Path, material: Material, settings: Settings, pooling: str | None, directory: Path
-) -> Path:
-    """The checkpoint that training ends with; `directory` is for it, and to go on from."""
-    from ettin_retrieval.encoders.checkpoint import (
-        load_checkpoint,
-        read_checkpoint,
-        save_checkpoint,
-    )
-    from ettin_retrieval.training.finetune import finetune
+def sample(material: Material, seed: int, queries: int | None) -> Material:
+    """The material of some training queries, a seeded sample; None takes all.
 
-    seed_everything(settings.seed, settings.strict)
-    model = load_checkpoint(start)
-    if pooling is not None:
-        pooling_module: Any = model[1]
-        pooling_module.pooling_mode = pooling
-    train = training_examples(material.train, material.pairs)
-    finetune(model, train, material.dev, settings, directory / "work")
-    checkpoint = directory / "trained"
-    with replacing(checkpoint) as partial:
-        origin = {"source": "finetuned", "revision": read_checkpoint(start)["fingerprint"]}
-        save_checkpoint(model, partial, origin)
-    return checkpoint
+    Samples of one seed are nested: its hundred are among its thousand.
+    """
+    ids = sorted(material.train.positives())
+    chosen = [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))][:queries]
+    kept = set(chosen)
+    pairs = None if material.pairs is None else [p for p in material.pairs if p[0] in kept]
+    return replace(material, train=material.train.with_queries(chosen), pairs=pairs)
 
 
-def device() -> str:
-    """Type of the device that checkpoints are loaded to."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def read_scores(path: Path) -> Any:
+    """Flat metrics as the stage evaluate wrote them."""
+    return read_json(path)

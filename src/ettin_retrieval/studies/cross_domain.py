@@ -1,108 +1,91 @@
 """Study cross_domain: an encoder tuned on each domain, scored on both.
 
-The encoder tuned on the web is the pipeline's own; the scientific one is trained here from the
-same base, with the same settings.
+The encoder tuned on the web is the pipeline's; the scientific one is trained here from the same
+base, with the same settings.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ettin_retrieval.experiment import Material
 from ettin_retrieval.pipeline import Paths, run_stage
 from ettin_retrieval.reports.documents import Table, points
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.studies import report
-from ettin_retrieval.studies.arms import Trainer
+from ettin_retrieval.studies.arms import Arms, Scores, read_scores
 from ettin_retrieval.studies.domains import OTHER, SCIENTIFIC, WEB, domain_of
-from ettin_retrieval.studies.material import Scores, read_material, read_scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TRAINED_ON = {"nothing": "base", WEB: WEB, SCIENTIFIC: SCIENTIFIC}
+CHECKPOINTS = {"nothing": "base", WEB: WEB, SCIENTIFIC: SCIENTIFIC}
 """What an encoder was trained on, to the name of its checkpoint."""
 
 
-def body(settings: Settings, paths: Paths) -> str:
+def run(settings: Settings, paths: Paths) -> str:
     """Train on the scientific domain, score, and write matrix and heat map."""
-    trainer = Trainer("cross_domain", paths["benchmark"], paths["results"])
-    material = read_material(paths["training"], paths["negatives"])
-    # Exactly the settings that the web's encoder was trained with.
-    entry = trainer.run(SCIENTIFIC, paths["encoder"], material, settings)
-    trainer.close()
+    material = Material.read(paths["training"], paths["negatives"])
+    arms = Arms("cross_domain", paths["benchmark"], paths["results"])
     scored = {
         "nothing": read_scores(paths["base-scores"]),
         WEB: read_scores(paths["finetuned-scores"]),
-        SCIENTIFIC: entry.scores,
+        # With exactly the settings of the web's encoder.
+        SCIENTIFIC: arms.run(SCIENTIFIC, paths["encoder"], material, settings),
     }
-    numbers = {(TRAINED_ON[name], settings.seed): scores for name, scores in scored.items()}
+    arms.close()
+    notes = [
+        "Scores are in points (x100). A star marks in-domain scores.",
+        f"The scientific training data has {len(material.train.queries):,} queries; the web's is "
+        "the pipeline's.",
+    ]
+    if OTHER in report.domains_of(scored["nothing"]):
+        notes.append("Tasks of the domain `other` belong to neither domain's training data.")
     caption = f"Model {settings.model}, nDCG@10, seed {settings.seed}"
+    transfers = transfer(scored)
     with report.styled():
         report.write(
             paths["output"],
             "cross_domain",
             "Cross-domain: trained on one domain, scored on both",
-            [matrix(scored, caption), transfer(scored)],
-            report.records(settings.model, numbers),
-            notes(scored, len(material.train.queries)),
+            [matrix(scored, caption), transfers],
+            settings.model,
+            {(CHECKPOINTS[name], settings.seed): scores for name, scores in scored.items()},
+            notes,
             {"cross_domain.png": heat_map(scored, caption)},
         )
-    return transfer_told(scored)
-
-
-def in_domain(trained_on: str, task: str) -> bool:
-    """Whether a task belongs to the domain that an encoder was trained on."""
-    return domain_of(task) == trained_on
+    return ", ".join(f"{row[0]}: {row[3]} against {row[2]}" for row in transfers.rows)
 
 
 def matrix(scored: dict[str, Scores], caption: str) -> Table:
     """Tasks by training domain; in-domain cells have a star."""
-    tasks = report.tasks_of(scored["nothing"])
     rows = tuple(
         (
             task,
             domain_of(task),
             *(
-                points(report.ndcg(scores, task)) + ("*" if in_domain(name, task) else "")
+                points(report.ndcg(scores, task)) + ("*" if domain_of(task) == name else "")
                 for name, scores in scored.items()
             ),
         )
-        for task in tasks
+        for task in report.tasks_of(scored["nothing"])
     )
     columns = ("Task", "Domain of the task", *(f"Trained on {name}" for name in scored))
     return Table(caption, columns, rows, labels=2)
 
 
 def transfer(scored: dict[str, Scores]) -> Table:
-    """Means over the tasks of a domain: trained in it, out of it, and not at all."""
+    """Means over the tasks of a domain: not trained, trained in it, trained out of it."""
     rows = []
     for domain, other in ((WEB, SCIENTIFIC), (SCIENTIFIC, WEB)):
-        if domain not in report.domains_of(scored["nothing"]):
-            continue
-        base, inside, outside = (
-            report.domain_mean(scored[name], domain) for name in ("nothing", domain, other)
-        )
-        rows.append(
-            (f"{other} to {domain}", *map(points, (base, inside, outside, inside - outside)))
-        )
+        if domain in report.domains_of(scored["nothing"]):
+            base, inside, outside = (
+                report.domain_mean(scored[name], domain) for name in ("nothing", domain, other)
+            )
+            values = (base, inside, outside, inside - outside)
+            rows.append((f"{other} to {domain}", *map(points, values)))
     columns = ("Transfer", "Base", "In-domain", "Out-of-domain", "Lost by the transfer")
     return Table("Means over the tasks of a domain", columns, tuple(rows))
-
-
-def transfer_told(scored: dict[str, Scores]) -> str:
-    """Both transfers in one line."""
-    return ", ".join(f"{row[0]}: {row[3]} against {row[2]}" for row in transfer(scored).rows)
-
-
-def notes(scored: dict[str, Scores], queries: int) -> list[str]:
-    """Facts to read the matrix by."""
-    told = [
-        "Scores are in points (x100). A star marks in-domain scores, the others are out of it.",
-        f"The scientific training data has {queries:,} queries; the web's is the pipeline's own.",
-    ]
-    if OTHER in report.domains_of(scored["nothing"]):
-        told.append("Tasks of the domain `other` belong to neither domain's training data.")
-    return told
 
 
 def heat_map(scored: dict[str, Scores], caption: str) -> Figure:
@@ -118,10 +101,9 @@ def heat_map(scored: dict[str, Scores], caption: str) -> Figure:
     figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 1.2 + 0.34 * len(tasks)))
     image = axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
-        # cividis is dark below its middle.
-        colour = "white" if value < 55 else "black"
+        colour = "white" if value < 55 else "black"  # cividis is dark below its middle
         axes.text(column, row, f"{value:.1f}", ha="center", va="center", color=colour)
-        if in_domain(list(scored)[column], tasks[row]):
+        if domain_of(tasks[row]) == list(scored)[column]:
             place = (column - 0.46, row - 0.44)
             axes.add_patch(Rectangle(place, 0.92, 0.88, fill=False, edgecolor="#d55e00", lw=2))
     axes.set_xticks(range(len(scored)), list(scored))
@@ -137,8 +119,7 @@ def heat_map(scored: dict[str, Scores], caption: str) -> Figure:
 if __name__ == "__main__":
     run_stage(
         "cross_domain",
-        body,
+        run,
         reads=["benchmark", "encoder", "training", "negatives", "base-scores", "finetuned-scores"],
         writes=["output", "results"],
-        package="studies",
     )

@@ -1,10 +1,7 @@
-"""The scientific domain: training data and negatives beside the pipeline's, which are the web's.
+"""Stage domains: training data and negatives of the scientific domain; the pipeline's is the web.
 
-On the embedded track the generated collection has scientific rows; on the paper track the train
+On the track `tiny` the generated collection has scientific rows. On the track `paper` the train
 judgments of SciFact and NFCorpus are taken together, each with its own passages.
-
-    python -m ettin_retrieval.studies.domains --benchmark data/benchmark --encoder models/base
-        --training data/scientific/training --negatives data/scientific/negatives
 """
 
 from __future__ import annotations
@@ -13,6 +10,7 @@ import pandas as pd
 
 from ettin_retrieval import hub
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.data.negatives import write_negatives
 from ettin_retrieval.data.storage import read_dataset
 from ettin_retrieval.pipeline import Paths, run_stage
 from ettin_retrieval.runtime.errors import InputError
@@ -25,11 +23,11 @@ from ettin_retrieval.tasks import full_name
 WEB, SCIENTIFIC, OTHER = "web", "scientific", "other"
 
 TRAIN_TASKS = ("SciFact", "NFCorpus")
-"""mteb's tasks whose train judgments are the scientific domain of the paper track."""
+"""mteb tasks whose train judgments are the scientific domain on the track `paper`."""
 
 
 def domain_of(task: str) -> str:
-    """The domain of a task; a task that neither domain's training data belongs to is `other`.
+    """The domain of a task; `other` if neither domain's training data belongs to it.
 
     >>> [domain_of(name) for name in ("TinySciFact", "MSMARCO", "NFCorpus", "Quora")]
     ['scientific', 'web', 'scientific', 'other']
@@ -41,25 +39,25 @@ def domain_of(task: str) -> str:
 
 
 def scientific(settings: Settings) -> dict[str, RetrievalDataset]:
-    """Training set, and development set where there is one.
+    """The training set, and a development set if the source has one.
 
     Raises
     ------
     InputError
-        A track without a second domain, or the hub cannot be reached.
+        The track has no second domain, or the Hub cannot be reached.
     """
     if settings.encoder.track == "tiny":
         return load_tiny("scientific", settings)
     if settings.encoder.track == "paper":
         return {"train": together([_train_judgments(name) for name in TRAIN_TASKS])}
     raise InputError(
-        f"params.yaml: model: {settings.model} is of the track {settings.encoder.track}, which "
-        "has no second domain; the studies of domains run on the tracks embedded and paper"
+        f"params.yaml: model: {settings.model} is on the track {settings.encoder.track}, which has "
+        "no second domain; this study runs on the tracks tiny and paper"
     )
 
 
 def _train_judgments(task: str) -> RetrievalDataset:
-    """Train judgments of one of mteb's retrieval tasks, at the revision that mteb pins."""
+    """Train judgments of an mteb task, at the revision that mteb pins."""
     import mteb
 
     metadata = mteb.get_task(task).metadata
@@ -85,7 +83,7 @@ def _train_judgments(task: str) -> RetrievalDataset:
 
 
 def together(datasets: list[RetrievalDataset]) -> RetrievalDataset:
-    """Several collections as one; ids are prefixed, so that none clashes."""
+    """Several collections as one, with prefixed ids so that none clash."""
 
     def prefixed(number: int, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
         return table.assign(**{name: f"{number}-" + table[name] for name in columns})
@@ -108,28 +106,18 @@ def together(datasets: list[RetrievalDataset]) -> RetrievalDataset:
     ).validate()
 
 
-def body(settings: Settings, paths: Paths) -> str:
-    """Write the domain's training data and negatives, as the pipeline's stages do the web's."""
-    datasets = scientific(settings)
-    told = write_training(datasets, paths["benchmark"], settings, paths["training"])
-    train = read_dataset(paths["training"] / "train")
-
-    from ettin_retrieval.data.negatives import write_negatives
+def run(settings: Settings, paths: Paths) -> str:
+    """Write the domain's training data and negatives, as the pipeline does for the web."""
     from ettin_retrieval.encoders.checkpoint import load_checkpoint
     from ettin_retrieval.mining.mine import mine, needs_encoder
 
+    summary = write_training(scientific(settings), paths["benchmark"], settings, paths["training"])
     model = load_checkpoint(paths["encoder"]) if needs_encoder(settings) else None
-    pairs, report = mine(train, model, settings)
+    pairs, report = mine(read_dataset(paths["training"] / "train"), model, settings)
     with replacing(paths["negatives"]) as directory:
-        write_negatives(pairs, report, directory)
-    return f"{told}, {report.pairs:,} pairs"
+        write_negatives(pairs, directory)
+    return f"{summary}, {report.pairs:,} pairs"
 
 
 if __name__ == "__main__":
-    run_stage(
-        "domains",
-        body,
-        reads=["benchmark", "encoder"],
-        writes=["training", "negatives"],
-        package="studies",
-    )
+    run_stage("domains", run, reads=["benchmark", "encoder"], writes=["training", "negatives"])

@@ -1,20 +1,20 @@
 """Study few_shot: how scores grow with the number of training queries, from none on.
 
-A seed draws the queries and trains on them; the base encoder is the same for all. The queries of
-a seed are nested: its hundred are among its thousand.
+A seed samples the queries and trains on them; the base encoder is the same for all.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ettin_retrieval.experiment import Material
 from ettin_retrieval.pipeline import Paths, run_stage
 from ettin_retrieval.reports.documents import Table, improved
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.studies import report
-from ettin_retrieval.studies.arms import Trainer, varied
-from ettin_retrieval.studies.material import Scores, drawn, only, read_material, read_scores
+from ettin_retrieval.studies.arms import Arms, Scores, read_scores, sample
+from ettin_retrieval.studies.settings import PARAMS, load_study_settings, varied
 from ettin_retrieval.tasks import AVERAGE
 
 if TYPE_CHECKING:
@@ -24,51 +24,50 @@ Scored = dict[int, dict[int, Scores]]
 """Number of training queries to seed to scores."""
 
 GUIDE_TASKS = (("MSMARCO", "mrr_at_10"), ("NFCorpus", "ndcg_at_10"), ("SciFact", "ndcg_at_10"))
-"""What the guide's zero-shot and few-shot evaluation looks at, with its metrics."""
+"""Tasks of the guide's zero-shot and few-shot evaluation, with their metrics."""
 
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73")
-"""Of Okabe and Ito's palette."""
+"""From Okabe and Ito's palette."""
 
 
-def body(settings: Settings, paths: Paths) -> str:
+def run(settings: Settings, paths: Paths) -> str:
     """Train with every number of queries and every seed; write tables and curve."""
-    study = settings.studies.few_shot
-    material = read_material(paths["training"], paths["negatives"])
-    there = len(material.train.positives())
-    most = max(study.examples)
-    if most > there:
+    study = load_study_settings()
+    few = study.few_shot
+    material = Material.read(paths["training"], paths["negatives"])
+    available, most = len(material.train.positives()), max(few.examples)
+    if most > available:
         raise InputError(
-            f"params.yaml: studies.few_shot.examples: {most:,} is more than the {there:,} queries "
-            f"of {paths['training']}"
+            f"{PARAMS}: few_shot.examples: {most:,} is more than the {available:,} queries of "
+            f"{paths['training']}"
         )
     base = read_scores(paths["base-scores"])
+    arms = Arms("few_shot", paths["benchmark"], paths["results"])
     scored: Scored = {}
-    trainer = Trainer("few_shot", paths["benchmark"], paths["results"])
-    for count in sorted(study.examples):
-        for seed in study.seeds:
-            if count == 0:
-                scored.setdefault(0, {})[seed] = base
-                continue
-            arm = varied(settings, {"seed": seed}, "few_shot")
-            chosen = drawn(material, seed)[:count]
-            entry = trainer.run(f"shots{count}", paths["encoder"], only(material, chosen), arm)
-            scored.setdefault(count, {})[seed] = entry.scores
-    trainer.close()
-    numbers = {
-        (f"shots{count}" if count else "base", seed): scores
-        for count, seeds in scored.items()
-        for seed, scores in seeds.items()
-    }
+    for count in sorted(few.examples):
+        for seed in few.seeds:
+            scores = base
+            if count:
+                arm = varied(settings, {"seed": seed}, study)
+                chosen = sample(material, seed, count)
+                scores = arms.run(f"shots{count}", paths["encoder"], chosen, arm)
+            scored.setdefault(count, {})[seed] = scores
+    arms.close()
     with report.styled():
         report.write(
             paths["output"],
             "few_shot",
             "Zero-shot against few-shot",
             [growth(scored), guide_table(scored)],
-            report.records(settings.model, numbers),
+            settings.model,
+            {
+                (f"shots{count}" if count else "base", seed): scores
+                for count, seeds in scored.items()
+                for seed, scores in seeds.items()
+            },
             [
                 "Scores are in points (x100): mean and standard deviation over the seeds "
-                f"{', '.join(map(str, study.seeds))}, which draw the training queries and train. "
+                f"{', '.join(map(str, few.seeds))}, which sample the training queries and train. "
                 "The base encoder is the same for every seed.",
                 f"Every number of queries is trained for {settings.epochs} epoch"
                 f"{'s' if settings.epochs > 1 else ''} in batches of {settings.batch_size}: ten "
@@ -89,7 +88,7 @@ def growth(scored: Scored) -> Table:
     tasks = report.tasks_of(next(iter(next(iter(scored.values())).values())))
     rows = []
     for count, seeds in scored.items():
-        # Without training there is nothing that a seed could change.
+        # Without training, a seed changes nothing.
         runs = list(seeds.values())[: None if count else 1]
         cells = [report.spread([_average(s) for s in runs])]
         cells += [report.spread([report.ndcg(s, task) for s in runs]) for task in tasks]
@@ -98,7 +97,7 @@ def growth(scored: Scored) -> Table:
 
 
 def guide_table(scored: Scored) -> Table:
-    """The guide's columns for no and for the most training queries, with the improvement."""
+    """The guide's columns for the fewest and the most training queries, with the improvement."""
     least, most = min(scored), max(scored)
     first = next(iter(scored[least].values()))
     columns = [("Avg nDCG@10", AVERAGE)] if AVERAGE in first else []
@@ -121,7 +120,7 @@ def guide_table(scored: Scored) -> Table:
 
 
 def curve(scored: Scored, model: str) -> Figure:
-    """Mean over seeds, with a band from the least to the greatest, for the guide's tasks."""
+    """Mean over seeds for the guide's tasks, with a band from the lowest to the highest."""
     from matplotlib import pyplot as plt
 
     from ettin_retrieval.reports.plots import WIDTH
@@ -138,8 +137,8 @@ def curve(scored: Scored, model: str) -> Figure:
             for c in counts
         ]
         places = range(len(counts))
-        least, most = [min(v) for v in values], [max(v) for v in values]
-        axes.fill_between(places, least, most, color=colour, alpha=0.2, lw=0)
+        lowest, highest = [min(v) for v in values], [max(v) for v in values]
+        axes.fill_between(places, lowest, highest, color=colour, alpha=0.2, lw=0)
         width = 2.0 if whole else 1.2
         means = [sum(v) / len(v) for v in values]
         axes.plot(places, means, color=colour, lw=width, marker="o", markersize=3.5, label=name)
@@ -150,7 +149,8 @@ def curve(scored: Scored, model: str) -> Figure:
     axes.set_ylim(0, 100)
     axes.grid(axis="y")
     seeds = len(next(iter(scored.values())))
-    axes.set_title(f"Model {model}: mean of {seeds} seeds, band from least to greatest", loc="left")
+    title = f"Model {model}: mean of {seeds} seeds, band from lowest to highest"
+    axes.set_title(title, loc="left")
     axes.legend(frameon=False, loc="upper left")
     return figure
 
@@ -158,8 +158,7 @@ def curve(scored: Scored, model: str) -> Figure:
 if __name__ == "__main__":
     run_stage(
         "few_shot",
-        body,
+        run,
         reads=["benchmark", "encoder", "training", "negatives", "base-scores"],
         writes=["output", "results"],
-        package="studies",
     )

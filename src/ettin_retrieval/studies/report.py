@@ -1,4 +1,4 @@
-"""What a study leaves behind: a table in every format, and pictures with the same bytes each time.
+"""What a study leaves behind: a document in every format, and pictures, the same bytes each time.
 
 Scores are fractions in CSV and JSON, points in Markdown, LaTeX and pictures.
 """
@@ -10,22 +10,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_retrieval.reports.documents import FORMATS, Document, Record, Table, points
+from ettin_retrieval.reports.documents import FORMATS, Document, Table, points
 from ettin_retrieval.runtime.files import replacing
+from ettin_retrieval.studies.arms import Scores
 from ettin_retrieval.studies.domains import OTHER, SCIENTIFIC, WEB, domain_of
-from ettin_retrieval.studies.material import Scores
-from ettin_retrieval.tasks import AVERAGE
+from ettin_retrieval.tasks import AVERAGE, AVERAGE_ENG_V2, AVERAGE_OWN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NDCG = ".ndcg_at_10"
-
 FIELDS = ("model", "checkpoint", "seed", "metric", "score")
+AVERAGES = (AVERAGE, AVERAGE_ENG_V2, AVERAGE_OWN)
 
 
 def tasks_of(scores: Scores) -> list[str]:
-    """Tasks that were scored: the web's first, then the scientific ones, then the others."""
+    """Tasks that were scored, by domain: web, scientific, others."""
     order = {WEB: 0, SCIENTIFIC: 1, OTHER: 2}
     names = {key.removesuffix(NDCG) for key in scores if key.endswith(NDCG)}
     return sorted(names, key=lambda name: (order[domain_of(name)], name))
@@ -36,19 +36,19 @@ def ndcg(scores: Scores, task: str) -> float:
     return scores[task + NDCG]
 
 
+def domains_of(scores: Scores) -> list[str]:
+    """The domains of the tasks, in their order."""
+    return list(dict.fromkeys(domain_of(task) for task in tasks_of(scores)))
+
+
 def domain_mean(scores: Scores, domain: str) -> float:
-    """Mean nDCG@10 over the tasks of a domain; of all tasks for `average`."""
+    """Mean nDCG@10 over the tasks of a domain; over all tasks for `average`."""
     tasks = [t for t in tasks_of(scores) if domain in (domain_of(t), "average")]
     return sum(ndcg(scores, t) for t in tasks) / len(tasks)
 
 
-def domains_of(scores: Scores) -> list[str]:
-    """The domains with a task, in the order of their tasks."""
-    return list(dict.fromkeys(domain_of(task) for task in tasks_of(scores)))
-
-
 def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation in points; one value stands alone.
+    """Mean and standard deviation in points; a single value alone.
 
     >>> spread([0.5, 0.6]), spread([0.5])
     ('55.0 ± 7.1', '50.0')
@@ -57,33 +57,40 @@ def spread(values: Sequence[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ± {points(statistics.stdev(values))}"
 
 
-def records(model: str, scored: Mapping[tuple[str, int], Scores]) -> tuple[Record, ...]:
-    """Every metric of every checkpoint and seed, one mapping a number."""
-    return tuple(
-        {"model": model, "checkpoint": name, "seed": seed, "metric": metric, "score": value}
-        for (name, seed), scores in scored.items()
-        for metric, value in sorted(scores.items(), key=lambda item: (item[0] != AVERAGE, item[0]))
-    )
-
-
 def write(
     directory: Path,
     study: str,
     title: str,
     tables: Sequence[Table],
-    numbers: tuple[Record, ...],
+    model: str,
+    scored: Mapping[tuple[str, int], Scores],
     notes: Sequence[str],
     pictures: Mapping[str, Figure] | None = None,
 ) -> None:
-    """Write the study's document in every format, and its pictures, in place of the last ones."""
+    """Write the study's document in every format, and its pictures, replacing the last ones.
+
+    Parameters
+    ----------
+    scored
+        Checkpoint and seed to flat metrics.
+    pictures
+        File name to figure.
+    """
+    records = [
+        {"model": model, "checkpoint": name, "seed": seed, "metric": metric, "score": value}
+        for (name, seed), scores in scored.items()
+        for metric, value in sorted(
+            scores.items(), key=lambda item: (item[0] not in AVERAGES, item)
+        )
+    ]
     document = Document(
         name=study,
         title=title,
         tables=tuple(tables),
-        records=numbers,
+        records=tuple(records),
         fields=FIELDS,
         notes=tuple(notes),
-        signature=f"Made by `dvc repro studies/dvc.yaml:{study}`; do not edit.",
+        signature=f"Made by `dvc repro {study}` in studies/; do not edit.",
     )
     with replacing(directory) as partial:
         for suffix, form in FORMATS.items():
@@ -94,7 +101,7 @@ def write(
 
 
 def styled() -> Any:
-    """The repository's style of pictures, whatever the user's matplotlibrc says."""
+    """The style of this project's pictures, whatever the user's matplotlibrc says."""
     from matplotlib import pyplot as plt
 
     from ettin_retrieval.reports.plots import STYLE

@@ -1,11 +1,11 @@
-"""A learning rate picked on the development split, with every run on record.
+"""A learning rate picked on the development set, with every run on record.
 
     ettin-retrieval sweep --rates 1e-3,2e-3,4e-3
 
-trains the selected model once for each rate on what the pipeline prepared (base encoder, training
-data, negatives) and writes studies/sweeps/MODEL-RECIPE.json and .md; an objective that is not the
-contrastive one ends the name. No evaluation task is read.
-A best rate at the edge of the bounds is no optimum: the record and the last line say so.
+trains the selected model once per rate on what the pipeline prepared (base encoder, training data,
+negatives) and writes studies/sweeps/MODEL-RECIPE[-OBJECTIVE].json and .md. No evaluation task is
+read. If the best rate is the lowest or the highest, a better one may lie beyond, and the record
+says so.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ettin_retrieval.experiment import Material
 from ettin_retrieval.reports.documents import Document, Table, markdown, points
 from ettin_retrieval.runtime.determinism import pin_arithmetic, seed_everything
 from ettin_retrieval.runtime.errors import InputError, LossNotFiniteError
 from ettin_retrieval.runtime.files import sha256_file, write_json
 from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.studies.arms import sample
 
 logger = logging.getLogger("ettin_retrieval")
 
@@ -35,11 +37,11 @@ class Run:
     Attributes
     ----------
     dev_ndcg_at_10
-        The best on the development split, a fraction; null where training broke down.
+        The best on the development set, a fraction; null if training diverged.
     step
-        When it was reached; 0 is the encoder before training.
+        Where it was reached; 0 is the encoder before training.
     failure
-        Why training broke down.
+        Why training diverged.
     """
 
     learning_rate: float
@@ -51,12 +53,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Choice:
-    """The rate that a sweep ends with.
+    """The rate that a sweep picks.
 
     Attributes
     ----------
     at_edge
-        Whether it is the least or the greatest that was tried: a better one may lie beyond.
+        Whether it is the lowest or the highest tried, so that a better one may lie beyond.
     """
 
     learning_rate: float
@@ -73,12 +75,12 @@ def rates_from(text: str) -> list[float]:
     Raises
     ------
     InputError
-        Something that is no positive number, a rate given twice, or fewer than two.
+        Not positive numbers, a repeated rate, or fewer than two.
     """
     try:
         rates = sorted(float(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"--rates: {text!r} is no list of numbers such as 1e-5,2e-5") from None
+        raise InputError(f"--rates: {text!r}: write numbers such as 1e-5,2e-5") from None
     if len(set(rates)) < max(2, len(rates)) or not 0 < rates[0] <= rates[-1] < float("inf"):
         raise InputError(f"--rates: {text!r}: give two or more different numbers above 0")
     return rates
@@ -94,11 +96,11 @@ def pick(runs: list[Run]) -> Choice:
     Raises
     ------
     InputError
-        Training broke down at every rate.
+        Training diverged at every rate.
     """
     done = [run for run in runs if run.dev_ndcg_at_10 is not None]
     if not done:
-        raise InputError("sweep: training broke down at every rate; try lower ones")
+        raise InputError("sweep: training diverged at every rate; try lower ones")
     best = min(done, key=lambda run: (-(run.dev_ndcg_at_10 or 0.0), run.learning_rate))
     tried = [run.learning_rate for run in runs]
     at_edge = best.learning_rate in (min(tried), max(tried))
@@ -114,37 +116,35 @@ def sweep(
     encoder: Path,
     output: Path,
 ) -> Choice:
-    """Train at every rate and write the record, after every run.
+    """Train at every rate, and write the record after every run.
 
-    Runs that are on record already, of the same encoder, data and settings, are kept and count:
-    a sweep can be widened, and goes on where it was broken off.
+    Recorded runs of the same encoder, data and settings are kept, so a sweep can be widened, and
+    an interrupted one resumes.
 
     Parameters
     ----------
     queries
-        Train on this many queries, drawn by the seed; None takes all.
+        Number of training queries, a seeded sample; None takes all.
     training, negatives, encoder
-        What the stages of these names wrote.
+        Outputs of the stages training_data, negatives and base_encoder.
     output
         Directory of the records.
 
     Raises
     ------
     InputError
-        The prepared encoder is not the one that params.yaml selects, or no run came to its end.
+        The prepared encoder is not the selected one, or training diverged at every rate.
     """
     pin_arithmetic(settings.strict)
     from ettin_retrieval.encoders.checkpoint import read_checkpoint
-    from ettin_retrieval.studies.material import drawn, only, read_material
 
     base = read_checkpoint(encoder)
     if base["source"] != settings.encoder.source:
         raise InputError(
-            f"{encoder} is of {base['source']}, and params.yaml selects model {settings.model} "
-            f"({settings.encoder.source}); run `dvc repro negatives` first"
+            f"{encoder} comes from {base['source']}, but params.yaml selects model "
+            f"{settings.model} ({settings.encoder.source}); run `dvc repro negatives` first"
         )
-    material = read_material(training, negatives)
-    material = only(material, drawn(material, settings.seed)[:queries])
+    material = sample(Material.read(training, negatives), settings.seed, queries)
     others = settings.resolved()
     del others["finetuning"]["learning_rate"]
     facts = {
@@ -176,8 +176,9 @@ def sweep(
     return choice
 
 
-def _train(rate: float, settings: Settings, material: Any, encoder: Path) -> Run:
+def _train(rate: float, settings: Settings, material: Material, encoder: Path) -> Run:
     from ettin_retrieval.encoders.checkpoint import load_checkpoint
+    from ettin_retrieval.training.examples import training_examples
     from ettin_retrieval.training.finetune import finetune
 
     try:
@@ -186,11 +187,11 @@ def _train(rate: float, settings: Settings, material: Any, encoder: Path) -> Run
         raise InputError(f"--rates: {rate:g}: {error.errors()[0]['msg']}") from None
     seed_everything(settings.seed, settings.strict)
     model = load_checkpoint(encoder)
-    train = training_examples(material.train, material.pairs)
+    examples = training_examples(material.train, material.pairs or [])
     with tempfile.TemporaryDirectory() as work:
         try:
-            curve = finetune(model, train, material.dev, changed, Path(work))
-        except LossNotFiniteError as error:  # too high a rate: a finding, not a mistake
+            curve = finetune(model, examples, material.dev, changed, Path(work))
+        except LossNotFiniteError as error:  # the outcome of too high a rate
             return Run(rate, None, None, [], str(error))
     best = max(score for _, score in curve.dev)
     step = next(step for step, score in curve.dev if score == best)
@@ -198,16 +199,16 @@ def _train(rate: float, settings: Settings, material: Any, encoder: Path) -> Run
 
 
 def _outcome(run: Run) -> str:
-    """The development score in points, if training came to its end.
+    """The development score in points, or that training diverged.
 
     >>> _outcome(Run(1e-3, 0.512, 4, [])), _outcome(Run(1.0, None, None, [], "not finite"))
-    ('51.2', 'broke down')
+    ('51.2', 'diverged')
     """
-    return "broke down" if run.dev_ndcg_at_10 is None else points(run.dev_ndcg_at_10)
+    return "diverged" if run.dev_ndcg_at_10 is None else points(run.dev_ndcg_at_10)
 
 
 def _earlier(output: Path, facts: dict[str, Any]) -> list[Run]:
-    """The runs on record, if they differ from those to come in the rate alone."""
+    """Recorded runs, if they differ from the coming ones in the rate alone."""
     path = output / f"{_name(facts)}.json"
     if not path.is_file():
         return []
@@ -251,10 +252,10 @@ def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
         f"{counts['queries']:,} training and {facts['development_queries']:,} development queries"
     )
     notes = [
-        "nDCG@10 in points (x100) is the best on the development split while training; no "
+        "nDCG@10 in points (x100) is the best on the development set during training; no "
         "evaluation task was read.",
         f"Bounds: {runs[0].learning_rate:g} to {runs[-1].learning_rate:g}.",
-        "The sweep was broken off." if choice is None else summary(choice),
+        "The sweep was interrupted." if choice is None else summary(choice),
     ]
     columns = ("Learning rate", "Development nDCG@10", "At step", "")
     table = Table(caption, columns, tuple(rows))
@@ -275,7 +276,7 @@ def summary(choice: Choice) -> str:
     """The outcome in one line.
 
     >>> summary(Choice(0.004, 0.8, True))
-    'Chosen: 0.004. It is at the edge of the bounds: a better rate may lie beyond, widen them.'
+    'Chosen: 0.004. It is at the edge of the bounds; widen them, a better rate may lie beyond.'
     """
-    edge = " It is at the edge of the bounds: a better rate may lie beyond, widen them."
+    edge = " It is at the edge of the bounds; widen them, a better rate may lie beyond."
     return f"Chosen: {choice.learning_rate:g}." + (edge if choice.at_edge else "")

@@ -6,8 +6,6 @@ first one writes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ettin_retrieval.data.negatives import read_negatives
 from ettin_retrieval.data.storage import read_dataset
 from ettin_retrieval.pipeline import Paths, run_stage, warn_of_strict_mode
@@ -16,17 +14,10 @@ from ettin_retrieval.runtime.distributed import process_state
 from ettin_retrieval.runtime.files import replacing, write_json
 from ettin_retrieval.settings.schema import Settings
 
-if TYPE_CHECKING:
-    from ettin_retrieval.training.finetune import Curve
 
-
-def run(settings: Settings, paths: Paths) -> str | None:
+def run(settings: Settings, paths: Paths) -> str:
     """Load the pairs, train, and write the checkpoint with the best development score."""
-    from ettin_retrieval.encoders.checkpoint import (
-        load_checkpoint,
-        read_checkpoint,
-        save_checkpoint,
-    )
+    from ettin_retrieval.encoders import checkpoint
     from ettin_retrieval.training.checkpoints import configuration_key, remove_work, work_directory
     from ettin_retrieval.training.examples import training_examples
     from ettin_retrieval.training.finetune import finetune
@@ -37,37 +28,29 @@ def run(settings: Settings, paths: Paths) -> str | None:
     examples = training_examples(train, read_negatives(paths["negatives"]))
     del train  # the examples hold its texts, once
     dev_manifest = (paths["training"] / "dev" / "manifest.json").read_text(encoding="utf-8")
-    base = read_checkpoint(paths["encoder"])["fingerprint"]
+    base = checkpoint.read_checkpoint(paths["encoder"])["fingerprint"]
     warn_of_strict_mode(settings, settings.finetuning.precision)
     seed_everything(settings.seed, settings.strict)
-    model = load_checkpoint(paths["encoder"])
+    model = checkpoint.load_checkpoint(paths["encoder"])
+    world_size, device = state.num_processes, model.device.type
     with state.main_process_first():
-        key = configuration_key(
-            settings, base, examples, dev_manifest, state.num_processes, model.device.type
-        )
+        key = configuration_key(settings, base, examples, dev_manifest, world_size, device)
         work = work_directory(paths["finetuned"].with_suffix(".work"), key)
     curve = finetune(model, examples, dev, settings, work)
-    summary = None
+    before, best = curve.dev[0][1], max(score for _, score in curve.dev)
     if state.is_main_process:
         with replacing(paths["finetuned"]) as directory:
-            save_checkpoint(model, directory, {"source": "finetuned", "revision": base})
-        summary = _write_curve(curve, paths)
+            origin = {"source": "finetuned", "revision": base}
+            checkpoint.save_checkpoint(model, directory, origin)
+        scores = {"dev_ndcg_at_10_before": before, "dev_ndcg_at_10": best}
+        write_json(paths["metrics"], scores | {"step": curve.best_step})
+        write_json(paths["loss"], [{"step": step, "loss": loss} for step, loss in curve.loss])
+        write_json(paths["dev"], [{"step": step, "dev_ndcg_at_10": s} for step, s in curve.dev])
         # Last, so that a run killed before this line finds its training done.
         remove_work(work)
     if state.use_distributed:
         state.wait_for_everyone()
         state.destroy_process_group()
-    return summary
-
-
-def _write_curve(curve: Curve, paths: Paths) -> str:
-    before, best = curve.dev[0][1], max(score for _, score in curve.dev)
-    write_json(
-        paths["metrics"],
-        {"dev_ndcg_at_10_before": before, "dev_ndcg_at_10": best, "step": curve.best_step},
-    )
-    write_json(paths["loss"], [{"step": step, "loss": loss} for step, loss in curve.loss])
-    write_json(paths["dev"], [{"step": step, "dev_ndcg_at_10": s} for step, s in curve.dev])
     return f"dev nDCG@10 {before:.4f} -> {best:.4f} at step {curve.best_step}"
 
 

@@ -1,73 +1,49 @@
-"""Which rows make a batch: shuffled anew each epoch, without duplicate texts, shared by processes.
+"""Which rows make a batch: shuffled anew each epoch, and shared by the ranks.
 
-The order depends on the seed and the epoch alone, so that a resumed run and a run of several
-processes see the batches of an undisturbed run of one process. Every row is in one batch of each
-epoch, and every epoch has the same number of batches.
+Batches depend on the seed and the epoch alone, so a resumed run and a run on several ranks see
+those of an uninterrupted run on one. Every epoch has each row once, and as many batches as others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler, Sampler
+from torch.utils.data import Sampler
 
-from ettin_retrieval.training.examples import Numbers, TrainingRows
+from ettin_retrieval.training.examples import TextNumbers
 
 PACKED_AT_ONCE = 16_384
-"""Rows whose numbers are Python's while they are packed: bounds memory."""
+"""Rows turned into Python lists at a time while they are packed: caps memory."""
 
 
-class ShuffledBatches(Sampler[list[int]]):
-    """Batches of rows in an order of their own for each epoch, drawn from seed + epoch."""
-
-    def __init__(self, rows: int, batch_size: int, seed: int) -> None:
-        self.rows = rows
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
-
-    def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        order = torch.randperm(self.rows, generator=generator)
-        for part in torch.split(order, self.batch_size):
-            yield part.tolist()
-
-    def __len__(self) -> int:
-        return -(-self.rows // self.batch_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, which decides the order."""
-        self.epoch = epoch
-
-
-class DistinctTextBatches(Sampler[list[int]]):
-    """The same, with no text twice in a batch.
-
-    Rows are taken in the epoch's order, each into the first batch that has room and none of its
-    texts. Where texts repeat often, more batches are needed than rows would fill, and not equally
-    many in every epoch; the largest of an epoch with fewer are then halved.
+class EpochBatches(Sampler[list[int]]):
+    """Row numbers of every batch, in an order drawn from seed + epoch.
 
     Parameters
     ----------
     texts
         Of shape (rows, columns): the number of each row's texts, equal for equal texts.
-    epochs
-        How many there will be.
+    distinct
+        Put no text into a batch twice. Where texts repeat often, this takes more batches than the
+        rows would fill, and not equally many in every epoch: the largest of an epoch with fewer
+        are halved.
     """
 
-    def __init__(self, texts: Numbers, batch_size: int, seed: int, epochs: int) -> None:
-        self.texts = texts
-        self.batch_size = batch_size
+    def __init__(
+        self, texts: TextNumbers, batch_size: int, seed: int, epochs: int, distinct: bool
+    ) -> None:
         self.seed = seed
         self.epoch = 0
-        self._packed: tuple[int, Numbers, list[int]] | None = None
-        # The first epoch last: it is the one that stays.
-        self.batches = max(len(self._pack(epoch)[1]) for epoch in reversed(range(epochs)))
+        self._pack = lru_cache(maxsize=1)(partial(pack, texts, batch_size, distinct))
+        # The first epoch last: it is the one that stays in the cache.
+        self.batches = max(len(self._pack(seed + epoch)[1]) for epoch in reversed(range(epochs)))
 
     def __iter__(self) -> Iterator[list[int]]:
-        rows, sizes = self._pack(self.epoch)
+        rows, sizes = self._pack(self.seed + self.epoch)
         start = 0
         for size in halved(sizes, self.batches):
             yield rows[start : start + size].tolist()
@@ -80,50 +56,49 @@ class DistinctTextBatches(Sampler[list[int]]):
         """Choose the epoch, which decides the order."""
         self.epoch = epoch
 
-    def _pack(self, epoch: int) -> tuple[Numbers, list[int]]:
-        """Rows batch by batch, and how many each batch has."""
-        if self._packed is None or self._packed[0] != epoch:
-            generator = torch.Generator().manual_seed(self.seed + epoch)
-            rows = len(self.texts)
-            order = torch.randperm(rows, generator=generator, dtype=torch.int32).numpy()
-            batch = first_fit(self.texts, order, self.batch_size)
-            packed = order[np.argsort(batch, kind="stable")]
-            self._packed = epoch, packed, np.bincount(batch).tolist()
-        return self._packed[1:]
+
+def pack(
+    texts: TextNumbers, batch_size: int, distinct: bool, seed: int
+) -> tuple[TextNumbers, list[int]]:
+    """All rows in random order, batch by batch, and the size of each batch."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(texts), generator=generator, dtype=torch.int32).numpy()
+    if distinct:
+        batch = first_fit(texts, order, batch_size)
+    else:
+        batch = np.arange(len(texts), dtype=np.int32) // batch_size
+    return order[np.argsort(batch, kind="stable")], np.bincount(batch).tolist()
 
 
-def first_fit(texts: Numbers, order: Numbers, batch_size: int) -> Numbers:
-    """The batch of every row, in the given order of rows.
+def first_fit(texts: TextNumbers, order: TextNumbers, batch_size: int) -> TextNumbers:
+    """The batch of every row, in the given order: the first with room and none of its texts.
 
     >>> texts = np.array([[1, 2], [1, 3], [4, 5], [6, 2]])
     >>> first_fit(texts, np.arange(4), batch_size=2).tolist()
     [0, 1, 0, 1]
     """
     batch_of = np.empty(len(order), dtype=np.int32)
-    # Batches with room: their numbers in rising order, their texts, and how many rows they have.
-    unfilled: list[int] = []
-    held: dict[int, set[int]] = {}
-    counts: dict[int, int] = {}
-    made = 0
+    # Batches with room, in rising order: their texts, and their numbers of rows.
+    unfilled: dict[int, set[int]] = {}
+    sizes: dict[int, int] = {}
+    opened = 0
     for start in range(0, len(order), PACKED_AT_ONCE):
         part = texts[order[start : start + PACKED_AT_ONCE]].tolist()
         for place, row in enumerate(part, start):
-            batch = next((b for b in unfilled if held[b].isdisjoint(row)), made)
-            if batch == made:
-                unfilled.append(batch)
-                held[batch], counts[batch] = set(), 0
-                made += 1
+            batch = next((b for b, held in unfilled.items() if held.isdisjoint(row)), opened)
+            if batch == opened:
+                unfilled[batch], sizes[batch] = set(), 0
+                opened += 1
             batch_of[place] = batch
-            held[batch].update(row)
-            counts[batch] += 1
-            if counts[batch] == batch_size:
-                unfilled.remove(batch)
-                del held[batch], counts[batch]
+            unfilled[batch].update(row)
+            sizes[batch] += 1
+            if sizes[batch] == batch_size:
+                del unfilled[batch], sizes[batch]
     return batch_of
 
 
 def halved(sizes: list[int], wanted: int) -> list[int]:
-    """Sizes of so many batches, by halving the largest, the last of them first.
+    """As many sizes as wanted, by halving the largest, the last of them first.
 
     >>> halved([4, 4, 1], 5)
     [2, 2, 2, 2, 1]
@@ -136,91 +111,67 @@ def halved(sizes: list[int], wanted: int) -> list[int]:
     return sizes
 
 
-class ShareOfBatches(BatchSampler):
-    """The part of every batch that one of several processes trains on.
+class Share(NamedTuple):
+    """The rows of a batch that one rank trains on."""
+
+    rows: list[int]  # at least one, because every rank must call the encoder
+    counted: int  # how many of them count: 0 if the row is another rank's
+    batch_size: int
+    divided: bool  # False if every rank has the whole batch
+
+
+class SharedBatches(Sampler[Share]):
+    """One rank's share of every batch.
 
     Parameters
     ----------
     batch_sampler
-        Gives the whole batches, the same in every process.
-    rank, processes
-        This process, counted from 0, and how many there are.
-    undivided
-        Give a batch that does not divide, such as the last of an epoch, whole to every process,
-        because its rows need each other. Otherwise shares differ by a row, and a process that is
-        left without any has the first row of the batch, which does not count.
+        Yields the batches. transformers expects this name, and sets the epoch on it.
+    whole
+        Give a batch that does not divide, such as the last one, whole to every rank, because its
+        rows are each other's negatives. Otherwise shares differ by a row.
 
-    Attributes
-    ----------
-    shared
-        Whether the batch given last is a share, and the others are with other processes.
-    counted, whole
-        Rows of the batch given last that count, and rows of the whole batch.
-
-    >>> whole = BatchSampler(range(7), batch_size=4, drop_last=False)
-    >>> list(ShareOfBatches(whole, 0, 2)), list(ShareOfBatches(whole, 1, 2))
-    ([[0, 1], [4, 5]], [[2, 3], [6]])
-    >>> list(ShareOfBatches(whole, 1, 2, undivided=True))
-    [[2, 3], [4, 5, 6]]
+    >>> batches = EpochBatches(np.arange(7)[:, None], 4, seed=0, epochs=1, distinct=False)
+    >>> list(batches)
+    [[4, 0, 5, 3], [2, 6, 1]]
+    >>> [[share.rows for share in SharedBatches(batches, rank, 2)] for rank in (0, 1)]
+    [[[4, 0], [2, 6]], [[5, 3], [1]]]
+    >>> [share.rows for share in SharedBatches(batches, 1, 2, whole=True)]
+    [[5, 3], [2, 6, 1]]
     """
 
     def __init__(
-        self,
-        batch_sampler: BatchSampler | ShuffledBatches | DistinctTextBatches,
-        rank: int,
-        processes: int,
-        undivided: bool = False,
+        self, batch_sampler: EpochBatches, rank: int, world_size: int, whole: bool = False
     ) -> None:
         self.batch_sampler = batch_sampler
         self.rank = rank
-        self.processes = processes
-        self.undivided = undivided
-        self.shared = True
-        self.counted = self.whole = 0
+        self.world_size = world_size
+        self.whole = whole
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Share]:
         for batch in self.batch_sampler:
-            self.whole = len(batch)
-            size, left = divmod(len(batch), self.processes)
-            self.shared = not (left and self.undivided)
-            if not self.shared:
-                self.counted = len(batch)
-                yield batch
+            size, left = divmod(len(batch), self.world_size)
+            if left and self.whole:
+                yield Share(batch, len(batch), len(batch), divided=False)
                 continue
             start = self.rank * size + min(self.rank, left)
-            share = batch[start : start + size + (self.rank < left)]
-            self.counted = len(share)
-            yield share or batch[:1]
+            rows = batch[start : start + size + (self.rank < left)]
+            yield Share(rows or batch[:1], len(rows), len(batch), divided=True)
 
     def __len__(self) -> int:
         return len(self.batch_sampler)
 
     def set_epoch(self, epoch: int) -> None:
-        """Pass on the epoch, which decides the order."""
-        if not isinstance(self.batch_sampler, BatchSampler):
-            self.batch_sampler.set_epoch(epoch)
+        """Choose the epoch, which decides the order."""
+        self.batch_sampler.set_epoch(epoch)
 
+    def weights(self, shares: list[Share]) -> list[float]:
+        """Factors of one rank's losses in an optimizer step, which is their mean over all ranks.
 
-def batch_sampler(
-    rows: TrainingRows,
-    objective: str,
-    batch_size: int,
-    seed: int,
-    epochs: int,
-    rank: int = 0,
-    processes: int = 1,
-) -> ShareOfBatches:
-    """Batches for an objective.
-
-    Parameters
-    ----------
-    batch_size
-        Rows of a whole batch, over all processes.
-
-    Contrastive batches hold no text twice, or it would be its own negative; one that does not
-    divide stays whole, because its rows are each other's negatives.
-    """
-    if objective == "contrastive":
-        whole = DistinctTextBatches(rows.texts, batch_size, seed, epochs)
-        return ShareOfBatches(whole, rank, processes, undivided=True)
-    return ShareOfBatches(ShuffledBatches(len(rows), batch_size, seed), rank, processes)
+        Where the step is a mean over rows, a smaller share weighs less, so the gradient does not
+        depend on how rows are divided. Contrastive batches weigh the same whatever their size.
+        """
+        if self.whole:
+            return [1.0] * len(shares)
+        rows = sum(share.batch_size for share in shares)
+        return [share.counted * (len(shares) * self.world_size) / rows for share in shares]

@@ -1,9 +1,9 @@
-"""A killed run goes on from its last whole checkpoint, and only from one of its own.
+"""Resume an interrupted run from its last complete checkpoint with the same configuration.
 
-The trainer's checkpoints lie beside the DVC outputs, in one directory for each configuration:
-`models/finetuned.work/KEY/checkpoint-STEP`. A checkpoint counts once `complete.json` is in it,
-which is written last, under another name first. A directory that is done with gets a name that
-nobody reads before it is removed, so that a kill in the middle of that leaves nothing half there.
+The trainer's checkpoints lie beside the DVC outputs, in one directory per configuration:
+`models/finetuned.work/KEY/checkpoint-STEP`. A checkpoint is complete once it has `complete.json`,
+which is written last, and atomically. A directory is renamed before it is removed, so a kill in
+between leaves no checkpoint that looks complete.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ettin_retrieval.runtime.determinism import arithmetic
-from ettin_retrieval.runtime.files import code_digest, write_json
+from ettin_retrieval.runtime.files import code_digest, read_json, write_json
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.training.examples import Example
 
 COMPLETE = "complete.json"
 
 REMOVED = ".removed"
-"""Ends the name of what is being removed."""
+"""Ends the name of a directory that is being removed."""
 
 KEPT_DAYS = 14
 """How long checkpoints of an unfinished run stay beside those of another configuration."""
@@ -33,32 +32,22 @@ KEPT_DAYS = 14
 
 @dataclass(frozen=True)
 class Progress:
-    """What a checkpoint must hold beside the trainer's own files.
+    """What a resumed run needs beside the trainer's own files."""
 
-    Attributes
-    ----------
-    pending_loss
-        Sum of the losses since the curve's last point, which belong to its next one.
-    last_logged
-        Step of the curve's last point.
-    finished
-        Training ends at this checkpoint: all steps are done, or it stopped early.
-    """
-
-    pending_loss: float
-    last_logged: int
-    finished: bool
+    pending_loss: float  # sum of the losses since the curve's last point
+    last_logged: int  # step of the curve's last point
+    finished: bool  # training ends here, after all steps or early
 
 
 def configuration_key(
     settings: Settings,
     base_fingerprint: str,
-    train: list[Example],
+    examples: list[Example],
     dev: str,
-    processes: int,
+    world_size: int,
     device: str,
 ) -> str:
-    """Digest of all that decides the weights: two runs with one key may share checkpoints.
+    """Digest of everything that decides the weights: only runs with one key share checkpoints.
 
     Parameters
     ----------
@@ -66,10 +55,6 @@ def configuration_key(
         Of the checkpoint that training starts from.
     dev
         Content of the development set's manifest, which has the hashes of its files.
-    processes
-        How many devices the batches are shared by.
-    device
-        Their type, such as `cpu`.
     """
     decisive = {
         "seed": settings.seed,
@@ -81,44 +66,39 @@ def configuration_key(
         "negatives": settings.negatives.num_negatives,
         "base": base_fingerprint,
         "dev": dev,
-        "processes": processes,
+        "world_size": world_size,
         "device": device,
         "code": code_digest("training", "encoders"),
         "arithmetic": arithmetic(),
     }
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
-    for one in train:
+    for one in examples:
         row = [one.query, one.positive, one.negatives, one.query_id, one.scores]
         digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()[:32]
 
 
 def work_directory(root: Path, key: str) -> Path:
-    """The directory of a configuration's checkpoints.
-
-    Those of other configurations stay: one may go back to them. They are removed once nothing was
-    written there for `KEPT_DAYS`.
-    """
+    """The directory of a configuration's checkpoints; those of others stay for `KEPT_DAYS`."""
     directory = root / key
     directory.mkdir(parents=True, exist_ok=True)
     for other in root.iterdir():
         if other.name.endswith(REMOVED):
             shutil.rmtree(other)
-        # A directory's own time is that of its last checkpoint.
         elif other != directory and time.time() - other.stat().st_mtime > KEPT_DAYS * 86_400:
             remove_work(other)
     return directory
 
 
 def remove_work(directory: Path) -> None:
-    """Remove a configuration's directory, and the one that it is in when that is then empty."""
+    """Remove a configuration's directory, and its parent if that is then empty."""
     _remove(directory)
     if not any(directory.parent.iterdir()):
         directory.parent.rmdir()
 
 
 def mark_complete(checkpoint: Path, progress: Progress) -> None:
-    """Write the mark that makes a checkpoint count."""
+    """Write `complete.json`, whole or not at all."""
     partial = checkpoint / f"{COMPLETE}.partial"
     write_json(partial, asdict(progress))
     with partial.open("rb") as file:
@@ -128,18 +108,18 @@ def mark_complete(checkpoint: Path, progress: Progress) -> None:
 
 def read_progress(checkpoint: Path) -> Progress:
     """What `mark_complete` wrote."""
-    return Progress(**json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8")))
+    return Progress(**read_json(checkpoint / COMPLETE))
 
 
 def last_complete(work: Path) -> Path | None:
-    """The checkpoint to go on from, or None to start at the beginning.
+    """The checkpoint to resume from, or None to start at the beginning.
 
-    A checkpoint whose best predecessor is gone cannot tell which weights to end with, so it does
-    not count either.
+    A checkpoint without the best one before it does not count: the best weights are lost.
     """
-    whole = [path for path in _checkpoints(work) if (path / COMPLETE).is_file()]
-    for path in sorted(whole, key=_step, reverse=True):
-        best = _trainer_state(path)["best_global_step"]
+    for path in reversed(_checkpoints(work)):
+        if not (path / COMPLETE).is_file():
+            continue
+        best = read_json(path / "trainer_state.json")["best_global_step"]
         # None before the first development evaluation.
         if best is None or (work / f"checkpoint-{best}" / COMPLETE).is_file():
             return path
@@ -169,15 +149,9 @@ def _remove(directory: Path) -> None:
 
 
 def _checkpoints(work: Path) -> list[Path]:
-    return [path for path in work.glob("checkpoint-*") if not path.name.endswith(REMOVED)]
+    """In order of their steps, without those that end in `REMOVED`."""
+    return sorted(work.glob("checkpoint-*[0-9]"), key=_step)
 
 
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
-
-
-def _trainer_state(checkpoint: Path) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads(
-        (checkpoint / "trainer_state.json").read_text(encoding="utf-8")
-    )
-    return state

@@ -1,168 +1,159 @@
-"""Fine-tuning: examples and an encoder in, the best checkpoint by the development set out."""
+"""Fine-tuning: training examples and an encoder in, the best checkpoint by the dev score out."""
 
 from __future__ import annotations
 
-import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import torch
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders.attention import choose_attention
 from ettin_retrieval.encoders.precision import check_precision
 from ettin_retrieval.settings.schema import Settings
-from ettin_retrieval.training.checkpoints import last_complete
-from ettin_retrieval.training.dev_score import DEV_METRIC, dev_evaluator, dev_score
+from ettin_retrieval.training.batches import EpochBatches, SharedBatches
+from ettin_retrieval.training.dev_score import LOGGED_DEV_METRIC, dev_evaluator, dev_score
 from ettin_retrieval.training.examples import Example, TrainingRows, training_rows
-from ettin_retrieval.training.memory import (
-    BatchPlan,
-    is_out_of_memory,
-    release_memory,
-    scoring_fits,
-)
+from ettin_retrieval.training.live_curves import LiveCurves
+from ettin_retrieval.training.memory import BatchPlan, scoring_fits, shrinking_until_it_fits
 from ettin_retrieval.training.objectives import loss_for
-from ettin_retrieval.training.token_store import TokenisedTexts
-
-if TYPE_CHECKING:
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.evaluation import BaseEvaluator
-    from transformers import TrainerState
-
-    from ettin_retrieval.training.trainer import RetrievalTrainer
-
-logger = logging.getLogger("ettin_retrieval")
+from ettin_retrieval.training.token_store import TrainingFeatures
+from ettin_retrieval.training.trainer import RetrievalTrainer
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What was logged while training.
-
-    Attributes
-    ----------
-    loss
-        (step, training loss) pairs.
-    dev
-        (step, nDCG@10 on the development set) pairs.
-    best_step
-        The step whose weights were kept.
-    """
+    """What was logged while training, by step."""
 
     loss: list[tuple[int, float]]
-    dev: list[tuple[int, float]]
-    best_step: int
+    dev: list[tuple[int, float]]  # nDCG@10 on the development set; step 0 is before training
+    best_step: int  # the one whose weights the model has
 
 
 def finetune(
     model: SentenceTransformer,
-    train: list[Example],
+    examples: list[Example],
     dev: RetrievalDataset,
     settings: Settings,
     work: Path,
 ) -> Curve:
     """Train the model in place; it ends with the weights of the best development score.
 
-    Run by several processes (`torchrun`, `accelerate launch`), all of them train on shares of the
-    same batches and end with the same weights.
+    Under `torchrun` or `accelerate launch` the ranks share every batch and get the same weights.
 
     Parameters
     ----------
     work
-        Directory for the trainer's checkpoints: a run that was killed goes on from them. It
-        belongs to this configuration alone, and may be deleted afterwards.
+        Directory for checkpoints, from which an interrupted run of this configuration resumes.
 
     Raises
     ------
     InputError
-        The hardware lacks the precision or the memory, the batch cannot be shared by the
-        processes, or the loss is no longer a finite number.
+        The hardware lacks the precision or the memory, the examples do not fit the objective, the
+        ranks cannot share the batch, or the loss is no longer a finite number.
     """
     check_precision(settings.finetuning.precision, model.device.type, "finetuning.precision")
     choose_attention(model)
     work.mkdir(parents=True, exist_ok=True)
-    rows, texts = training_rows(train, settings.finetuning.objective)
-    tokens = tokenised(model, rows, texts)
+    plan = BatchPlan.of(settings).restored(work)
+    rows, texts = training_rows(examples, settings.finetuning.objective)
+    features = TrainingFeatures(model, rows, texts)
     del texts
     evaluator = dev_evaluator(dev, settings.encoding.batch_size, model.similarity_fn_name)
-    plan = BatchPlan.of(settings).as_kept(work)
-    # Only the search for a piece that fits starts over, and so needs the weights of the start.
-    base = _copy_of_weights(model) if plan.may_shrink else {}
     with scoring_fits(settings.encoding.batch_size):
-        start = dev_score(evaluator, model)
-    while True:
-        trainer: RetrievalTrainer | None = None
-        try:
-            trainer = build_trainer(model, rows, tokens, evaluator, settings, work, plan)
-            return _curve(trainer.train_or_resume(), start)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            plan = plan.smaller()
-        # Here the error is gone, and with it the tensors that its traceback held.
-        del trainer
-        release_memory()
-        model.load_state_dict(base)
-        plan.keep(work)
-        checkpoint = last_complete(work)
-        logger.warning(
-            "finetuning: out of memory; %s with %s",
-            "starting over" if checkpoint is None else f"going on from {checkpoint.name}",
-            plan,
+        before = dev_score(evaluator, model)
+
+    def train(plan: BatchPlan) -> TrainerState:
+        batches = shared_batches(rows, settings, plan)
+        callbacks: list[TrainerCallback] = [LiveCurves(work / "live")]
+        if settings.finetuning.early_stopping is not None:
+            callbacks.append(EarlyStoppingCallback(settings.finetuning.early_stopping))
+        trainer = RetrievalTrainer(
+            model=model,
+            args=training_arguments(settings, work, len(batches), plan.losses_per_step),
+            features=features,
+            batches=batches,
+            loss={
+                "divided": loss_for(model, settings, plan.cached_mini_batch(), plan.world_size > 1),
+                "whole": loss_for(model, settings, plan.cached_mini_batch(plan.world_size)),
+            },
+            evaluator=evaluator,
+            callbacks=callbacks,
         )
+        return trainer.train_or_resume()
 
-
-def build_trainer(
-    model: SentenceTransformer,
-    rows: TrainingRows,
-    tokens: TokenisedTexts,
-    evaluator: BaseEvaluator,
-    settings: Settings,
-    work: Path,
-    plan: BatchPlan,
-) -> RetrievalTrainer:
-    """The trainer with everything the settings decide; it has not begun."""
-    from transformers import EarlyStoppingCallback
-
-    from ettin_retrieval.training.batches import batch_sampler
-    from ettin_retrieval.training.live_curves import LiveCurves
-    from ettin_retrieval.training.trainer import RetrievalTrainer, arguments
-
-    batches = batch_sampler(
-        rows,
-        plan.objective,
-        plan.forward_size * plan.processes,
-        settings.seed,
-        settings.epochs,
-        plan.rank,
-        plan.processes,
-    )
-    callbacks: list[Any] = [LiveCurves(work / "live", f"eval_{DEV_METRIC}")]
-    if settings.finetuning.early_stopping is not None:
-        callbacks.append(EarlyStoppingCallback(settings.finetuning.early_stopping))
-    return RetrievalTrainer(
-        model=model,
-        args=arguments(settings, work, len(batches), plan.steps_accumulated, DEV_METRIC),
-        rows=rows,
-        tokens=tokens,
-        batches=batches,
-        loss=loss_for(model, settings, mini_batch=plan.mini_batch, gather=plan.processes > 1),
-        undivided_loss=loss_for(model, settings, mini_batch=plan.undivided_mini_batch),
-        evaluator=evaluator,
-        callbacks=callbacks,
+    state = shrinking_until_it_fits(train, plan, model, work)
+    return Curve(
+        loss=_logged(state, "loss"),
+        dev=[(0, before), *_logged(state, LOGGED_DEV_METRIC)],
+        best_step=state.best_global_step or 0,
     )
 
 
-def tokenised(model: SentenceTransformer, rows: TrainingRows, texts: list[str]) -> TokenisedTexts:
-    """The texts of training rows, queries and passages each at their own length."""
-    return TokenisedTexts(model, texts, {"query": rows.texts[:, 0], "passage": rows.texts[:, 1:]})
+def shared_batches(rows: TrainingRows, settings: Settings, plan: BatchPlan) -> SharedBatches:
+    """One rank's share of the batches.
+
+    Contrastive batches hold no text twice, or it would be its own negative, and one that does not
+    divide stays whole, because its rows are each other's negatives.
+    """
+    size = plan.rows_per_loss * plan.world_size
+    batches = EpochBatches(rows.texts, size, settings.seed, settings.epochs, plan.contrastive)
+    return SharedBatches(batches, plan.rank, plan.world_size, whole=plan.contrastive)
 
 
-def _copy_of_weights(model: SentenceTransformer) -> dict[str, torch.Tensor]:
-    return {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
+def training_arguments(
+    settings: Settings, work: Path, batches_per_epoch: int, accumulation: int
+) -> SentenceTransformerTrainingArguments:
+    """The trainer's arguments, for so many batches per epoch and per optimizer step."""
+    finetuning = settings.finetuning
+    steps = math.ceil(batches_per_epoch / accumulation) * settings.epochs
+    interval = max(1, steps // (settings.epochs * finetuning.evaluations_per_epoch))
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=settings.epochs,
+        gradient_accumulation_steps=accumulation,
+        activation_checkpointing=finetuning.gradient_checkpointing,
+        learning_rate=settings.learning_rate,
+        warmup_steps=warmup_steps(steps, finetuning.warmup_ratio),
+        weight_decay=finetuning.weight_decay,
+        bf16=finetuning.precision == "bf16",
+        fp16=finetuning.precision == "fp16",
+        per_device_eval_batch_size=settings.encoding.batch_size,
+        eval_strategy="steps",
+        eval_steps=interval,
+        save_strategy="steps",
+        save_steps=interval,
+        load_best_model_at_end=True,
+        metric_for_best_model=LOGGED_DEV_METRIC,
+        restore_callback_states_from_checkpoint=True,
+        logging_steps=max(1, interval // 10),
+        logging_nan_inf_filter=False,
+        # Without it, ranks on CPUs do not form a process group.
+        use_cpu=not torch.accelerator.is_available(),
+        report_to=[],
+        seed=settings.seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    # One process uses one GPU, instead of a replica on each, which would multiply the batch;
+    # torchrun starts a process per GPU.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
-def _curve(state: TrainerState, start: float) -> Curve:
-    key = f"eval_{DEV_METRIC}"
-    loss = [(int(e["step"]), float(e["loss"])) for e in state.log_history if "loss" in e]
-    dev = [(int(e["step"]), float(e[key])) for e in state.log_history if key in e]
-    return Curve(loss, [(0, start), *dev], state.best_global_step or 0)
+def warmup_steps(steps: int, ratio: float) -> int:
+    """Steps of rising learning rate, rounded up; 0 where they would be less than one.
+
+    The first step of a warm-up has rate zero: ten examples may make two steps, and one would be
+    lost.
+
+    >>> warmup_steps(222, 0.1), warmup_steps(14, 0.1), warmup_steps(2, 0.1)
+    (23, 2, 0)
+    """
+    return math.ceil(steps * ratio) if steps * ratio >= 1 else 0
+
+
+def _logged(state: TrainerState, key: str) -> list[tuple[int, float]]:
+    return [(int(entry["step"]), float(entry[key])) for entry in state.log_history if key in entry]

@@ -1,177 +1,154 @@
-"""Batches that fit the memory: computed whole, or in pieces with the same outcome."""
+"""Batches that fit the memory: computed at once, or in mini-batches with the same result."""
 
 from __future__ import annotations
 
-import gc
-import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from accelerate.utils import release_memory
+from sentence_transformers import SentenceTransformer
+from transformers import TrainerState
+
 from ettin_retrieval.runtime.distributed import process_state
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.runtime.files import write_json
+from ettin_retrieval.runtime.files import read_json, write_json
 from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.training.checkpoints import last_complete
+
+logger = logging.getLogger("ettin_retrieval")
 
 PLAN = "plan.json"
-"""Beside the checkpoints: rows at a time, where memory did not suffice for more."""
+"""Beside the checkpoints: the mini-batch size, where memory did not suffice for the batch."""
 
 OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
-    # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED and their kind
-    "status_alloc_failed",
-    # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
-    "allocation_failed",
+    "status_alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED, ...
+    "allocation_failed",  # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
 )
-"""What errors of torch and its libraries say when memory runs out, in lower case."""
+"""Parts of torch's errors, in lower case. accelerate's `should_reduce_batch_size` does not know
+those of cuBLAS and cuDNN, nor the driver's "CUDA error: out of memory"."""
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How a batch is computed: whole, or in pieces that fit the memory.
+    """How each rank computes its share of a batch.
 
-    Attributes
-    ----------
-    objective
-        A contrastive batch stays one batch: the cached loss embeds it piece by piece. Others are
-        means over rows, and are added up over pieces.
-    batch_size
-        Rows of a batch that one process trains on.
-    piece
-        Rows that are embedded at a time; a divisor of `batch_size`.
-    accumulation
-        Batches that a step of the optimizer adds up, as configured.
-    may_shrink
-        Whether a smaller piece is tried when memory runs out.
-    rank, processes
-        This process, counted from 0, and how many share each batch.
+    A contrastive batch stays one batch: the cached loss encodes it mini-batch by mini-batch. Other
+    losses are means over rows, so gradients of mini-batches are accumulated.
     """
 
-    objective: str
-    batch_size: int
-    piece: int
-    accumulation: int
-    may_shrink: bool
+    contrastive: bool
+    batch_size: int  # rows of a batch that one rank trains on
+    mini_batch_size: int  # rows encoded at a time; a divisor of batch_size
+    accumulation: int  # batches per optimizer step
+    may_shrink: bool  # whether to try a smaller mini-batch when memory runs out
     rank: int
-    processes: int
+    world_size: int
 
     @classmethod
     def of(cls, settings: Settings) -> BatchPlan:
-        """The plan to begin with.
-
-        Raises
-        ------
-        InputError
-            The batch does not divide by the number of processes.
-        """
-        process = process_state()
-        processes = process.num_processes
-        batch_size, remainder = divmod(settings.batch_size, processes)
+        """The plan to begin with; an InputError if the batch does not divide by the world size."""
+        state = process_state()
+        batch_size, remainder = divmod(settings.batch_size, state.num_processes)
         if remainder:
             raise InputError(
                 f"finetuning.batch_size: {settings.batch_size} does not divide by "
-                f"{processes} processes; take a multiple of {processes}"
+                f"{state.num_processes} processes; take a multiple of {state.num_processes}"
             )
         wanted = settings.finetuning.mini_batch_size
         return cls(
-            objective=settings.finetuning.objective,
+            contrastive=settings.finetuning.objective == "contrastive",
             batch_size=batch_size,
-            piece=batch_size if wanted == "auto" else divisor(batch_size, wanted),
+            mini_batch_size=batch_size if wanted == "auto" else divisor(batch_size, wanted),
             accumulation=settings.finetuning.gradient_accumulation,
-            may_shrink=wanted == "auto" and processes == 1,
-            rank=process.process_index,
-            processes=processes,
+            may_shrink=wanted == "auto" and state.num_processes == 1,
+            rank=state.process_index,
+            world_size=state.num_processes,
         )
 
     @property
-    def forward_size(self) -> int:
-        """Rows that the trainer hands to the loss at a time."""
-        return self.batch_size if self.objective == "contrastive" else self.piece
+    def rows_per_loss(self) -> int:
+        """Rows of this rank per call of the loss."""
+        return self.batch_size if self.contrastive else self.mini_batch_size
 
     @property
-    def mini_batch(self) -> int | None:
-        """Rows that the cached contrastive loss embeds at a time; None for the plain loss."""
-        cached = self.objective == "contrastive" and self.piece < self.batch_size
-        return self.piece if cached else None
+    def losses_per_step(self) -> int:
+        """Calls of the loss per optimizer step."""
+        return self.accumulation * (self.batch_size // self.rows_per_loss)
 
-    @property
-    def undivided_mini_batch(self) -> int | None:
-        """The same for a batch that a process has whole: no more memory than for its share."""
-        contrastive_share = self.objective == "contrastive" and self.processes > 1
-        return self.piece if contrastive_share else self.mini_batch
-
-    @property
-    def steps_accumulated(self) -> int:
-        """Calls of the loss that make a step of the optimizer."""
-        return self.accumulation * (self.batch_size // self.forward_size)
+    def cached_mini_batch(self, shares: int = 1) -> int | None:
+        """Mini-batch of the cached loss for some of a batch's shares; None for the plain loss."""
+        too_many = self.mini_batch_size < self.batch_size * shares
+        return self.mini_batch_size if self.contrastive and too_many else None
 
     def smaller(self) -> BatchPlan:
-        """The same batch in smaller pieces.
-
-        Raises
-        ------
-        InputError
-            There is no smaller piece, or the search is off.
-        """
-        if not self.may_shrink or self.piece == 1:
-            several = (
-                f" on process {self.rank} of {self.processes}, which cannot look for a smaller "
-                "piece together, as one process does under mini_batch_size auto"
+        """The same batch in smaller mini-batches; an InputError if there are none."""
+        if self.may_shrink and self.mini_batch_size > 1:
+            size = divisor(self.batch_size, self.mini_batch_size // 2)
+            return replace(self, mini_batch_size=size)
+        where = ""
+        if self.world_size > 1:
+            where = (
+                f" on process {self.rank} of {self.world_size}, where mini_batch_size auto does "
+                "not try smaller ones"
             )
-            raise InputError(
-                f"finetuning: out of memory with {self.piece} rows at a time"
-                f"{several if self.processes > 1 else ''}; set a smaller "
-                "finetuning.mini_batch_size, finetuning.gradient_checkpointing true, or shorter "
-                "texts (encoders.*.max_passage_length)"
-            )
-        return replace(self, piece=divisor(self.batch_size, self.piece // 2))
+        raise InputError(
+            f"finetuning: out of memory with {self.mini_batch_size} rows at a time{where}; set a "
+            "smaller finetuning.mini_batch_size, finetuning.gradient_checkpointing true, or "
+            "shorter texts (encoders.*.max_passage_length)"
+        )
 
-    def as_kept(self, work: Path) -> BatchPlan:
-        """The plan that an earlier run of the same configuration came to, or else this one."""
-        path = work / PLAN
-        if not self.may_shrink or not path.is_file():
-            return self
-        piece: int = json.loads(path.read_text(encoding="utf-8"))["piece"]
-        return replace(self, piece=piece)
+    def restored(self, work: Path) -> BatchPlan:
+        """The plan that an interrupted run of the same configuration saved, or else this one."""
+        saved = self.may_shrink and (work / PLAN).is_file()
+        return replace(self, **read_json(work / PLAN)) if saved else self
 
-    def keep(self, work: Path) -> None:
-        """Let `as_kept` find this plan."""
-        write_json(work / PLAN, {"piece": self.piece})
+    def save(self, work: Path) -> None:
+        """Write what `restored` reads."""
+        write_json(work / PLAN, {"mini_batch_size": self.mini_batch_size})
 
     def __str__(self) -> str:
+        cached = " (cached loss)" if self.cached_mini_batch() else ""
         return (
-            f"{self.piece} rows at a time in batches of {self.batch_size}"
-            + (" (cached loss)" if self.mini_batch else "")
-            + f", {self.steps_accumulated} added up"
+            f"{self.mini_batch_size} rows at a time in batches of {self.batch_size}{cached}, "
+            f"accumulation {self.losses_per_step}"
         )
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of torch says that memory ran out, on whatever device.
-
-    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 20 MiB"))
-    True
-    >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"))
-    True
-    """
-    # torch.OutOfMemoryError is a RuntimeError and has these words too.
-    told = str(error).lower()
-    return any(words in told for words in OUT_OF_MEMORY)
+def shrinking_until_it_fits(
+    train: Callable[[BatchPlan], TrainerState],
+    plan: BatchPlan,
+    model: SentenceTransformer,
+    work: Path,
+) -> TrainerState:
+    """Train by a plan, and by a smaller one each time memory runs out, while there is one."""
+    # Only a second attempt needs the weights of the start.
+    start = {}
+    if plan.may_shrink:
+        start = {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
+    while True:
+        try:
+            return train(plan)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            plan = plan.smaller()
+        # Here the error is gone, and with it the tensors that its traceback held.
+        release_memory()
+        model.load_state_dict(start)
+        plan.save(work)
+        checkpoint = last_complete(work)
+        how = "starting over" if checkpoint is None else f"resuming from {checkpoint.name}"
+        logger.warning("finetuning: out of memory; %s with %s", how, plan)
 
 
 @contextmanager
 def scoring_fits(batch_size: int) -> Iterator[None]:
-    """Tell memory that runs out while scoring from memory that runs out while training.
-
-    Smaller pieces of a training batch would not help.
-
-    Raises
-    ------
-    InputError
-        Memory ran out.
-    """
+    """Report out-of-memory during dev evaluation: smaller training batches would not help."""
     try:
         yield
     except RuntimeError as error:
@@ -183,21 +160,19 @@ def scoring_fits(batch_size: int) -> Iterator[None]:
         ) from None
 
 
-def divisor(batch: int, at_most: int) -> int:
-    """The largest divisor of a batch up to a bound.
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error of torch, on any device, says that memory ran out.
 
-    A divisor, so that all pieces have the same size.
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 20 MiB"))
+    True
+    """
+    return any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def divisor(batch: int, at_most: int) -> int:
+    """The largest divisor of a batch up to a bound, so that mini-batches have one size.
 
     >>> divisor(32, 16), divisor(12, 5), divisor(7, 3)
     (16, 4, 1)
     """
     return next(size for size in range(min(batch, at_most), 0, -1) if batch % size == 0)
-
-
-def release_memory() -> None:
-    """Give back the memory of objects that are gone."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -1,18 +1,16 @@
-"""Training objectives: what a training row looks like, and the loss over a batch of them.
-
-The losses are sentence-transformers' own; this module joins each to the rows it needs.
-"""
+"""The loss of each training objective, all of them sentence-transformers' own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import losses
+from sentence_transformers.util import cos_sim, dot_score, pairwise_cos_sim, pairwise_dot_score
 
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import Settings
-
-if TYPE_CHECKING:
-    import torch
-    from sentence_transformers import SentenceTransformer
 
 
 def loss_for(
@@ -21,67 +19,78 @@ def loss_for(
     mini_batch: int | None = None,
     gather: bool = False,
 ) -> torch.nn.Module:
-    """The loss of the configured objective.
+    """The loss of the configured objective, a mean over rows.
 
-    An encoder whose similarity is the dot product is trained by it: read "dot" for "cos" below.
-    Only cosine_similarity has no such form.
-
-    - contrastive: cross-entropy of softmax(cos(query, passage) / temperature) over the batch's
-      positives and all mined negatives (InfoNCE; van den Oord et al., 2018).
-    - triplet: max(0, cos(query, negative) - cos(query, positive) + margin).
-    - cosine_similarity: (cos(query, passage) - label)^2, label 1 for positives, 0 for negatives.
-    - margin_mse: (cos(query, positive) - cos(query, negative) - label)^2, label the same
-      difference of the teacher's scores (Hofstätter et al., 2020).
+    Below, sim is the encoder's similarity: cosine, or the dot product if it does not normalise.
 
     Parameters
     ----------
     mini_batch
-        Contrastive only: how many texts of a column are in the encoder at a time. Loss and
-        gradients are those of the whole batch (gradient caching; Gao et al., 2021), for a second
-        forward pass. None encodes the whole batch at once.
+        Contrastive only: encode so many texts of a column at a time, with the loss and gradients
+        of the whole batch, for a second forward pass (GradCache; Gao et al., 2021,
+        https://arxiv.org/abs/2101.06983).
     gather
-        Contrastive only: the passages of every process are negatives, not just of this one.
+        Contrastive only: the passages of all ranks are negatives.
 
     Raises
     ------
     InputError
-        The objective cosine_similarity for an encoder that scores by dot product.
+        cosine_similarity for an encoder that scores by dot product.
     ValueError
-        A mini-batch for an objective whose batches can simply be made smaller.
-    """
-    from sentence_transformers.sentence_transformer import losses
-    from sentence_transformers.util import cos_sim, dot_score, pairwise_cos_sim, pairwise_dot_score
+        `mini_batch` for another objective than contrastive.
 
+    Requirements
+    ------------
+    Rows of the objective, as `ettin_retrieval.training.examples.rows_of` makes them.
+
+    Inputs
+    ------
+    contrastive: query, positive, negative_1, ..., negative_n
+        -log softmax(sim(query, passage) / temperature) at the positive, over the positives and
+        negatives of the batch (InfoNCE; van den Oord et al., 2018,
+        https://arxiv.org/abs/1807.03748).
+    triplet: query, positive, negative
+        max(0, sim(query, negative) - sim(query, positive) + margin).
+    cosine_similarity: query, passage; label 1 for a positive and 0 for a negative
+        (cos(query, passage) - label)^2.
+    margin_mse: query, positive, negative; label: the difference of the teacher's scores
+        (sim(query, positive) - sim(query, negative) - label)^2 (Hofstätter et al., 2020,
+        https://arxiv.org/abs/2010.02666).
+
+    Recommendations
+    ---------------
+    Contrastive batches should hold no text twice: use `EpochBatches` with `distinct`.
+
+    Relations
+    ---------
+    For other objectives, gradient accumulation over smaller batches does what `mini_batch` does.
+
+    Example
+    -------
+    ::
+
+        loss = loss_for(model, settings)
+        loss([query_features, positive_features, negative_features], labels=None).backward()
+    """
     finetuning = settings.finetuning
-    by_dot = model.similarity_fn_name == "dot"
-    similarity = dot_score if by_dot else cos_sim
-    if finetuning.objective == "contrastive":
-        scale = 1 / finetuning.temperature
+    objective, by_dot = finetuning.objective, model.similarity_fn_name == "dot"
+    if mini_batch is not None and objective != "contrastive":
+        raise ValueError(f"mini_batch is for the contrastive objective, not for {objective}")
+    if objective == "contrastive":
+        options: dict[str, Any] = {
+            "scale": 1 / finetuning.temperature,
+            "similarity_fct": dot_score if by_dot else cos_sim,
+            "gather_across_devices": gather,
+        }
         if mini_batch is None:
-            return losses.MultipleNegativesRankingLoss(
-                model, scale=scale, similarity_fct=similarity, gather_across_devices=gather
-            )
-        return losses.CachedMultipleNegativesRankingLoss(
-            model,
-            scale=scale,
-            similarity_fct=similarity,
-            mini_batch_size=mini_batch,
-            gather_across_devices=gather,
-        )
-    if mini_batch is not None:
-        raise ValueError(
-            f"mini_batch is for the contrastive objective; {finetuning.objective} has no in-batch "
-            "negatives, so that smaller batches with gradient accumulation are the same"
-        )
-    if finetuning.objective == "triplet":
-        return losses.TripletLoss(
-            model,
-            distance_metric=_negative_dot if by_dot else losses.TripletDistanceMetric.COSINE,
-            triplet_margin=finetuning.margin,
-        )
-    if finetuning.objective == "margin_mse":
-        pairwise = pairwise_dot_score if by_dot else pairwise_cos_sim
-        return losses.MarginMSELoss(model, similarity_fct=pairwise)
+            return losses.MultipleNegativesRankingLoss(model, **options)
+        options["mini_batch_size"] = mini_batch
+        return losses.CachedMultipleNegativesRankingLoss(model, **options)
+    if objective == "triplet":
+        distance = _negative_dot if by_dot else losses.TripletDistanceMetric.COSINE
+        return losses.TripletLoss(model, distance, triplet_margin=finetuning.margin)
+    if objective == "margin_mse":
+        return losses.MarginMSELoss(model, pairwise_dot_score if by_dot else pairwise_cos_sim)
     if by_dot:
         raise InputError(
             "finetuning.objective: cosine_similarity cannot train an encoder that scores by dot "

@@ -151,11 +151,25 @@ def test_a_score_on_another_split_is_not_compared() -> None:
     assert average(other, V1) == Measured(None, reason="14 of 15 tasks")
 
 
-def test_a_subsampled_task_is_neither_the_task_nor_part_of_an_average() -> None:
-    smaller = entry((*GUIDE_TASKS[1:], f"{GUIDE_TASKS[0]}{SUBSAMPLED}1000"))
-    assert average(smaller, V1) == Measured(None, reason="subsampled")
-    key = SCIFACT._replace(task=GUIDE_TASKS[0])
-    assert measured([smaller], key) == Measured(None, reason="subsampled")
+def test_a_subsampled_task_is_never_compared_with_the_whole_one() -> None:
+    cut = f"SciFact{SUBSAMPLED}100"
+    some = entry([*(task for task in GUIDE_TASKS if task != "SciFact"), cut])
+    assert scored_tasks(some)[cut] == "test"  # the table of tasks shows it under this name
+    assert average(some, V1) == Measured(None, reason="subsampled")
+    for metric in METRICS:  # whether or not the smaller task has it
+        key = SCIFACT._replace(metric=metric)
+        assert measured([some], key) == Measured(None, reason="subsampled")
+
+
+def test_the_paper_s_average_is_measured_by_its_ten_tasks() -> None:
+    scores = flat_metrics({name: dict.fromkeys(METRICS, 0.48) for name in ENG_V2_TASKS})
+    tasks = {name: {"split": "test"} for name in ENG_V2_TASKS}
+    paper = Entry("1b", "finetuned", 42, recipe="paper", scores=scores, tasks=tasks)
+    assert len(scored_tasks(paper)) == 10
+    key = Key("1b", "finetuned", "paper", V2, None, "ndcg_at_10")
+    assert measured([paper], key).value == pytest.approx(0.48)
+    for other in (key._replace(task=V1), key._replace(recipe="guide")):
+        assert measured([paper], other).value is None
 
 
 def test_an_average_names_the_metric_that_a_task_lacks() -> None:

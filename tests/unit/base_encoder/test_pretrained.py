@@ -1,0 +1,169 @@
+"""Encoders from directories: what is loaded, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ettin_retrieval.base_encoder.pretrained import pretrained
+from ettin_retrieval.encoders.checkpoint import load_checkpoint, save_checkpoint
+from ettin_retrieval.encoders.encode import encode
+from ettin_retrieval.runtime.errors import InputError
+from tests.collections import minilm
+from tests.encoders import local_entry, without_normalize
+from tests.loopback_hub import WORDS, tiny_encoder_files
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n"
+WEIGHTS = "model.safetensors"
+LAYER = "layers.1.mlp.Wo.weight"
+
+Damage = Callable[[Path], object]
+
+
+@pytest.fixture
+def ettin(tmp_path: Path) -> Path:
+    """A miniature like those on the Hub: a masked language model, whose head is not used."""
+    directory = tmp_path / "ettin"
+    directory.mkdir()
+    for name, content in tiny_encoder_files(0, WORDS).items():
+        (directory / name).write_bytes(content)
+    return directory
+
+
+@pytest.fixture
+def sentence_encoder(tmp_path: Path) -> Path:
+    """all-MiniLM-L6-v2 in a directory that may be changed."""
+    return Path(shutil.copytree(minilm(), tmp_path / "minilm"))
+
+
+def test_the_published_layout_is_loaded_with_the_weights_of_its_file(ettin: Path) -> None:
+    model, origin = pretrained(local_entry(), str(ettin))
+    assert origin["source"] == "local" and len(origin["revision"]) == 64
+    weights = load_file(ettin / WEIGHTS)
+    transformer: Any = model[0]
+    state = transformer.model.state_dict()
+    assert {f"model.{name}" for name in state} < set(weights)
+    for name, tensor in state.items():
+        assert torch.equal(tensor, weights[f"model.{name}"]), name
+
+
+def rewritten(change: Callable[[dict[str, torch.Tensor]], object]) -> Damage:
+    """Change the tensors of a directory's weights."""
+
+    def damage(directory: Path) -> None:
+        tensors = load_file(directory / WEIGHTS)
+        change(tensors)
+        save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+
+    return damage
+
+
+def prefixed(tensors: dict[str, torch.Tensor]) -> None:
+    for name in list(tensors):
+        tensors[f"encoder.{name}"] = tensors.pop(name)
+
+
+def written(name: str, content: bytes) -> Damage:
+    return lambda directory: (directory / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (rewritten(prefixed), "the weights lack 'embeddings.norm.weight' (and 13 more) of"),
+        (
+            rewritten(lambda tensors: tensors.pop(f"model.{LAYER}")),
+            f"the weights lack '{LAYER}' (and 0 more) of ModernBertModel",
+        ),
+        (
+            rewritten(lambda tensors: tensors.update({f"model.{LAYER}": torch.zeros(3, 4)})),
+            f"'{LAYER}' has shape (3, 4), and config.json says (32, 64)",
+        ),
+        (rewritten(dict.clear), f"{WEIGHTS} is not a complete safetensors file"),
+        (
+            written(WEIGHTS, LFS),
+            f"{WEIGHTS} is a pointer of Git LFS; fetch the file itself with `git lfs pull`",
+        ),
+        (written("config.json", LFS), "config.json is a pointer of Git LFS"),
+        (written("config.json", b"{"), "config.json is not valid JSON"),
+        (written("config.json", b"{}"), "not a model that can be loaded"),
+        (written(WEIGHTS, b""), f"{WEIGHTS} is not a complete safetensors file (0 bytes)"),
+        (
+            lambda d: (d / WEIGHTS).write_bytes((d / WEIGHTS).read_bytes()[:-1]),
+            f"{WEIGHTS} is not a complete safetensors file",
+        ),
+        (
+            lambda d: (d / WEIGHTS).rename(d / "pytorch_model.bin"),
+            "no .safetensors weights in it",
+        ),
+        (lambda d: (d / "config.json").unlink(), "no config.json or modules.json in it"),
+        (lambda d: (d / "tokenizer.json").unlink(), "not a model that can be loaded"),
+    ],
+)
+def test_a_damaged_directory_is_refused_in_one_line(
+    ettin: Path, damage: Damage, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    damage(ettin)
+    with pytest.raises(InputError) as refused:
+        pretrained(local_entry(), str(ettin))
+    assert str(refused.value).startswith(f"local.encoder: {ettin}: ")
+    assert message in str(refused.value)
+    assert "LOAD REPORT" not in capfd.readouterr().err
+
+
+def test_a_missing_pooling_is_refused(sentence_encoder: Path) -> None:
+    shutil.rmtree(sentence_encoder / "1_Pooling")
+    with pytest.raises(InputError, match=r"modules.json names a pooling, and \S+ is missing"):
+        pretrained(local_entry(), str(sentence_encoder))
+
+
+def test_lengths_are_bounded_by_positions(ettin: Path, sentence_encoder: Path) -> None:
+    pretrained(local_entry(max_passage_length=512), str(sentence_encoder))
+    message = (
+        "max_passage_length 513 is more than the 512 tokens that the encoder has positions for; "
+        "lower ettin_MODEL.base.max_passage_length in encoders.yaml"
+    )
+    with pytest.raises(InputError, match=message):
+        pretrained(local_entry(max_passage_length=513), str(sentence_encoder))
+    with pytest.raises(InputError, match="max_query_length 8000 is more than the 7999 tokens"):
+        pretrained(local_entry(max_query_length=8000), str(ettin))
+
+
+@pytest.mark.parametrize(
+    ("similarity", "normalize", "kept"),
+    [
+        ("cosine", "auto", "cosine"),
+        ("dot", "auto", "dot"),
+        ("dot", True, "cosine"),
+        ("cosine", False, "dot"),
+    ],
+)
+def test_the_checkpoint_has_the_similarity_of_training_mining_and_evaluation(
+    sentence_encoder: Path,
+    tmp_path: Path,
+    similarity: str,
+    normalize: bool | Literal["auto"],
+    kept: str,
+) -> None:
+    """Mining and evaluation take inner products: they are the checkpoint's similarity."""
+    directory = without_normalize(sentence_encoder, similarity)
+    model, origin = pretrained(local_entry(normalize=normalize), str(directory))
+    record = save_checkpoint(model, tmp_path / "checkpoint", origin)
+    assert record["normalize"] == (kept == "cosine")
+    saved = load_checkpoint(tmp_path / "checkpoint")
+    assert saved.similarity_fn_name == kept
+    vectors = encode(saved, ["an anchor", "a chain of iron"], "passage", batch_size=2)
+    assert np.allclose(vectors @ vectors.T, saved.similarity(vectors, vectors), atol=1e-5)
+
+
+def test_a_similarity_that_cannot_be_searched_is_refused(sentence_encoder: Path) -> None:
+    directory = without_normalize(sentence_encoder, "euclidean")
+    with pytest.raises(InputError, match="its similarity is euclidean; search needs cosine or dot"):
+        pretrained(local_entry(), str(directory))

@@ -1,0 +1,86 @@
+"""Stage training_data: choice of queries, decontamination, and a teacher's scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.data.storage import read_dataset, write_dataset
+from ettin_retrieval.runtime.files import read_json
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.sources import beir, training_data
+from ettin_retrieval.sources.training_data import load_source, training_and_dev
+from tests.collections import write_collection
+from tests.workspace import ROOT
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return load_settings(ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def tiny(settings: Settings) -> dict[str, RetrievalDataset]:
+    return load_source(settings, Path("unused"))
+
+
+def test_the_tiny_teacher_knows_what_a_query_means(tiny: dict[str, RetrievalDataset]) -> None:
+    train = tiny["train"]
+    teacher, judged, positives = train.teacher_scores(), train.judgments(), train.positives()
+    assert set(teacher) == set(judged)
+    for query_id, scores in teacher.items():
+        # Every passage of the row is scored; only relevant ones share all four concepts.
+        assert set(scores) == set(judged[query_id])
+        assert {d for d, s in scores.items() if s == 1} == set(positives[query_id])
+        assert set(scores.values()) <= {0, 0.25, 0.5, 0.75, 1}
+        assert list(scores.values()).count(0.75) >= 3
+
+
+def test_the_teacher_scores_the_chosen_training_queries_only(
+    tiny: dict[str, RetrievalDataset], settings: Settings
+) -> None:
+    chosen = training_and_dev(tiny, settings.with_changes({"data.max_train_queries": 20}))
+    assert len(chosen["train"].teacher_scores()) == len(chosen["train"].queries) == 20
+    assert chosen["dev"].teacher is None
+
+
+def test_development_queries_are_held_out_and_their_corpus_is_cut(
+    tmp_path: Path, settings: Settings
+) -> None:
+    write_collection(tmp_path / "leases")
+    changes = {"model": "local", "data.dev_queries": 1, "data.dev_passages": 10}
+    local = settings.with_changes(changes)
+    chosen = training_and_dev(load_source(local, tmp_path / "leases"), local)
+    dev, train = chosen["dev"], chosen["train"]
+    assert (len(dev.queries), len(train.queries)) == (1, 15)
+    assert not set(dev.queries["id"]) & set(train.queries["id"])
+    assert (len(dev.corpus), len(train.corpus)) == (10, 24)
+    assert set(dev.qrels["corpus_id"]) <= set(dev.corpus["id"])
+    assert dev.origin.notes == {"passages_of_whole_corpus": 24}
+
+
+@pytest.mark.parametrize(("decontaminate", "left"), [(True, 12), (False, 16)])
+def test_the_stage_removes_overlapping_queries_unless_decontaminate_is_false(
+    tmp_path: Path, settings: Settings, decontaminate: bool, left: int
+) -> None:
+    # Four training queries are test queries of a task with another collection.
+    write_collection(tmp_path / "leases")
+    whole = beir.load(tmp_path / "leases", "train")
+    shared = whole.with_queries(whole.queries["id"].tolist()[:4])
+    corpus = shared.corpus.assign(text="another " + shared.corpus["text"])
+    task = RetrievalDataset(corpus, shared.queries, shared.qrels, shared.origin)
+    write_dataset(task, tmp_path / "benchmark" / "Others")
+    changes = {"model": "local", "local.train": str(tmp_path / "leases")}
+    local = settings.with_changes(changes | {"data.decontaminate": decontaminate})
+    paths = {"benchmark": tmp_path / "benchmark", "training": tmp_path / "training"}
+    summary = training_data.run(local, paths)
+    report = read_json(tmp_path / "training" / "decontamination.json")
+    assert report["decontaminate"] == decontaminate
+    assert report["train"]["queries"] == 4
+    assert report["removed_for_development"] == 0
+    sets = [read_dataset(tmp_path / "training" / name) for name in ("train", "dev")]
+    assert sum(len(dataset.queries) for dataset in sets) == left
+    assert f"{16 - left} of 4 train removed; see decontamination.json" in summary

@@ -1,0 +1,103 @@
+"""Batches of every epoch, and the shares of each rank."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
+
+from ettin_retrieval.training.batches import EpochBatches, SharedBatches
+
+
+def batches(
+    *columns: list[int], size: int, seed: int = 1, epochs: int = 1, distinct: bool = True
+) -> EpochBatches:
+    """Batches of rows whose texts are given as numbers, column by column."""
+    return EpochBatches(np.array(columns, dtype=np.int32).T, size, seed, epochs, distinct)
+
+
+def test_no_batch_holds_a_text_twice() -> None:
+    passages = [100 + i % 5 for i in range(20)]
+    made = list(batches(list(range(20)), passages, size=4))
+    assert sorted(row for batch in made for row in batch) == list(range(20))
+    for batch in made:
+        assert len({passages[row] for row in batch}) == len(batch)
+    # Other objectives contrast with no other row, so a text may be in a batch twice.
+    others = batches(list(range(20)), passages, size=20, distinct=False)
+    assert [len(batch) for batch in others] == [20]
+
+
+def test_every_row_is_in_one_batch_of_each_epoch_however_often_texts_repeat() -> None:
+    """As in NFCorpus, where a query has dozens of relevant passages."""
+    queries = (np.random.default_rng(0).zipf(1.3, size=300) % 40).tolist()
+    made = batches(queries, [1000 + i for i in range(300)], size=16, seed=3, epochs=3)
+    assert len(made) > math.ceil(300 / 16), "rows alone would fill fewer batches"
+    for epoch in range(3):
+        made.set_epoch(epoch)
+        of_epoch = list(made)
+        assert len(of_epoch) == len(made), "the learning rate schedule counts on it"
+        assert sorted(row for batch in of_epoch for row in batch) == list(range(300))
+        for batch in of_epoch:
+            assert len({queries[row] for row in batch}) == len(batch) <= 16
+
+
+def test_batches_are_those_of_sentence_transformers() -> None:
+    """The same rows in the same order, which the committed figures were made with."""
+    passages = [1000 + i * i % 37 for i in range(100)]
+    theirs = NoDuplicatesBatchSampler(
+        Dataset.from_dict({"query": list(range(100)), "positive": passages}),
+        batch_size=8, drop_last=False, valid_label_columns=["label"],
+        generator=torch.Generator(), seed=42,
+    )  # fmt: skip
+    theirs.set_epoch(0)
+    assert list(batches(list(range(100)), passages, size=8, seed=42)) == list(theirs)
+
+
+@pytest.mark.parametrize("distinct", [True, False])
+def test_only_seed_and_epoch_decide_the_order(distinct: bool) -> None:
+    def order(epoch: int, seed: int = 1) -> list[list[int]]:
+        made = batches(list(range(8)), size=4, seed=seed, epochs=2, distinct=distinct)
+        made.set_epoch(epoch)
+        return list(made)
+
+    # Not the epochs before: a resumed run begins in the middle.
+    assert order(1) == order(1)
+    assert order(1) != order(0)
+    assert order(1) != order(1, seed=5)
+
+
+def test_the_shares_of_all_ranks_make_up_the_batch() -> None:
+    made = batches(list(range(13)), size=4, distinct=False)
+    shares = [list(SharedBatches(made, rank, 2)) for rank in (0, 1)]
+    for batch, *of_ranks in zip(made, *shares, strict=True):
+        # The last batch is a single row: the second rank has it too, and does not count it.
+        counted = [row for share in of_ranks for row in share.rows[: share.counted]]
+        assert counted == batch
+        assert all(share.rows for share in of_ranks), "every rank calls the encoder"
+
+
+def test_a_contrastive_batch_that_does_not_divide_stays_whole() -> None:
+    made = batches(list(range(7)), size=4)
+    first, last = list(made)
+    shares = [list(SharedBatches(made, rank, 2, whole=True)) for rank in (0, 1)]
+    assert shares[0][0].rows + shares[1][0].rows == first
+    assert shares[0][1] == shares[1][1] and shares[0][1].rows == last and len(last) == 3
+    assert [share.divided for share in shares[0]] == [True, False]
+
+
+def test_weighted_losses_of_all_ranks_average_to_the_mean_over_rows() -> None:
+    of_row = np.arange(13.0)
+    made = batches(list(range(13)), size=5, distinct=False)
+    total = 0.0
+    for rank in range(3):
+        ours = SharedBatches(made, rank, 3)
+        shares = list(ours)
+        for share, weight in zip(shares, ours.weights(shares), strict=True):
+            total += weight * of_row[share.rows].mean() / len(shares) / 3
+    assert total == pytest.approx(of_row.mean())
+    whole = SharedBatches(made, 0, 3, whole=True)
+    assert whole.weights(list(whole)) == [1, 1, 1]

@@ -1,0 +1,47 @@
+"""The development score, and the checkpoint that it picks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sentence_transformers.base.evaluation import BaseEvaluator
+
+from ettin_retrieval.training import finetune
+from ettin_retrieval.training.dev_score import DEV_METRIC
+from tests.training_inputs import development, settings, trained
+
+
+def test_an_encoder_without_normalisation_is_scored_by_dot_product(tmp_path: Path) -> None:
+    """As its evaluation does."""
+    model, curve = trained(tmp_path, settings("mean", normalize=False, epochs=1))
+    dev = development()
+    queries = model.encode_query(dev.queries["text"].tolist())
+    order = (-queries @ model.encode_document(dev.passage_texts()).T).argsort(axis=1)
+    ranks = [order[row].tolist().index(row) for row in range(len(dev.queries))]
+    gains = [1 / math.log2(rank + 2) for rank in ranks]
+    assert model.similarity_fn_name == "dot"
+    assert curve.dev[-1][1] == pytest.approx(sum(gains) / len(gains), abs=1e-6)
+
+
+def test_the_weights_of_the_best_score_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores rise, then fall twice: the first checkpoint's weights stay, and training stops."""
+    scores = [0.1, 0.5, 0.4, 0.3, 0.9]
+    seen: list[torch.Tensor] = []
+
+    class Scripted(BaseEvaluator):
+        def __call__(self, model: Any, *_: Any, **__: Any) -> dict[str, float]:
+            seen.append(next(model.parameters()).detach().clone())
+            return {DEV_METRIC: scores[len(seen) - 1]}
+
+    evaluator: Any = Scripted
+    monkeypatch.setattr(finetune, "dev_evaluator", lambda *_: evaluator())
+    model, curve = trained(tmp_path, settings(epochs=4, early_stopping=2))
+    assert curve.dev == [(0, 0.1), (5, 0.5), (10, 0.4), (15, 0.3)]
+    assert curve.best_step == 5
+    assert torch.equal(next(model.parameters()), seen[1])

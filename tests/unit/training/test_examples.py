@@ -1,0 +1,49 @@
+"""From pairs to the rows of a loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ettin_retrieval.data.dataset import TEACHER, frame
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.training.examples import Example, training_examples, training_rows
+from tests.training_inputs import WORDS, development
+
+
+def test_examples_carry_the_teachers_scores_of_their_passages() -> None:
+    scores = [("0", "0", 0.9), ("0", "1", -0.5), ("1", "1", 1.0)]
+    dataset = replace(development(), teacher=frame(scores, TEACHER))
+    complete, incomplete = training_examples(dataset, [("0", "0", ["1"]), ("0", "0", ["1", "2"])])
+    passages = [f"{word} and trees" for word in WORDS]
+    assert complete == Example(WORDS[0], passages[0], [passages[1]], "0", [0.9, -0.5])
+    assert incomplete.scores is None, "passage 2 has no score"
+    (without_teacher,) = training_examples(development(), [("0", "0", ["1"])])
+    assert without_teacher.scores is None
+
+
+def test_a_margin_mse_row_is_a_negative_with_its_margin() -> None:
+    examples = [
+        Example("q", "p", ["n", "m"], scores=[1.0, 0.5, -0.25]),
+        Example("r", "s", [], scores=[0.5]),
+    ]
+    rows, texts = training_rows(examples, "margin_mse")
+    assert rows.columns == ["query", "positive", "negative"]
+    assert [[texts[n] for n in row] for row in rows.texts] == [["q", "p", "n"], ["q", "p", "m"]]
+    assert rows.labels is not None and rows.labels.tolist() == [0.5, 1.25]
+    with pytest.raises(InputError, match="query 'q' lacks one"):
+        training_rows([Example("q", "p", ["n"])], "margin_mse")
+
+
+def test_equal_texts_have_one_number_and_rows_keep_their_query_id() -> None:
+    examples = [Example("same", "p", ["n"], "q1"), Example("same", "n", ["p"], "q2")]
+    rows, texts = training_rows(examples, "contrastive")
+    assert rows.texts.tolist() == [[0, 1, 2], [0, 2, 1]] and texts == ["same", "p", "n"]
+    assert rows.query_ids == ["q1", "q2"]
+
+
+def test_different_numbers_of_negatives_are_refused() -> None:
+    examples = [Example("q", "p", ["n"]), Example("r", "p", ["n", "m"])]
+    with pytest.raises(InputError, match=r"num_negatives: .* only 1 .* others 2; set at most 1"):
+        training_rows(examples, "contrastive")

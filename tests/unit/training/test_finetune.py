@@ -1,0 +1,91 @@
+"""From the settings to the optimizer, the schedule, the features and the saved encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainerState
+
+from ettin_retrieval.encoders.checkpoint import load_checkpoint, save_checkpoint
+from ettin_retrieval.encoders.precision import check_precision
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.training.examples import Example
+from ettin_retrieval.training.trainer import RetrievalTrainer
+from tests.training_inputs import WORDS, losses, settings, trained
+
+
+@pytest.fixture
+def trainers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The trainers that `finetune` builds; they do not train."""
+    built: list[Any] = []
+
+    def train_or_resume(self: RetrievalTrainer) -> TrainerState:
+        built.append(self)
+        return TrainerState()
+
+    monkeypatch.setattr(RetrievalTrainer, "train_or_resume", train_or_resume)
+    return built
+
+
+def test_each_role_has_its_length(tmp_path: Path, trainers: list[Any]) -> None:
+    long = " ".join(WORDS * 3)
+    trained(tmp_path, settings(), [Example(long, long, [long], "q")])
+    (batch,) = trainers[0].get_train_dataloader()
+    assert batch["query_input_ids"].shape == (1, 6)
+    assert batch["positive_input_ids"].shape == (1, 9)
+    assert batch["negative_1_input_ids"].shape == (1, 9)
+
+
+def test_optimizer_and_schedule_are_those_configured(tmp_path: Path, trainers: list[Any]) -> None:
+    # 20 rows in batches of 4: 5 batches and, two accumulated, 3 steps an epoch.
+    rates: dict[str, Any] = {"learning_rate": 0.01, "weight_decay": 0.25, "warmup_ratio": 0.5}
+    trained(tmp_path, settings(gradient_accumulation=2, **rates))
+    (made,) = trainers
+    made.create_optimizer_and_scheduler(num_training_steps=6)
+    decays = {group["weight_decay"] for group in made.optimizer.param_groups}
+    assert decays == {0.25, 0.0}
+    matrices = [g for g in made.optimizer.param_groups if g["weight_decay"] == 0.25]
+    assert all(p.dim() == 2 for group in matrices for p in group["params"])
+    seen = []
+    for _ in range(6):
+        seen.append(made.optimizer.param_groups[0]["lr"])
+        made.optimizer.step()
+        made.lr_scheduler.step()
+    assert seen == pytest.approx([0, 0.01 / 3, 0.02 / 3, 0.01, 0.02 / 3, 0.01 / 3])
+    assert made.args.gradient_accumulation_steps == 2
+    assert made.args.eval_steps == 3
+
+
+def test_gradient_checkpointing_changes_no_loss(tmp_path: Path) -> None:
+    plain = trained(tmp_path / "plain", settings())[1]
+    model, curve = trained(tmp_path / "checkpointing", settings(gradient_checkpointing=True))
+    assert model[0].model.is_activation_checkpointing
+    assert losses(curve) == pytest.approx(losses(plain), abs=1e-5)
+
+
+@pytest.mark.parametrize(("pooling", "normalize"), [("cls", True), ("max", False)])
+def test_pooling_and_normalisation_train_and_are_saved(
+    tmp_path: Path, pooling: str, normalize: bool
+) -> None:
+    model, _ = trained(tmp_path, settings(pooling, normalize, epochs=1))
+    (tmp_path / "saved").mkdir()
+    record = save_checkpoint(model, tmp_path / "saved", {})
+    assert (record["pooling"], record["normalize"]) == (pooling, normalize)
+    assert (record["max_query_length"], record["max_passage_length"]) == (6, 9)
+    read: Any = load_checkpoint(tmp_path / "saved")
+    assert read[1].pooling_mode == pooling
+    tokens = read[0](read.preprocess(["ash and elm"], task="query"))["token_embeddings"][0]
+    expected = tokens[0] if pooling == "cls" else tokens.max(dim=0).values
+    expected = expected / expected.norm() if normalize else expected
+    assert torch.allclose(read.encode_query("ash and elm", convert_to_tensor=True), expected)
+
+
+def test_a_gpu_that_emulates_bf16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation
+    )
+    with pytest.raises(InputError, match="this GPU has no bf16"):
+        check_precision("bf16", "cuda", "finetuning.precision")

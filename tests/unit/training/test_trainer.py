@@ -1,0 +1,80 @@
+"""The trainer: lengths, diverging losses, and resumption in mixed precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ettin_retrieval.encoders import precision
+from ettin_retrieval.runtime.errors import InputError, LossNotFiniteError
+from ettin_retrieval.training.checkpoints import last_complete
+from ettin_retrieval.training.examples import Example
+from ettin_retrieval.training.finetune import finetune
+from tests.training_inputs import development, encoder, losses, settings, train_examples, trained
+from tests.unit.training.conftest import Calls, Change
+
+ChangeLosses = Callable[[Change], Calls]
+
+
+def nan_at(failing: int) -> Change:
+    return lambda call, loss: loss * (math.nan if call == failing else 1)
+
+
+def test_a_loss_that_is_not_finite_is_reported_with_step_and_queries(
+    tmp_path: Path, change_losses: ChangeLosses
+) -> None:
+    change_losses(nan_at(3))
+    with pytest.raises(InputError, match=r"loss is nan at step 3, batch of queries (q\d+(, )?){4}"):
+        trained(tmp_path, settings())
+
+
+def test_equal_queries_are_reported_by_their_own_ids(
+    tmp_path: Path, change_losses: ChangeLosses
+) -> None:
+    twice = [Example("ash", f"ash {i}", [f"elm {i}"], query_id=f"id{i}") for i in range(2)]
+    change_losses(nan_at(1))
+    with pytest.raises(LossNotFiniteError, match=r"batch of queries id[01];"):
+        trained(tmp_path, settings(), twice)
+
+
+def test_other_errors_are_not_caught(tmp_path: Path, change_losses: ChangeLosses) -> None:
+    def failing(call: int, loss: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shapes do not match")
+
+    change_losses(failing)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        trained(tmp_path, settings())
+
+
+def test_training_in_bf16_resumes_and_leaves_an_encoder_in_fp32(
+    tmp_path: Path,
+    change_losses: ChangeLosses,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given = settings(precision="bf16")
+    precision._warn_of_emulation.cache_clear()
+    model, curve = trained(tmp_path / "whole", given)
+    if "avx512_bf16" not in Path("/proc/cpuinfo").read_text():
+        assert caplog.text.count("bf16 is emulated on a CPU without avx512_bf16") == 1
+    assert not {"forward", "_original_forward"} & set(vars(model))
+    assert model.encode(["ash and elm"]).dtype == np.float32
+    plain = trained(tmp_path / "plain", settings())[1]
+    assert losses(curve) == pytest.approx(losses(plain), abs=0.05)
+    assert losses(curve) != losses(plain), "the arithmetic differs"
+
+    change_losses(nan_at(8))
+    with pytest.raises(InputError, match="loss is nan at step 8"):
+        trained(tmp_path / "resumed", given)
+    monkeypatch.undo()
+    work = tmp_path / "resumed" / "work"
+    assert last_complete(work) is not None
+    again = encoder(tmp_path / "again", given)
+    assert finetune(again, train_examples(), development(), given, work) == curve
+    pairs = zip(model.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
