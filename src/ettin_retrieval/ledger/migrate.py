@@ -13,8 +13,8 @@ from ettin_retrieval.ledger.store import (
     entry_files,
     read_mapping,
     read_queries,
+    write_files,
     write_index,
-    write_measurement,
 )
 from ettin_retrieval.runtime.files import sha256_json
 
@@ -45,11 +45,8 @@ def migrate(directory: Path) -> list[Path]:
 def migrate_ledger(ledger: Path) -> list[Path]:
     """Convert the entries of one ledger, as `migrate` does."""
     outdated = [path for path in entry_files(ledger) if read_mapping(path).get("schema", 1) == 1]
-    converted = [_converted(ledger, path) for path in outdated]
-    for path in outdated:
-        path.unlink()
-    for measurement in _with_shared_runs(converted):
-        write_measurement(ledger, measurement)
+    for measurement in _with_shared_runs([_converted(ledger, path) for path in outdated]):
+        write_files(ledger, measurement)
     if outdated:
         write_index(ledger)
     return outdated

@@ -146,12 +146,14 @@ def write_measurement(directory: Path, new: Measurement) -> str:
                 return "unchanged"
             added = len(new.entry.tasks) - len(old.entry.tasks)
             done = f"{added} tasks added" if added else "provenance renewed"
-    _write(path, new)
+    write_files(directory, new)
     drop_unused_records(directory, new.entry.model)
     return done
 
 
-def _write(path: Path, new: Measurement) -> None:
+def write_files(directory: Path, new: Measurement) -> None:
+    """Write the files of a measurement, whatever they hold now."""
+    path = directory / f"{new.entry.name}.json"
     # Records first: even if the process is killed, an entry refers to no missing record.
     for reference, record in new.records.items():
         file, _, run_id = reference.partition("#")

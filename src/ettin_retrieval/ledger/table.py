@@ -77,9 +77,9 @@ class Measured:
 def scores_table(entries: Iterable[Entry], benchmarks: Benchmarks) -> pd.DataFrame:
     """Every score of every entry, with `COLUMNS`.
 
-    CQADupstackRetrieval has rows only if all twelve parts were scored. Each benchmark has a row
-    with its name as task and no split: its value is NaN, and `reason` says why, unless all its
-    tasks were scored on its splits.
+    Each benchmark has a row with its name as task and no split: its value is NaN, and `reason`
+    says why, unless all its tasks were scored on its splits. A mean of CQADupstackRetrieval that
+    is not over all twelve parts on one split has such a row too.
     """
     rows = [row for entry in entries for row in _rows(entry, benchmarks)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)

@@ -212,25 +212,25 @@ def draw_heat_map(scores: Scores) -> Figure:
     """Tasks by models, a panel for each arm with the models that have it; one colour scale."""
     tasks = sorted({task for _, _, task in scores}, key=str.casefold)
     arms = {
-        name: sorted({model for model, a, _ in scores if a == name}, key=model_order)
-        for name in ARM_NAMES
-        if any(name == a for _, a, _ in scores)
+        arm: sorted({model for model, a, _ in scores if a == arm}, key=model_order)
+        for arm in ARM_NAMES
+        if any(arm == a for _, a, _ in scores)
     }
     columns = sum(map(len, arms.values()))
     figure, panels = plt.subplots(
         1, len(arms), squeeze=False, sharey=True, width_ratios=[len(m) for m in arms.values()],
         figsize=(min(WIDTH, 2.6 + 0.75 * columns), 1.1 + 0.24 * len(tasks)),
     )  # fmt: skip
-    for axes, (name, models) in zip(panels[0], arms.items(), strict=True):
+    for axes, (arm, models) in zip(panels[0], arms.items(), strict=True):
         values = np.array(
-            [[_in_points(scores.get((m, name, t))) for m in models] for t in tasks], dtype=float
+            [[_in_points(scores.get((m, arm, t))) for m in models] for t in tasks], dtype=float
         )
         image = axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             text = "–" if np.isnan(value) else f"{value:.1f}"
             colour = "white" if value < 55 else "black"  # cividis is dark below its middle
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-        axes.set_title(ARM_NAMES[name].replace(" (", "\n("), fontsize=7)
+        axes.set_title(ARM_NAMES[arm].replace(" (", "\n("), fontsize=7)
         axes.set_xticks(range(len(models)), [m.replace(BM25, "BM25") for m in models], fontsize=7)
         axes.set_yticks(range(len(tasks)), tasks)
         axes.tick_params(length=0)
@@ -299,6 +299,6 @@ def _heat_maps(scores: Scores) -> dict[str, Scores]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    # Without the version of matplotlib, which PNGs carry by default.
+    # Without the version of matplotlib, which PNG files carry by default.
     figure.savefig(path, metadata={"Software": None})
     plt.close(figure)
