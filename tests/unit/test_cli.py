@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from ettin_retrieval.reports.verify import record
 from ettin_retrieval.tasks import TINY_TASKS
 from tests.ledgers import EXPECTED, references, write
 from tests.unit.ledger.pipeline import write_pipeline
+from tests.workspace import ROOT
 
 COMMANDS = (
     "compare", "verify", "record", "index", "migrate", "collect", "calibrate", "bm25",
@@ -117,6 +119,28 @@ def test_a_bug_is_not_reported_as_an_input_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(collect, "collect", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["collect"])
+
+
+@pytest.mark.parametrize(
+    ("options", "tasks"),
+    [
+        ([], "auto"),
+        (["--tasks", "eng-v2"], "eng-v2"),
+        (["--tasks", "SciFact"], "['SciFact']"),
+        (["--tasks", "SciFact,NQ"], "['SciFact', 'NQ']"),
+    ],
+)
+def test_plan_takes_a_tier_or_the_names_of_tasks(
+    options: list[str],
+    tasks: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = types.ModuleType("report")
+    vars(report).update(plan=lambda settings, gpu, wanted: wanted, render=str)
+    monkeypatch.setitem(sys.modules, "ettin_retrieval.planning.report", report)
+    assert main(["plan", "--params", str(ROOT / "params.yaml"), *options]) == 0
+    assert capsys.readouterr().out == f"{tasks}\n"
 
 
 def test_a_ledger_that_agrees_with_everything_verifies(
