@@ -100,7 +100,7 @@ def index(results: Results = RESULTS) -> None:
 
 @app.command()
 def migrate(results: Results = RESULTS) -> None:
-    """Convert a ledger of an earlier schema, and those of the studies in it."""
+    """Convert a ledger of an earlier schema."""
     from ettin_retrieval.ledger.migrate import migrate as migrate_ledger
 
     converted = migrate_ledger(results)

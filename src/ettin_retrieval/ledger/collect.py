@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ettin_retrieval.ledger.entry import Measurement
 from ettin_retrieval.ledger.merging import numeric_differences, origin_differences, united
-from ettin_retrieval.ledger.migrate import migrate_ledger
+from ettin_retrieval.ledger.migrate import migrate
 from ettin_retrieval.ledger.store import (
     entry_files,
     read_measurement,
@@ -159,7 +159,7 @@ def _read_revisions(repository: Path, revisions: list[str], ledger: str) -> Iter
         with tempfile.TemporaryDirectory() as scratch:
             copy = _extract(repository, commit, ledger, Path(scratch))
             try:
-                migrate_ledger(copy)
+                migrate(copy)
                 for path in entry_files(copy):
                     files = (path, path.with_suffix(".queries.parquet"))
                     digest = tuple(sha256_file(file) for file in files if file.is_file())

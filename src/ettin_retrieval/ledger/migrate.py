@@ -9,7 +9,6 @@ from typing import Any
 from ettin_retrieval.ledger.entry import Entry, Measurement
 from ettin_retrieval.ledger.provenance import run_reference
 from ettin_retrieval.ledger.store import (
-    INDEX,
     entry_files,
     read_mapping,
     read_queries,
@@ -22,11 +21,10 @@ RENAMED = {"identity": "fingerprint", "synthetic": "tiny", "embedded": "tiny"}
 """Keys and values in the provenance of schema 1 that have another name now."""
 
 
-def migrate(directory: Path) -> list[Path]:
-    """Convert every entry of schema 1, in a ledger and in those of the studies below it.
+def migrate(ledger: Path) -> list[Path]:
+    """Convert every entry of schema 1, which repeated the record of a run in each of its entries.
 
-    Schema 1 repeated the record of a run in each of its entries. The index of a ledger without
-    such entries is left as it is.
+    The index of a ledger without such entries is left as it is.
 
     Returns
     -------
@@ -35,15 +33,8 @@ def migrate(directory: Path) -> list[Path]:
     Raises
     ------
     InputError
-        A file is not a ledger entry, or lacks its per-query scores; nothing was converted in its
-        ledger.
+        A file is not a ledger entry, or lacks its per-query scores; nothing was converted.
     """
-    ledgers = sorted({directory, *(index.parent for index in directory.rglob(INDEX))})
-    return [path for ledger in ledgers for path in migrate_ledger(ledger)]
-
-
-def migrate_ledger(ledger: Path) -> list[Path]:
-    """Convert the entries of one ledger, as `migrate` does."""
     outdated = [path for path in entry_files(ledger) if read_mapping(path).get("schema", 1) == 1]
     for measurement in _with_shared_runs([_converted(ledger, path) for path in outdated]):
         write_files(ledger, measurement)

@@ -65,7 +65,8 @@ def _read_current(path: Path) -> dict[str, Any]:
     content = read_mapping(path)
     schema = content.get("schema", 1)
     if schema == 1:
-        raise InputError(f"{path}: schema 1 of the ledger; run `ettin-retrieval migrate`")
+        command = f"ettin-retrieval migrate --results {path.parents[1]}"
+        raise InputError(f"{path}: schema 1 of the ledger; run `{command}`")
     if schema != SCHEMA:
         raise InputError(f"{path}: schema {schema} of the ledger; this version reads {SCHEMA}")
     return content
