@@ -34,6 +34,9 @@ Out = Annotated[Path, typer.Option(metavar="DIR")]
 
 RESULTS, EXPECTED = Path("results"), Path("expected")
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
 
 @app.command()
 def compare(
@@ -62,9 +65,11 @@ def verify(
     from ettin_retrieval.reports.verify import verify as verify_scores
 
     found = problems(results)
+    for line in found:
+        print(line)
     *failed, summary = verify_scores(results, expected)
     stale = table_problem(results, expected, tables)
-    for line in [*found, *failed, summary, stale or f"{tables}: every table is current"]:
+    for line in [*failed, summary, stale or f"{tables}: every table is current"]:
         print(line)
     if found or failed or stale:
         raise typer.Exit(1)
@@ -210,11 +215,12 @@ def plan(
     from ettin_retrieval.planning.report import plan as plan_run
     from ettin_retrieval.planning.report import render
     from ettin_retrieval.settings.load import load_settings
+    from ettin_retrieval.settings.schema import BENCHMARK_OF_TIER
 
     settings = load_settings(params, {"model": model} if model else {})
     wanted: list[str] | str = settings.evaluation.tasks
     if tasks:
-        wanted = tasks.split(",") if "," in tasks else tasks
+        wanted = tasks if tasks in BENCHMARK_OF_TIER else tasks.split(",")
     print(render(plan_run(settings, gpu, wanted)))
 
 
@@ -271,8 +277,10 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except SystemExit as status:
-        return int(status.code or 0)
+    except SystemExit as done:  # how typer ends, whether a command failed or not
+        if done.code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        return int(done.code or 0)
     return 0
 
 

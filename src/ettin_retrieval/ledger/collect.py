@@ -17,13 +17,15 @@ from pathlib import Path
 
 from ettin_retrieval.ledger.entry import Measurement
 from ettin_retrieval.ledger.merging import numeric_differences, origin_differences, united
+from ettin_retrieval.ledger.migrate import migrate
 from ettin_retrieval.ledger.store import (
-    read_ledger,
+    entry_files,
     read_measurement,
     write_index,
     write_measurement,
 )
 from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.runtime.files import sha256_file
 
 WORKING_TREE = "working tree"
 
@@ -94,9 +96,8 @@ def collect(repository: Path, revisions: list[str], ledger: str = "results") -> 
     """
     directory = repository / ledger
     found: dict[str, list[Found]] = {}
-    for revision in revisions or experiments(repository):
-        for each in _read_revision(repository, revision, ledger):
-            found.setdefault(each.measurement.entry.name, []).append(each)
+    for each in _read_revisions(repository, revisions or experiments(repository), ledger):
+        found.setdefault(each.measurement.entry.name, []).append(each)
     collected, writable = Collected(), []
     for name, versions in sorted(found.items()):
         here = None
@@ -137,7 +138,7 @@ def conflicts_of(left: Found, right: Found) -> list[Conflict]:
 
 
 def experiments(repository: Path) -> list[str]:
-    """Full names of all references to DVC experiments."""
+    """Full names of the references to DVC experiments."""
     listed = _git(repository, "for-each-ref", "--format=%(refname)", "refs/exps")
     return [name for name in listed.decode().split() if not name.startswith(INTERNAL)]
 
@@ -150,21 +151,34 @@ def _together(kept: Found, other: Found) -> Found:
     return Found(united(ours, theirs), f"{kept.revision} and {other.revision}")
 
 
-def _read_revision(repository: Path, revision: str, ledger: str) -> Iterator[Found]:
-    """The entries of a revision, read from a copy of its ledger."""
-    commit, name = _commit(repository, revision), _short(revision)
-    if not _git(repository, "ls-tree", commit, ledger):
-        return
-    archive = _git(repository, "archive", commit, f"{ledger}/")
-    with tempfile.TemporaryDirectory() as scratch:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(scratch, filter="data")
-        copy = Path(scratch) / ledger
-        try:
-            for entry in read_ledger(copy):
-                yield Found(read_measurement(copy, entry.name), name)
-        except InputError as error:
-            raise InputError(str(error).replace(f"{scratch}/", f"{name}:")) from None
+def _read_revisions(repository: Path, revisions: list[str], ledger: str) -> Iterator[Found]:
+    """The entries of all revisions; files that several have in common are read once."""
+    seen = set()
+    for revision in revisions:
+        commit, name = _commit(repository, revision), _short(revision)
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = _extract(repository, commit, ledger, Path(scratch))
+            try:
+                migrate(copy)
+                for path in entry_files(copy):
+                    files = (path, path.with_suffix(".queries.parquet"))
+                    digest = tuple(sha256_file(file) for file in files if file.is_file())
+                    if digest not in seen:
+                        yield Found(read_measurement(copy, f"{path.parent.name}/{path.stem}"), name)
+                    seen.add(digest)
+            except InputError as error:
+                raise InputError(str(error).replace(f"{scratch}/", f"{name}:")) from None
+
+
+def _extract(repository: Path, commit: str, ledger: str, directory: Path) -> Path:
+    """A copy of a commit's ledger; an empty directory if it has none."""
+    copy = directory / ledger
+    copy.mkdir(parents=True)
+    if _git(repository, "ls-tree", commit, ledger):
+        archive = io.BytesIO(_git(repository, "archive", commit, f"{ledger}/"))
+        with tarfile.open(fileobj=archive) as files:
+            files.extractall(directory, filter="data")
+    return copy
 
 
 def _commit(repository: Path, revision: str) -> str:

@@ -67,19 +67,14 @@ class Entry:
         return {"schema": SCHEMA} | {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
-    def of(cls, content: Any, where: str) -> Entry:
-        """An entry from its JSON.
+    def of(cls, content: dict[str, Any], where: str) -> Entry:
+        """An entry from its JSON; `where` is the file, for messages.
 
         Raises
         ------
         InputError
-            It is of another schema, or not an entry.
+            A key is missing or unknown, or a fine-tuned checkpoint names no recipe.
         """
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            found = content.get("schema", 1) if isinstance(content, dict) else "unknown"
-            raise InputError(
-                f"{where}: schema {found}, not {SCHEMA}; run `ettin-retrieval migrate`"
-            )
         try:
             entry = cls(**{key: value for key, value in content.items() if key != "schema"})
         except TypeError as error:

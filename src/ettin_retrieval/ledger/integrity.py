@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 from ruamel.yaml import YAML
 
-from ettin_retrieval.ledger.entry import Entry, arm_name
+from ettin_retrieval.ledger.entry import Measurement, arm_name
 from ettin_retrieval.ledger.provenance import LOCK, outputs_behind, outputs_digest
 from ettin_retrieval.ledger.store import (
+    QUERY_METRICS,
     index_problem,
     read_entry,
     read_ledger,
     read_measurement,
-    read_queries,
 )
 from ettin_retrieval.tasks import CQADUPSTACK, cqadupstack_parts
-
-METRICS = ("ndcg_at_10", "mrr_at_10")
-"""The metrics that the ledger has per query."""
 
 TOLERANCE = 1e-6
 """Largest distance between a mean and its queries' scores: the order of a sum rounds it."""
@@ -40,36 +38,35 @@ def problems(results: Path, root: Path = Path()) -> list[str]:
     index = index_problem(results)
     found = [] if index is None else [index]
     for entry in read_ledger(results):
-        read_measurement(results, entry.name)
-        found += mean_problems(results, entry)
+        found += mean_problems(results, read_measurement(results, entry.name))
     return found + lock_problems(results, root)
 
 
-def mean_problems(results: Path, entry: Entry) -> list[str]:
+def mean_problems(results: Path, measurement: Measurement) -> list[str]:
     """Scores of an entry that are not the means of its per-query scores."""
+    entry, means = measurement.entry, _means(measurement.queries)
+    where = results / f"{entry.name}.json"
     found = []
-    for metric in METRICS:
-        means = _means(results, entry, metric)
-        for key in [key for key in entry.scores if key.endswith(f".{metric}")]:
-            mean, where = means.get(key.rpartition(".")[0]), results / entry.name
-            if mean is None:
-                found.append(
-                    f"{where}.json: {key}: {where.name}.queries.parquet has no query of it"
-                )
-            elif abs(mean - entry.scores[key]) > TOLERANCE:
-                found.append(
-                    f"{where}.json: {key} is {entry.scores[key]:.6f}, but the mean over its "
-                    f"queries is {mean:.6f}"
-                )
+    for key, score in entry.scores.items():
+        task, _, metric = key.rpartition(".")
+        if not task or metric not in QUERY_METRICS:
+            continue
+        mean = means[metric].get(task)
+        if mean is None:
+            found.append(f"{where}: {key}: {where.stem}.queries.parquet has no query of it")
+        elif abs(mean - score) > TOLERANCE:
+            found.append(
+                f"{where}: {key} is {score:.6f}, but the mean over its queries is {mean:.6f}"
+            )
     return found
 
 
-def _means(results: Path, entry: Entry, metric: str) -> dict[str, float]:
+def _means(queries: pd.DataFrame) -> pd.DataFrame:
     """Mean over the queries of each task, and over the parts of CQADupstackRetrieval."""
-    by_task = read_queries(results, entry).groupby("task")[metric]
-    means = {str(task): float(scores.mean()) for task, scores in by_task}
-    parts = cqadupstack_parts(means)
-    return means | ({CQADUPSTACK: sum(means[p] for p in parts) / len(parts)} if parts else {})
+    means = queries.groupby("task")[list(QUERY_METRICS)].mean()
+    if parts := cqadupstack_parts(means.index):
+        means.loc[CQADUPSTACK] = means.loc[parts].mean()
+    return means
 
 
 def lock_problems(results: Path, root: Path = Path()) -> list[str]:

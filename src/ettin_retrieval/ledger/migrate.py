@@ -6,38 +6,69 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from ettin_retrieval.ledger.entry import SCHEMA, Entry, Measurement
+from ettin_retrieval.ledger.entry import Entry, Measurement
 from ettin_retrieval.ledger.provenance import run_reference
-from ettin_retrieval.ledger.store import QUERIES, write_index, write_measurement
-from ettin_retrieval.runtime.files import read_json, sha256_json
+from ettin_retrieval.ledger.store import (
+    entry_files,
+    read_mapping,
+    read_queries,
+    write_files,
+    write_index,
+)
+from ettin_retrieval.runtime.files import sha256_json
 
 RENAMED = {"identity": "fingerprint", "synthetic": "tiny", "embedded": "tiny"}
-"""Keys and values of schema 1 that have another name now."""
+"""Keys and values in the provenance of schema 1 that have another name now."""
 
 
-def migrate(directory: Path) -> list[str]:
-    """Convert every entry of schema 1, and write the index.
+def migrate(ledger: Path) -> list[Path]:
+    """Convert every entry of schema 1, which repeated the record of a run in each of its entries.
 
-    Schema 1 repeated the record of a run in each of its entries.
+    The index of a ledger without such entries is left as it is.
 
     Returns
     -------
-    Names of the converted entries.
+    Files of the converted entries.
+
+    Raises
+    ------
+    InputError
+        A file is not a ledger entry, or lacks its per-query scores; nothing was converted.
     """
-    paths = [
-        path
-        for path in sorted(directory.glob("*/*.json"))
-        if not path.name.startswith("run-") and read_json(path).get("schema", 1) != SCHEMA
-    ]
-    converted = [_converted(path) for path in paths]
-    for path in paths:
-        path.unlink()
-    for measurement in _with_shared_runs(converted):
-        write_measurement(directory, measurement)
-    write_index(directory)
-    return [measurement.entry.name for measurement in converted]
+    outdated = [path for path in entry_files(ledger) if read_mapping(path).get("schema", 1) == 1]
+    for measurement in _with_shared_runs([_converted(ledger, path) for path in outdated]):
+        write_files(ledger, measurement)
+    if outdated:
+        write_index(ledger)
+    return outdated
+
+
+def _converted(ledger: Path, path: Path) -> Measurement:
+    content = read_mapping(path)
+    provenance = _renamed(content.pop("provenance", {}))
+    entry = Entry.of(content, str(path))
+    weights, precision = provenance.pop("checkpoint", {}), provenance.pop("precision", None)
+    further = provenance.pop("further_runs", [])
+    later = {task for run in further for task in run["tasks"]}
+    first = provenance | {"tasks": [task for task in entry.tasks if task not in later]}
+    runs, records = [], {}
+    for run in [first, *further]:
+        tasks, digest = run.pop("tasks"), run.pop("outputs_sha256", None)
+        record = {
+            key: value for key, value in run.items() if key not in {"checkpoint", "precision"}
+        }
+        reference = run_reference(_run_name(entry, record), entry.seed, record)
+        runs.append({"run": reference, "outputs_sha256": digest, "tasks": tasks})
+        records[reference] = record
+    tasks = {task: _renamed(record) for task, record in entry.tasks.items()}
+    entry = replace(entry, tasks=tasks, weights=weights, precision=precision, runs=runs)
+    return Measurement(entry, read_queries(ledger, entry), records)
+
+
+def _run_name(entry: Entry, record: dict[str, Any]) -> str:
+    """The recipe of a run of the pipeline; the arm of a study or of BM25."""
+    recipe = record.get("settings", {}).get("recipe")
+    return recipe if recipe and entry.checkpoint in {"base", "finetuned"} else entry.arm
 
 
 def _renamed(content: Any) -> Any:
@@ -48,49 +79,29 @@ def _renamed(content: Any) -> Any:
     return RENAMED.get(content, content) if isinstance(content, str) else content
 
 
-def _converted(path: Path) -> Measurement:
-    content = _renamed(read_json(path))
-    queries = pq.read_table(path.with_suffix(".queries.parquet"), schema=QUERIES).to_pandas()
-    provenance = content.pop("provenance")
-    entry = Entry(
-        **content,
-        weights=provenance.get("checkpoint", {}),
-        precision=provenance.get("precision"),
-    )
-    first = {key: value for key, value in provenance.items() if key != "further_runs"}
-    further = provenance.get("further_runs", [])
-    later = {task for run in further for task in run["tasks"]}
-    first["tasks"] = [task for task in entry.tasks if task not in later]
-    records = {}
-    for run in [first, *further]:
-        tasks, digest = run.pop("tasks"), run.pop("outputs_sha256", None)
-        record = {k: v for k, v in run.items() if k not in {"checkpoint", "precision"}}
-        recipe = run.get("settings", {}).get("recipe")
-        trained_or_base = entry.checkpoint in {"base", "finetuned"} and recipe is not None
-        name = recipe if trained_or_base else entry.arm
-        reference = run_reference(name, entry.seed, record)
-        entry.runs.append({"run": reference, "outputs_sha256": digest, "tasks": tasks})
-        records[reference] = record
-    return Measurement(entry, queries, records)
-
-
 def _with_shared_runs(measurements: list[Measurement]) -> list[Measurement]:
     """Base entries refer to the run that also fine-tuned, whose record has the training data."""
-    trained = {
+    shared = {
         (m.entry.model, _facts(reference, record)): (reference, record)
         for m in measurements
         for reference, record in m.records.items()
         if record.get("training_data") is not None
     }
-    shared = []
+    for m in measurements:
+        for reference, record in m.records.items():
+            key = (m.entry.model, _facts(reference, record))
+            _, of_both = shared.setdefault(key, (reference, record))
+            of_both["costs"] = of_both.get("costs", {}) | record.get("costs", {})
+    converted = []
     for m in measurements:
         found = {
-            old: trained.get((m.entry.model, _facts(old, record)), (old, record))
-            for old, record in m.records.items()
+            reference: shared[m.entry.model, _facts(reference, record)]
+            for reference, record in m.records.items()
         }
         runs = [run | {"run": found[run["run"]][0]} for run in m.entry.runs]
-        shared.append(replace(m, entry=replace(m.entry, runs=runs), records=dict(found.values())))
-    return shared
+        entry = replace(m.entry, runs=runs)
+        converted.append(Measurement(entry, m.queries, dict(found.values())))
+    return converted
 
 
 def _facts(reference: str, record: dict[str, Any]) -> str:

@@ -20,7 +20,16 @@ PIPELINE, LOCK = Path("dvc.yaml"), Path("dvc.lock")
 
 VERSIONS = sorted({*LIBRARIES, "datasets", "dvc"})
 
-WRITTEN = ("dvc.lock", "metrics", "plots", "results", "tables", "studies/dvc.lock", "studies/*/tables", "studies/*/results")
+WRITTEN = (
+    "dvc.lock",
+    "metrics",
+    "plots",
+    "results",
+    "tables",
+    "studies/dvc.lock",
+    "studies/*/tables",
+    "studies/*/results",
+)
 """Tracked files that the pipelines write themselves: a change in them explains no result."""
 
 SETTINGS = {"params.yaml", "encoders.yaml", "recipes.yaml"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def run(settings: Settings, paths: Paths) -> str:
         costs_of({path for made in outputs.values() for path in made}, settings),
     )
     reference = run_reference(settings.recipe, settings.seed, record)
+    tasks = task_records(paths["benchmark"])
     summary = []
     for checkpoint, made in outputs.items():
         entry = Entry(
@@ -37,24 +39,21 @@ def run(settings: Settings, paths: Paths) -> str:
             recipe=settings.recipe if checkpoint == "finetuned" else None,
             seed=settings.seed,
             scores=read_json(paths["metrics"] / f"{checkpoint}.json"),
-            tasks=task_records(paths["benchmark"]),
+            tasks=tasks,
             weights=read_json(paths["models"] / checkpoint / "checkpoint.json"),
             precision=settings.evaluation.precision,
+            runs=[{"run": reference, "outputs_sha256": outputs_digest(made), "tasks": list(tasks)}],
         )
-        entry.runs.append(
-            {"run": reference, "outputs_sha256": outputs_digest(made), "tasks": list(entry.tasks)}
-        )
-        queries = _queries(paths["scores"] / checkpoint, entry)
+        queries = _queries(paths["scores"] / checkpoint, tasks)
         done = write_measurement(paths["results"], Measurement(entry, queries, {reference: record}))
         summary.append(f"{entry.name} {done}")
     write_index(paths["results"])
     return ", ".join(summary)
 
 
-def _queries(scores: Path, entry: Entry) -> pd.DataFrame:
+def _queries(scores: Path, tasks: Iterable[str]) -> pd.DataFrame:
     frames = [
-        pd.read_parquet(scores / f"{task}.queries.parquet").assign(task=task)
-        for task in entry.tasks
+        pd.read_parquet(scores / f"{task}.queries.parquet").assign(task=task) for task in tasks
     ]
     return pd.concat(frames, ignore_index=True)
 

@@ -11,7 +11,6 @@ verdicts are made from the ledger alone.
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -30,14 +29,47 @@ logger = logging.getLogger("ettin_retrieval")
 
 INDEX = "ledger.json"
 
+QUERY_METRICS = ("ndcg_at_10", "mrr_at_10")
+"""The metrics that the ledger has per query."""
+
 QUERIES = pa.schema(
-    [
-        ("task", pa.string()),
-        ("query_id", pa.string()),
-        ("ndcg_at_10", pa.float64()),
-        ("mrr_at_10", pa.float64()),
-    ]
+    [("task", pa.string()), ("query_id", pa.string())]
+    + [(metric, pa.float64()) for metric in QUERY_METRICS]
 )
+
+
+def entry_files(directory: Path, model: str = "*") -> list[Path]:
+    """Files of the entries, without those of runs, in order of name."""
+    paths = sorted(directory.glob(f"{model}/*.json"))
+    return [path for path in paths if not path.name.startswith("run-")]
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A JSON file of the ledger, of any schema.
+
+    Raises
+    ------
+    InputError
+        The file is not valid JSON, or not a mapping.
+    """
+    try:
+        content = read_json(path)
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error}); restore it with git") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a file of the ledger; restore it with git")
+    return content
+
+
+def _read_current(path: Path) -> dict[str, Any]:
+    content = read_mapping(path)
+    schema = content.get("schema", 1)
+    if schema == 1:
+        command = f"ettin-retrieval migrate --results {path.parents[1]}"
+        raise InputError(f"{path}: schema 1 of the ledger; run `{command}`")
+    if schema != SCHEMA:
+        raise InputError(f"{path}: schema {schema} of the ledger; this version reads {SCHEMA}")
+    return content
 
 
 def read_entry(path: Path) -> Entry:
@@ -48,11 +80,7 @@ def read_entry(path: Path) -> Entry:
     InputError
         The file is malformed, of another schema, or named after another key.
     """
-    try:
-        content = read_json(path)
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error}); restore it with git") from None
-    entry = Entry.of(content, str(path))
+    entry = Entry.of(_read_current(path), str(path))
     if f"{path.parent.name}/{path.stem}" != entry.name:
         raise InputError(f"{path}: holds {entry.name}; a file is named after its key")
     return entry
@@ -60,8 +88,7 @@ def read_entry(path: Path) -> Entry:
 
 def read_ledger(directory: Path) -> list[Entry]:
     """All entries, in order of model, arm and seed."""
-    paths = [path for path in directory.glob("*/*.json") if not path.name.startswith("run-")]
-    return sorted(map(read_entry, paths), key=lambda entry: entry.key)
+    return sorted(map(read_entry, entry_files(directory)), key=lambda entry: entry.key)
 
 
 def read_queries(directory: Path, entry: Entry) -> pd.DataFrame:
@@ -87,7 +114,10 @@ def read_measurement(directory: Path, name: str) -> Measurement:
         path = directory / entry.model / f"{file}.json"
         found = _read_runs(path).get(run_id)
         if found is None:
-            raise InputError(f"{path}: no record of run {run_id}, which {entry.name} refers to")
+            raise InputError(
+                f"{path}: no record of run {run_id}, which {entry.name} refers to; restore it with "
+                "git"
+            )
         records[reference] = found
     return Measurement(entry, read_queries(directory, entry), records)
 
@@ -117,11 +147,23 @@ def write_measurement(directory: Path, new: Measurement) -> str:
                 return "unchanged"
             added = len(new.entry.tasks) - len(old.entry.tasks)
             done = f"{added} tasks added" if added else "provenance renewed"
-    write_json(path, new.entry.content())
-    rows = pa.Table.from_pandas(new.queries[QUERIES.names], schema=QUERIES, preserve_index=False)
-    pq.write_table(rows.replace_schema_metadata(None), path.with_suffix(".queries.parquet"))
-    _write_records(path.parent, new.records)
+    write_files(directory, new)
+    drop_unused_records(directory, new.entry.model)
     return done
+
+
+def write_files(directory: Path, new: Measurement) -> None:
+    """Write the files of a measurement, whatever they hold now."""
+    path = directory / f"{new.entry.name}.json"
+    # Records first: even if the process is killed, an entry refers to no missing record.
+    for reference, record in new.records.items():
+        file, _, run_id = reference.partition("#")
+        records = path.with_name(f"{file}.json")
+        _write_runs(records, _read_runs(records) | {run_id: record})
+    rows = pa.Table.from_pandas(new.queries[QUERIES.names], schema=QUERIES, preserve_index=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows.replace_schema_metadata(None), path.with_suffix(".queries.parquet"))
+    write_json(path, new.entry.content())
 
 
 def _warn_of_replacement(path: Path, difference: str) -> None:
@@ -132,26 +174,24 @@ def _warn_of_replacement(path: Path, difference: str) -> None:
 
 
 def _read_runs(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content = read_json(path)
-    runs: dict[str, Any] = content["runs"]
-    return runs
+    return _read_current(path).get("runs", {}) if path.is_file() else {}
 
 
-def _write_records(directory: Path, records: dict[str, dict[str, Any]]) -> None:
-    """Add records of runs to their files, which keep those that entries refer to."""
-    entries = [read_entry(p) for p in directory.glob("*.json") if not p.name.startswith("run-")]
+def _write_runs(path: Path, runs: dict[str, Any]) -> None:
+    write_json(path, {"schema": SCHEMA, "runs": dict(sorted(runs.items()))})
+
+
+def drop_unused_records(directory: Path, model: str) -> None:
+    """Remove the records of runs that no entry of the model refers to."""
+    entries = map(read_entry, entry_files(directory, model))
     used = {run["run"] for entry in entries for run in entry.runs}
-    for file in {reference.partition("#")[0] for reference in records}:
-        path = directory / f"{file}.json"
-        runs = {f"{file}#{run_id}": record for run_id, record in _read_runs(path).items()}
-        kept = {
-            reference.partition("#")[2]: record
-            for reference, record in sorted((runs | records).items())
-            if reference in used and reference.startswith(f"{file}#")
-        }
-        write_json(path, {"schema": SCHEMA, "runs": kept})
+    for path in sorted(directory.glob(f"{model}/run-*.json")):
+        runs = _read_runs(path)
+        kept = {run: record for run, record in runs.items() if f"{path.stem}#{run}" in used}
+        if not kept:
+            path.unlink()
+        elif len(kept) < len(runs):
+            _write_runs(path, kept)
 
 
 def index_of(directory: Path) -> dict[str, str]:
@@ -181,8 +221,8 @@ def index_problem(directory: Path) -> str | None:
     written: dict[str, str] = {}
     if index.is_file():
         try:
-            written = read_json(index)["sha256"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+            written = read_mapping(index)["sha256"]
+        except (InputError, KeyError):
             return f"{index}: not a ledger's index; run `ettin-retrieval index`"
     present = index_of(directory)
     for name in sorted(written.keys() | present.keys()):

@@ -21,6 +21,8 @@ COLUMNS = (
     "reason",
 )  # fmt: skip
 
+PARTS_MISSING = "parts of the task are missing"
+
 Benchmarks = Mapping[str, Mapping[str, str]]
 """Name of a benchmark to {task: split}."""
 
@@ -75,9 +77,9 @@ class Measured:
 def scores_table(entries: Iterable[Entry], benchmarks: Benchmarks) -> pd.DataFrame:
     """Every score of every entry, with `COLUMNS`.
 
-    CQADupstackRetrieval has rows only if all twelve parts were scored. Each benchmark has a row
-    with its name as task: its value is NaN, and `reason` says why, unless all its tasks were
-    scored on its splits.
+    Each benchmark has a row with its name as task and no split: its value is NaN, and `reason`
+    says why, unless all its tasks were scored on its splits. A mean of CQADupstackRetrieval that
+    is not over all twelve parts on one split has such a row too.
     """
     rows = [row for entry in entries for row in _rows(entry, benchmarks)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
@@ -92,6 +94,10 @@ def _rows(entry: Entry, benchmarks: Benchmarks) -> Iterable[tuple[object, ...]]:
             value = task_score(entry, task, metric)
             if value is not None:
                 yield (*key, task, split, metric, value, _queries(entry, task), "")
+    if CQADUPSTACK not in splits:
+        for metric in METRICS:
+            if task_score(entry, CQADUPSTACK, metric) is not None:
+                yield (*key, CQADUPSTACK, None, metric, math.nan, None, PARTS_MISSING)
     for name, tasks in benchmarks.items():
         for metric in METRICS:
             value = average(entry, tasks, metric) if tasks.items() <= splits.items() else None
@@ -117,7 +123,7 @@ def _queries(entry: Entry, task: str) -> int | None:
 
 
 def keys_of(scores: pd.DataFrame, metric: str) -> list[Key]:
-    """What was scored on tasks, in order of the table; seeds are not told apart.
+    """What was scored on tasks, whatever the seed, in order of the table.
 
     Parameters
     ----------
@@ -140,14 +146,13 @@ def measure(scores: pd.DataFrame, key: Key) -> Measured:
     """
     rows = of_arm(scores, key.model, key.checkpoint, key.recipe)
     rows = rows if key.seed is None else rows[rows["seed"] == key.seed]
-    of_metric = rows[rows["metric"] == key.metric]
-    named = of_metric[of_metric["task"] == key.task]
+    named = rows[(rows["metric"] == key.metric) & (rows["task"] == key.task)]
     found = (
         named[named["split"].isna()] if key.split is None else named[named["split"] == key.split]
     )
     values = found["value"].dropna().tolist()
     if not values:
-        return Measured(None, reason=_reason(of_metric, named, found, key))
+        return Measured(None, reason=_reason(rows, named, key))
     return Measured(
         value=math.fsum(values) / len(values),
         seeds=len(values),
@@ -156,16 +161,14 @@ def measure(scores: pd.DataFrame, key: Key) -> Measured:
     )
 
 
-def _reason(of_metric: pd.DataFrame, named: pd.DataFrame, found: pd.DataFrame, key: Key) -> str:
-    reasons = [reason for reason in found["reason"] if reason]
+def _reason(rows: pd.DataFrame, named: pd.DataFrame, key: Key) -> str:
+    reasons = [reason for reason in named["reason"] if reason]
     if reasons:
         return str(reasons[0])
     if len(named) and key.split is not None:
         return f"scored on {named['split'].iloc[0]}, not {key.split}"
-    if of_metric["task"].str.startswith(f"{key.task}{SUBSAMPLED}").any():
+    if rows["task"].str.startswith(f"{key.task}{SUBSAMPLED}").any():
         return "subsampled"
-    if key.task == CQADUPSTACK and of_metric["task"].str.startswith("CQADupstack").any():
-        return "parts of the task are missing"
     return ""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.box import SIMPLE
 from rich.table import Table
 
 from ettin_retrieval.ledger.entry import Entry
@@ -48,7 +47,12 @@ def comparison(
     yield f"A = {names[0]}, B = {names[1]}; {metric} in points"
     left, right = (frame[frame["task"].isin(shared)] for frame in frames)
     for family in compare_benchmarks(left, right, view.references.benchmarks, metric, seed):
+        yield f"\n{family.name or 'tasks of no benchmark'}"
         yield _family_table(family)
+        yield (
+            "interval: bootstrap over queries; p: two-sided paired randomisation test, at most "
+            f"{RESAMPLES:,} samples; Holm p: corrected for {len(family.tasks)} tasks"
+        )
     for letter, tasks in zip("AB", scored, strict=True):
         if tasks - shared:
             yield f"left out, scored by {letter} only: {', '.join(sorted(tasks - shared))}"
@@ -56,8 +60,9 @@ def comparison(
         same = [e for e in view.entries if (e.model, e.arm) == (entry.model, entry.arm)]
         seeds = [other for other in same if other.tasks == entry.tasks]
         if len(seeds) > 1:
-            spread = seed_spread([view.queries(e) for e in seeds], metric)
-            yield _seed_table(f"{entry.model}/{entry.arm}", seeds, spread)
+            numbers = ", ".join(str(other.seed) for other in seeds)
+            yield f"\n{entry.model}/{entry.arm} over the seeds {numbers}, in points"
+            yield _seed_table(seed_spread([view.queries(e) for e in seeds], metric))
 
 
 def _entry(view: View, name: str) -> Entry:
@@ -69,14 +74,8 @@ def _entry(view: View, name: str) -> Entry:
 
 
 def _family_table(family: Family) -> Table:
-    caption = (
-        "interval: bootstrap over queries; p: two-sided paired randomisation test, at most "
-        f"{RESAMPLES:,} samples; Holm p: corrected for {len(family.tasks)} tasks"
-    )
     table = _table(
-        family.name or "tasks of no benchmark",
-        ("task", "queries", "A", "B", "B - A", "95% interval", "p", "Holm p", "wins/losses/ties"),
-        caption,
+        "task", "queries", "A", "B", "B - A", "95% interval", "p", "Holm p", "wins/losses/ties"
     )
     for task in [*family.tasks, *([family.average] if family.average else [])]:
         interval = "one query"
@@ -96,10 +95,8 @@ def _family_table(family: Family) -> Table:
     return table
 
 
-def _seed_table(name: str, seeds: list[Entry], tasks: list[SeedSpread]) -> Table:
-    numbers = ", ".join(str(entry.seed) for entry in seeds)
-    title = f"{name} over the seeds {numbers}, in points"
-    table = _table(title, ("task", "mean", "standard deviation"))
+def _seed_table(tasks: list[SeedSpread]) -> Table:
+    table = _table("task", "mean", "standard deviation")
     for task in tasks:
         deviation = task.standard_deviation
         shown = "-" if deviation is None else f"{100 * deviation:.2f}"
@@ -107,11 +104,9 @@ def _seed_table(name: str, seeds: list[Entry], tasks: list[SeedSpread]) -> Table
     return table
 
 
-def _table(title: str, columns: tuple[str, ...], caption: str = "") -> Table:
-    table = Table(
-        title=title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE
-    )
-    table.add_column(columns[0], no_wrap=True)
-    for column in columns[1:]:
-        table.add_column(column, justify="right", no_wrap=True)
+def _table(*columns: str) -> Table:
+    """An empty table: words to the left in the first column, numbers to the right in the others."""
+    table = Table(box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
     return table

@@ -73,15 +73,20 @@ def write_plots(results: Path, expected: Path, directory: Path) -> int:
     # The style starts from the defaults, so that a user's matplotlibrc changes nothing.
     with replacing(directory) as partial, plt.style.context(STYLE, after_reset=True):
         write_json(partial / "tasks.json", task_rows(view))
-        rows = []
-        # The first seed of each: differences of several would hide how queries vary.
-        for base, tuned in {(t.model, t.arm): (b, t) for b, t in reversed(view.pairs())}.values():
+        rows, drawn = [], set()
+        for base, tuned in view.pairs():
             name = f"{tuned.model}-{tuned.recipe}.png"
-            _save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
+            # The first seed of each: differences of several would hide how queries vary.
+            if name in drawn:
+                continue
             differences = query_differences(view.queries(base), view.queries(tuned))
-            rows.append(query_rows(tuned, differences))
+            if not differences:  # no task in common
+                continue
+            drawn.add(name)
+            rows += query_rows(tuned, differences)
+            _save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
             _save(draw_queries(tuned, differences), partial / f"queries-{name}")
-        write_json(partial / "queries.json", [row for part in reversed(rows) for row in part])
+        write_json(partial / "queries.json", rows)
         (partial / "heatmaps").mkdir()
         for name, chosen in _heat_maps(scores).items():
             _save(draw_heat_map(chosen), partial / "heatmaps" / name)
@@ -294,6 +299,6 @@ def _heat_maps(scores: Scores) -> dict[str, Scores]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    # Without the version of matplotlib, which PNGs carry by default.
+    # Without the version of matplotlib, which PNG files carry by default.
     figure.savefig(path, metadata={"Software": None})
     plt.close(figure)

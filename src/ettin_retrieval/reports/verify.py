@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ettin_retrieval.ledger.store import read_ledger
+from ettin_retrieval.ledger.store import QUERY_METRICS, read_ledger
 from ettin_retrieval.ledger.table import measure, of_arm, scores_table
 from ettin_retrieval.reports.references import (
     FILES,
@@ -24,8 +24,6 @@ TOLERANCE = "0.000001"
 """Strict mode gives the same ranks everywhere. If one passage moves down one rank in the top ten
 of one query among MSMARCO's 6,980, the mean moves by more; the rounding of a sum moves it by less.
 """
-
-METRICS = ("ndcg_at_10", "mrr_at_10")
 
 
 def verify(results: Path, expected: Path) -> list[str]:
@@ -94,8 +92,8 @@ def record(results: Path, expected: Path, models: tuple[str, ...] = ("tiny",)) -
 
 def _figures(rows: pd.DataFrame) -> list[Figure]:
     """What is recorded of an entry: averages in nDCG@10, then nDCG@10 and MRR@10 of every task."""
-    averages = rows[rows["split"].isna() & (rows["metric"] == METRICS[0])]
-    tasks = rows[rows["split"].notna() & rows["metric"].isin(METRICS)]
+    averages = rows[rows["split"].isna() & (rows["metric"] == "ndcg_at_10")]
+    tasks = rows[rows["split"].notna() & rows["metric"].isin(QUERY_METRICS)]
     kept = pd.concat([averages, tasks]).dropna(subset="value")
     columns = ["model", "checkpoint", "recipe", "seed", "task", "split", "metric", "value"]
     records = kept[columns].astype(object).where(kept[columns].notna(), None).to_dict("records")

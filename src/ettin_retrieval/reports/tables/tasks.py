@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from ettin_retrieval.ledger.store import QUERY_METRICS
 from ettin_retrieval.ledger.table import Key, Measured
 from ettin_retrieval.reports.documents import NONE, Document, Table, signed
 from ettin_retrieval.reports.view import (
@@ -21,8 +22,6 @@ FIELDS = (
     "model", "checkpoint", "recipe", "task", "split", "queries", "metric", "mean", "deviation",
     "seeds", "partial_seeds",
 )  # fmt: skip
-
-METRICS = ("ndcg_at_10", "mrr_at_10")
 
 NOTE = (
     "Scores are in points (x100): the mean over seeds and, with several, the standard deviation "
@@ -66,7 +65,7 @@ def _table(
     for task, split in sorted(tasks.items(), key=lambda item: item[0].casefold()):
         cells = [task, split]
         queries = scores.loc[scores["task"] == task, "queries"].dropna()
-        for metric in METRICS:
+        for metric in QUERY_METRICS:
             keys = [Key(model, checkpoint, of, task, split, metric) for checkpoint, of in arms]
             measured = [view.measured(key) for key in keys]
             for key, score in zip(keys, measured, strict=True):
@@ -78,7 +77,7 @@ def _table(
                 cells.append(_difference(*measured))
         rows.append(tuple(cells))
     kinds = (" base", " fine-tuned", " difference") if len(arms) == 2 else ("",)
-    columns = [f"{METRIC_NAMES[metric]}{kind}" for metric in METRICS for kind in kinds]
+    columns = [f"{METRIC_NAMES[metric]}{kind}" for metric in QUERY_METRICS for kind in kinds]
     by = f", recipe {recipe}" if recipe else ""
     caption = f"Model {model}{by}, {counted(scores['seed'].nunique())}"
     return Table(caption, ("Task", "Split", *columns), tuple(rows), labels=2)

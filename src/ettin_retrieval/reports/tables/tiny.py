@@ -8,7 +8,6 @@ from ettin_retrieval.ledger.table import Key, Measured
 from ettin_retrieval.reports.documents import NONE, Document, Table, improved, points
 from ettin_retrieval.reports.references import TINY, Expected, judge
 from ettin_retrieval.reports.view import BM25, METRIC_NAMES, View, not_run
-from ettin_retrieval.tasks import TINY_TASKS, split_of
 
 FIELDS = (
     "model", "checkpoint", "recipe", "seed", "task", "split", "metric", "measured", "recorded",
@@ -71,15 +70,12 @@ def _runs(view: View) -> list[tuple[str, int]]:
 def _rows(view: View) -> list[tuple[str, str | None, str]]:
     """Task, split and metric of each row, with the guide's choice of metric, MS MARCO first."""
     scored = view.scores[(view.scores["model"] == TINY) & view.scores["split"].notna()]
-    tasks = set(scored["task"])
-    if TINY in view.references.benchmarks:
-        tasks |= set(TINY_TASKS)
+    tasks = dict(view.references.benchmarks.get(TINY, {}))
+    tasks |= dict(zip(scored["task"], scored["split"], strict=True))
     rows: list[tuple[str, str | None, str]] = []
     for task in sorted(tasks, key=lambda task: ("MSMARCO" not in task, task)):
         metrics = ("mrr_at_10", "ndcg_at_10") if "MSMARCO" in task else ("ndcg_at_10",)
-        splits = scored.loc[scored["task"] == task, "split"]
-        split = splits.iloc[-1] if len(splits) else split_of(task)
-        rows += [(task, split, metric) for metric in metrics]
+        rows += [(task, tasks[task], metric) for metric in metrics]
     if TINY in view.references.benchmarks:
         rows.append((TINY, None, "ndcg_at_10"))
     return rows

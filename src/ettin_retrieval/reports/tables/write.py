@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ettin_retrieval.ledger.store import index_problem
 from ettin_retrieval.reports.documents import FORMATS
 from ettin_retrieval.reports.tables.guide import guide_document
 from ettin_retrieval.reports.tables.published import published_document
@@ -40,12 +39,7 @@ def write_tables(results: Path, expected: Path, directory: Path) -> int:
 
 
 def table_problem(results: Path, expected: Path, directory: Path) -> str | None:
-    """The first table that differs from what the ledger gives, and in which line; None if none.
-
-    The index is checked first: if it is stale, `dvc repro tables` sees nothing to do.
-    """
-    if problem := index_problem(results):
-        return problem
+    """The first table that differs from what the ledger gives, and in which line; None if none."""
     files = render(results, expected)
     for name, text in files.items():
         path = directory / name

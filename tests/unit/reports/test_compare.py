@@ -1,0 +1,84 @@
+"""Two entries of the ledger, as `ettin-retrieval compare` shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ettin_retrieval.cli import main
+from tests.ledgers import EXPECTED, write
+
+BASE = "tiny/base-seed42"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A base checkpoint, and fine-tuned ones with two seeds."""
+    write(tmp_path, "tiny", "base", {"T": [0.2, 0.5, 0.7, 0.4]})
+    write(tmp_path, "tiny", "finetuned", {"T": [0.5, 0.6, 0.5, 0.4]})
+    write(tmp_path, "tiny", "finetuned", {"T": [0.7, 0.6, 0.7, 0.4]}, seed=43)
+    return tmp_path
+
+
+def compare(results: Path, *arguments: str) -> int:
+    options = ["--results", str(results), "--expected", str(EXPECTED)]
+    return main(["compare", *arguments, *options])
+
+
+def test_tasks_are_compared_by_query_and_seeds_by_their_spread(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [BASE, "tiny/finetuned-guide-seed42"]
+    assert compare(results, *names) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"A = {names[0]}, B = {names[1]}; ndcg_at_10 in points")
+    first, spread = (line.split() for line in out.splitlines() if line.startswith("T "))
+    assert first[:5] == ["T", "4", "45.0", "50.0", "+5.00"]
+    assert first[-3:] == ["0.7500", "0.7500", "2/1/1"]
+    # Seeds 42 and 43 have the means 0.5 and 0.6.
+    assert "tiny/finetuned-guide over the seeds 42, 43" in out
+    assert spread == ["T", "55.0", "7.07"]
+    assert "tiny/base over the seeds" not in out
+
+
+def test_another_metric_can_be_compared(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(results, BASE, BASE, "--metric", "mrr_at_10") == 0
+    out = capsys.readouterr().out
+    assert "mrr_at_10 in points" in out
+    assert "0/0/4" in out
+
+
+def test_an_unknown_entry_is_an_error_that_lists_the_others(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(results, BASE, "tiny/none-seed1") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {results}: no entry tiny/none-seed1; there are {BASE}, ")
+
+
+def test_only_tasks_that_both_scored_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, "17m", "base", {"SciFact": 0.5, "NQ": 0.5, "FEVER": 0.5})
+    write(tmp_path, "1b", "base", {"SciFact": 0.75, "Touche2020": 0.5})
+    write(tmp_path, "own", "base", {"contracts": 0.5})
+    assert compare(tmp_path, "17m/base-seed42", "1b/base-seed42") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(("SciFact", "NQ"))] == ["SciFact"]
+    assert "left out, scored by A only: FEVER, NQ" in lines
+    assert "left out, scored by B only: Touche2020" in lines
+    assert compare(tmp_path, "17m/base-seed42", "own/base-seed42") == 1
+    assert "have no task in common" in capsys.readouterr().err
+
+
+def test_no_column_is_lost_in_a_narrow_terminal(
+    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    assert compare(results, BASE, "tiny/finetuned-guide-seed42") == 0
+    lines = capsys.readouterr().out.splitlines()
+    header, row = lines[3:5]
+    columns = "task queries A B B - A 95% interval p Holm p wins/losses/ties"
+    assert " ".join(header.split()) == columns
+    assert row.split()[-1] == "2/1/1"
