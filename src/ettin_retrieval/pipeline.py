@@ -49,7 +49,7 @@ def run_stage(stage: str, run: Run, *, reads: Sequence[str] = (), writes: Sequen
     parser = argparse.ArgumentParser(prog=stage)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
     for option in [*reads, *writes]:
-        parser.add_argument(f"--{option}", type=Path, required=True, metavar="PATH")
+        parser.add_argument(f"--{option}", dest=option, type=Path, required=True, metavar="PATH")
     paths: Paths = vars(parser.parse_args())
     prepare_process()
     start = time.monotonic()
