@@ -33,12 +33,14 @@ class LoopbackHub:
         Its address, for HF_ENDPOINT.
     requests
         Paths requested so far.
+    answers
+        How many of them get an answer.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.requests: list[str] = []
         self._repositories: dict[tuple[str, str], Repository] = {}
-        self._answers = math.inf
+        self.answers = math.inf
         self._server = ThreadingHTTPServer(
             ("127.0.0.1", port), type("", (_Handler,), {"hub": self})
         )
@@ -73,13 +75,11 @@ class LoopbackHub:
         return self._repositories[kind, repo_id]
 
     def fail_after(self, answers: float) -> None:
-        """Give so many further answers, then internal errors only, until called with infinity."""
-        self._answers = len(self.requests) + answers
+        """Give so many further answers, then 403 as a firewall does, until called with infinity.
 
-    def fails(self, path: str) -> bool:
-        """Log a request; returns whether it is to fail."""
-        self.requests.append(path)
-        return len(self.requests) > self._answers
+        The clients retry after a 500, for 25 s.
+        """
+        self.answers = len(self.requests) + answers
 
     def env(self, cache: Path) -> dict[str, str]:
         """Environment with the hub as HF_ENDPOINT and every cache below a directory."""
@@ -106,8 +106,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        if self.hub.fails(self.path):
-            self._send(500, b"", {"X-Error-Message": "Internal Error"})
+        self.hub.requests.append(self.path)
+        if len(self.hub.requests) > self.hub.answers:
+            self._send(403, b"", {})
             return
         try:
             self._answer()
