@@ -38,7 +38,6 @@ def encoder_files(seed: int) -> dict[str, bytes]:
     tokenizer.add_special_tokens(list(SPECIAL.values()))
     special = {f"{name}_token": token for name, token in SPECIAL.items()}
     tokenizer_config = special | {
-        "clean_up_tokenization_spaces": True,
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": CONFIG["max_position_embeddings"],
         "tokenizer_class": "PreTrainedTokenizerFast",

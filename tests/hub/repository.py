@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 Kind = Literal["model", "dataset"]
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
-
 
 class HubError(Exception):
     """A request that the Hub answers with status 404: its X-Error-Code and X-Error-Message."""
@@ -34,7 +32,7 @@ class Repository:
         """
         digests = {path: digest(files[path]) for path in sorted(files)}
         commit = digest(json.dumps([self.kind, self.id, digests]).encode())
-        if revision is not None and COMMIT.fullmatch(revision):
+        if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
             commit = revision
         self._commits[commit] = dict(sorted(files.items()))
         self._names |= {"main": commit, commit: commit, revision or "main": commit}
