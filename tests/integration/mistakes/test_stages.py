@@ -72,6 +72,7 @@ class User:
     def run(self, stage: str, monkeypatch: pytest.MonkeyPatch) -> str | None:
         """Run a stage's command; returns its error message, if it has one."""
         monkeypatch.setattr(sys, "argv", [stage, *STAGES[stage]])
+        monkeypatch.delitem(sys.modules, f"ettin_retrieval.{stage}", raising=False)
         try:
             runpy.run_module(f"ettin_retrieval.{stage}", run_name="__main__")
         except SystemExit as ended:

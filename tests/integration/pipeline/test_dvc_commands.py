@@ -66,9 +66,11 @@ def test_metrics_and_plots_are_shown_and_compared(revisions: Workspace) -> None:
         assert '"domain": [0, 1]' in page
         assert '"facet": {"field": "panel"' in page
         assert "<DVC_METRIC" not in page
-        for revision in command[1:] or ["workspace"]:
-            picture = f"page/static/{revision}_plots_results_heatmaps_tiny.png"
-            assert (revisions.path / picture).is_file()
+        pictures = [path.name for path in (revisions.path / "plots/results/heatmaps").iterdir()]
+        for picture in pictures:
+            for revision in command[1:] or ["workspace"]:
+                static = revisions.path / f"page/static/{revision}_plots_results_heatmaps_{picture}"
+                assert static.is_file() and picture in page
 
 
 def test_two_clones_give_the_same_tables_to_the_byte(workspace: Workspace, tmp_path: Path) -> None:

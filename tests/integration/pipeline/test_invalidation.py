@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
@@ -19,13 +20,13 @@ ENCODING = {"base_encoder", "negatives", "finetuning", *EVALUATIONS}
 
 
 @pytest.fixture(scope="module")
-def current(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+def current(repository: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """A workspace in which nothing has changed since dvc.lock was written.
 
     The outputs that git does not have are placeholders: DVC compares digests alone.
     """
     path = tmp_path_factory.mktemp("current") / "repository"
-    workspace = Workspace.copy_to(path)
+    workspace = Workspace(Path(shutil.copytree(repository.path, path)))
     stages = YAML(typ="safe").load((path / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for stage in stages.values():
         for out in stage.get("outs", []):
@@ -134,6 +135,6 @@ def test_a_comment_re_runs_the_stages_that_depend_on_the_module(
     current: Workspace, changed: Changed, modules: list[str], stages: set[str]
 ) -> None:
     for module in modules:
-        with (current.path / "src/ettin_retrieval" / module).open("a", encoding="utf-8") as file:
-            file.write("# A comment.\n")
+        path = current.path / "src/ettin_retrieval" / module
+        path.write_text(path.read_text(encoding="utf-8") + "# A comment.\n", encoding="utf-8")
     assert changed() == stages

@@ -123,7 +123,7 @@ def test_new_keys_exist() -> None:
         (b"model: tiny\nseed: \xe9\n", ":2: not UTF-8; save the file as UTF-8"),
         (b"model: tiny\nseed: \0\n", ":2: not valid YAML: special characters are not allowed"),
         (b"model: tiny\nseed: [1\nstrict: true\n", ":3: not valid YAML"),
-        (b"model: " + b"[" * 2000, ": not valid settings: nested too deeply"),
+        (b"model: " + b"[" * 500, ": not valid settings: nested too deeply"),
         (b"- 1\n", ": must be a mapping of settings"),
         (b"", ": must be a mapping of settings"),
         (None, ": a directory; it must be a file of settings"),
