@@ -11,7 +11,7 @@ import pytest
 
 from tests.workspace import Workspace
 
-# Tests reach no network but a hub of their own on loopback.
+# Tests reach no network but a hub on the loopback interface.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Workspace:
-    """A copy of the repository, committed in a repository of its own."""
+    """A copy of the repository, committed in a new repository."""
 
     path: Path
 

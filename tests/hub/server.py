@@ -37,13 +37,12 @@ class LoopbackHub:
         How many of them get an answer.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self) -> None:
         self.requests: list[str] = []
         self._repositories: dict[tuple[str, str], Repository] = {}
         self.answers = math.inf
-        self._server = ThreadingHTTPServer(
-            ("127.0.0.1", port), type("", (_Handler,), {"hub": self})
-        )
+        handler = type("Handler", (_Handler,), {"hub": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
         )
@@ -89,6 +88,7 @@ class LoopbackHub:
             "HF_HOME": str(cache),
             "MTEB_CACHE": str(cache / "mteb"),
             "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+            "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets counts at another address
             **{f"HF_HUB_DISABLE_{name}": "1" for name in quiet},
         }
 

@@ -72,6 +72,6 @@ def test_dvc_yaml_fits_on_two_screens() -> None:
 
 
 def test_packages_import_only_what_lies_below_them() -> None:
-    # In a process of its own: import-linter disables the loggers of the others.
+    # In a subprocess: import-linter disables the loggers of other packages.
     done = Workspace(ROOT).run("lint-imports", "--no-cache")
     assert done.returncode == 0, done.stdout

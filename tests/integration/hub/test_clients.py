@@ -1,4 +1,4 @@
-"""The loopback hub read by the real clients, unchanged, in a process of their own."""
+"""The loopback hub read by the real clients, unchanged, in a subprocess."""
 
 from __future__ import annotations
 
@@ -167,5 +167,5 @@ def test_contents_are_deterministic() -> None:
         commits = populate(first)
         assert commits == populate(second)
     encoders = [commit for repo_id, commit in commits.items() if "ettin-encoder" in repo_id]
-    assert len(set(encoders)) == 6, "each size has weights of its own"
+    assert len(set(encoders)) == 6, "the sizes have different weights"
     assert {MS_MARCO, TRIPLETS, "mteb/scifact", "mteb/cqadupstack-gis"} < set(commits)

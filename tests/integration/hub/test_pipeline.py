@@ -40,7 +40,7 @@ def test_the_whole_pipeline(workspace: Workspace, tmp_path: Path) -> None:
             "finetuning.batch_size=8", "negatives.num_negatives=2",
         )  # fmt: skip
     scores = read(workspace, "metrics/mteb.json")
-    assert {key.split(".")[0] for key in scores} == set(TASKS), "an average of some is no average"
+    assert {key.split(".")[0] for key in scores} == set(TASKS), "part of a benchmark has no average"
     checkpoint = read(workspace, "models/base/checkpoint.json")
     assert checkpoint["source"] == "jhu-clsp/ettin-encoder-1b"
     assert checkpoint["revision"] == commits["jhu-clsp/ettin-encoder-1b"]

@@ -42,7 +42,7 @@ def test_a_silent_hub_is_given_up_within_seconds(
     assert time.monotonic() - start < 5
 
 
-def test_a_silent_hub_is_asked_once_if_the_cache_has_the_encoder(
+def test_a_silent_hub_gets_one_request_if_the_cache_has_the_encoder(
     silent_hub: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference = tmp_path / "models--jhu-clsp--ettin-encoder-1b/refs/main"

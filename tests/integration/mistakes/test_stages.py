@@ -197,7 +197,7 @@ IN_BENCHMARK_COLLECTIONS: list[Mistake] = [
         r"test.tsv:10: query_id 'no' is not in the queries",
     ),
     (
-        "a score that is no integer",
+        "a fractional score",
         lambda u: u.add("qrels/test.tsv", "q0-1\trent0\t0.5"),
         r"test.tsv:10: score '0.5' is not a whole number",
     ),
