@@ -119,7 +119,7 @@ def _encoders(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         encoders[name] = _merged(name, content[name], families, f"{path}: {name}")
         base = content[name]["base"]
         bases[name] = base if isinstance(base, str) else f"{name}.base"
-    for name in families.keys() - bases.values():
+    for name in sorted(families.keys() - bases.values()):
         raise InputError(
             f"{path}: {name}: no encoder has it as its base; write {ENCODER_PREFIX}{name} for an "
             f"encoder that model: {name} selects"
