@@ -62,8 +62,9 @@ def test_an_objective_that_the_encoder_cannot_be_trained_with(
     by_dot_product = {"model": "local", "local": own | {"encoder": str(encoder)}}
     by_cosine = by_dot_product | {"finetuning.objective": "cosine_similarity"}
     preflight.check(settings(by_dot_product))
-    with pytest.raises(InputError, match="scores by dot product, which the objective"):
+    with pytest.raises(InputError, match="scores by dot product, which the objective") as refused:
         preflight.check(settings(by_cosine))
+    assert str(refused.value).endswith("-S encoders.yaml:ettin_local.base.normalize=true")
     preflight.check(settings(by_cosine | {"encoders.ettin_local.normalize": True}))
 
 
