@@ -11,14 +11,21 @@ import pytest
 
 from tests.workspace import Workspace
 
-# Tests reach no network but a hub of their own on loopback.
+# Tests reach no network but a hub on the loopback interface.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy of this repository that tests copy and leave as it is."""
+    return Workspace.copy_to(tmp_path_factory.mktemp("repository"))
+
+
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
+def workspace(repository: Workspace, tmp_path: Path) -> Iterator[Workspace]:
     """A copy of this repository in which commands may be run."""
     target = tmp_path / "repository"
-    yield Workspace.copy_to(target)
+    shutil.copytree(repository.path, target)
+    yield Workspace(target)
     shutil.rmtree(target, ignore_errors=True)

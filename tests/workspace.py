@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Workspace:
-    """A copy of the repository, committed in a repository of its own."""
+    """A copy of the repository, committed in a new repository."""
 
     path: Path
 
@@ -34,7 +34,11 @@ class Workspace:
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, target / name)
         git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
-        for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "copy"]):
+        for command in (
+            ["init", "-q", "-b", "main"],
+            ["add", "-A"],
+            ["commit", "-q", "-m", "copy"],
+        ):
             subprocess.run([*git, *command], cwd=target, check=True, capture_output=True)
         return cls(target)
 

@@ -59,7 +59,7 @@ def _check_directories(settings: Settings) -> None:
             raise InputError(
                 f"{where}: this encoder scores by dot product, which the objective "
                 "cosine_similarity cannot train; choose another, or "
-                f"-S encoders.ettin_{settings.model}.normalize=true"
+                f"-S encoders.yaml:ettin_{settings.model}.base.normalize=true"
             )
     from ettin_retrieval.sources import beir
 

@@ -1,4 +1,4 @@
-"""The costs of stages, kept on the machine that ran them."""
+"""The stage runner: the costs it records, the warning of strict mode."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from ettin_retrieval.pipeline import costs_of, record_cost
+from ettin_retrieval.pipeline import costs_of, record_cost, warn_of_strict_mode
+from ettin_retrieval.runtime import device
 from ettin_retrieval.settings.load import load_settings
 from tests.workspace import ROOT
 
@@ -32,3 +34,15 @@ def test_costs_are_those_of_the_run_s_own_outputs(
     assert costs["models/base"]["seconds"] == 1.2
     assert costs["models/base"]["peak_memory_mib"] > 0
     assert json.loads((tmp_path / "data/costs.json").read_text())["tables"]["model"] == "tiny"
+
+
+def test_a_stage_warns_once_however_many_ranks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(device, "usable_cores", lambda: 64)
+    settings = load_settings(ROOT / "params.yaml").with_changes({"model": "1b"})
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        warn_of_strict_mode(settings, "fp32")
+    assert [record.message.split(":")[0] for record in caplog.records] == ["strict"]

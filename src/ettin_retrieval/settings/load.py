@@ -60,11 +60,11 @@ def load_settings(
     files = {name: path.with_name(f"{name}.yaml") for name in ("encoders", "recipes")}
     content |= changes or {}
     content["recipes"] = read_yaml(files["recipes"])
-    content["encoders"] = _encoders(files["encoders"])
+    content["encoders"], bases = _encoders(files["encoders"])
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        raise InputError(one_line(error, {"": path, **files})) from None
+        raise InputError(one_line(error, {"": path, **files}, bases)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -116,15 +116,21 @@ def _has(content: Any, key: str) -> bool:
     return _has(content[first], rest) if rest else True
 
 
-def _encoders(path: Path) -> dict[str, Any]:
-    """Entries of encoders.yaml, each merged with its family, as `schema.Encoder` wants them."""
+def _encoders(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Entries of encoders.yaml as `schema.Encoder` wants them, and the key of each one's base."""
     content = read_yaml(path)
     families = {k: v for k, v in content.items() if not k.startswith(ENCODER_PREFIX)}
-    return {
-        name: _merged(name, entry, families, f"{path}: {name}")
-        for name, entry in content.items()
-        if name not in families
-    }
+    encoders, bases = {}, {}
+    for name in [key for key in content if key not in families]:
+        encoders[name] = _merged(name, content[name], families, f"{path}: {name}")
+        base = content[name]["base"]
+        bases[name] = base if isinstance(base, str) else f"{name}.base"
+    for name in sorted(families.keys() - bases.values()):
+        raise InputError(
+            f"{path}: {name}: no encoder has it as its base; write {ENCODER_PREFIX}{name} for an "
+            f"encoder that model: {name} selects"
+        )
+    return encoders, bases
 
 
 def _merged(name: str, entry: Any, families: dict[str, Any], where: str) -> dict[str, Any]:

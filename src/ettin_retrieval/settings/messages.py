@@ -27,7 +27,10 @@ TYPES = {
 
 
 def one_line(
-    error: ValidationError, files: Mapping[str, Path], model: type[BaseModel] = Settings
+    error: ValidationError,
+    files: Mapping[str, Path],
+    bases: Mapping[str, str] | None = None,
+    model: type[BaseModel] = Settings,
 ) -> str:
     """The first thing that is wrong, and how many more there are.
 
@@ -35,6 +38,8 @@ def one_line(
     ----------
     files
         First part of a location to the file that holds it; "" to the file of all others.
+    bases
+        Entry of encoders.yaml to the key that holds what it shares with others.
     model
         What was validated.
     """
@@ -42,16 +47,31 @@ def one_line(
     details = sorted(error.errors(), key=lambda d: d["type"] != "extra_forbidden")
     # Without a recipe no `auto` can be filled in, and each would be an error of its own.
     details = [d for d in details if d["loc"] == ("recipe",)] or details
-    first = details[0]
-    location = [str(part) for part in first["loc"] if not _is_union_branch(str(part))]
+    bases = bases or {}
+    # The values of a recipe fill in params.yaml, where the same error is found again.
+    details = [d for d in details if d["loc"][:1] == ("recipes",)] or details
+    first, location = details[0], _location(details[0])
     message = _message(first, location, details, model)
-    others = len({d["loc"][:2] for d in details}) > 1 and first["type"] != "value_error"
-    more = f" (and {len(details) - 1} more)" if others else ""
-    file = files[""]
-    if location and location[0] in files:
-        file = files[location.pop(0)]
-    key = ".".join(location)
-    return f"{file}: {key}: {message}{more}" if key else f"{file}: {message}{more}"
+    places = {_place(_location(detail), files, bases) for detail in details}
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    return f"{_place(location, files, bases)}: {message}{more}"
+
+
+def _location(detail: Any) -> list[str]:
+    return [str(part) for part in detail["loc"] if not _is_union_branch(str(part))]
+
+
+def _place(location: list[str], files: Mapping[str, Path], bases: Mapping[str, str]) -> str:
+    """The file and the key in it."""
+    first, *rest = location or [""]
+    if first == "encoders" and rest:
+        name, *keys = rest
+        if keys[1:] == ["learning_rate"]:
+            rest = [name, "lr", keys[0]]
+        elif keys != ["track"]:
+            rest = [bases[name], *keys]
+    key = ".".join(rest if first in files else location)
+    return f"{files.get(first, files[''])}: {key}".removesuffix(": ")
 
 
 def _message(first: Any, location: list[str], details: list[Any], model: type[BaseModel]) -> str:

@@ -1,4 +1,4 @@
-"""What a user types of DVC's own commands, on committed results: no stage that trains is run."""
+"""DVC's own commands on the committed results; no stage that trains runs."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import shutil
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 
 from tests.workspace import Workspace
+
+TITLES = (
+    "nDCG@10 by task", "Difference on each query", "Training loss", "Development nDCG@10",
+    "Positives and negatives",
+)  # fmt: skip
 
 
 @pytest.fixture
 def revisions(workspace: Workspace) -> Workspace:
     """Tags `base` and `finetuned`, as two experiments with another `checkpoint` leave them."""
     options = ["--base", "metrics/base.json", "--finetuned", "metrics/finetuned.json"]
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     for checkpoint in ("base", "finetuned"):
-        text = (workspace.path / "params.yaml").read_text(encoding="utf-8")
-        lines = [
-            f"checkpoint: {checkpoint}" if line.startswith("checkpoint:") else line
-            for line in text.splitlines()
-        ]
-        (workspace.path / "params.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        done = workspace.stage("scores", *options, "--mteb", "metrics/mteb.json")
+        apply_overrides(workspace.path / "params.yaml", [f"checkpoint={checkpoint}"])
+        done = workspace.stage("ledger.scores", *options, "--mteb", "metrics/mteb.json")
         assert done.returncode == 0, done.stderr
-        git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
-        commands = [["commit", "-q", "-a", "--allow-empty", "-m", checkpoint], ["tag", checkpoint]]
-        for command in commands:
+        for command in (["commit", "-qam", checkpoint, "--allow-empty"], ["tag", checkpoint]):
             assert workspace.run(*git, *command).returncode == 0
     return workspace
 
@@ -39,13 +39,12 @@ def test_metrics_diff_has_a_number_in_every_row(revisions: Workspace) -> None:
         json.loads((revisions.path / f"metrics/{name}.json").read_text())
         for name in ("base", "finetuned")
     )
-    assert {key for key in changes if key.endswith("ndcg_at_10")} == {
-        key for key in base if key.endswith("ndcg_at_10")
-    }
+    keys = {key for key in base if key.endswith("ndcg_at_10")}
+    assert {key for key in changes if key.endswith("ndcg_at_10")} == keys
     assert "mteb_avg_ndcg_at_10" in changes
     for key, change in changes.items():
         assert change["diff"] == pytest.approx(tuned[key] - base[key])
-    # The table that a user reads, with no "-" where a number should be.
+    # The table that a user reads, without a "-" in place of a number.
     done = revisions.run("dvc", "metrics", "diff", "base", "finetuned")
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith("metrics/mteb")]
     assert len(rows) == len(changes)
@@ -60,32 +59,33 @@ def test_metrics_and_plots_are_shown_and_compared(revisions: Workspace) -> None:
         done = revisions.run("dvc", "plots", *command, "-o", "page")
         assert done.returncode == 0, done.stderr
         page = (revisions.path / "page/index.html").read_text(encoding="utf-8")
-        for title in ("nDCG@10 by task", "Difference on each query", "Training loss",
-                      "Development nDCG@10", "Positives and negatives"):  # fmt: skip
+        for title in TITLES:
             assert title in page, command
-        # Filled from this repository's templates: grouped bars from 0 to 1, a panel for each task.
+        # From this repository's templates: grouped bars from 0 to 1, a panel for each task.
         assert '"yOffset": {"field": "checkpoint"' in page
         assert '"domain": [0, 1]' in page
         assert '"facet": {"field": "panel"' in page
         assert "<DVC_METRIC" not in page
-        for revision in command[1:] or ["workspace"]:
-            picture = f"page/static/{revision}_plots_results_heatmaps_embedded.png"
-            assert (revisions.path / picture).is_file()
+        pictures = [path.name for path in (revisions.path / "plots/results/heatmaps").iterdir()]
+        for picture in pictures:
+            for revision in command[1:] or ["workspace"]:
+                static = revisions.path / f"page/static/{revision}_plots_results_heatmaps_{picture}"
+                assert static.is_file() and picture in page
 
 
-def test_two_copies_give_the_same_tables_to_the_byte(workspace: Workspace, tmp_path: Path) -> None:
+def test_two_clones_give_the_same_tables_to_the_byte(workspace: Workspace, tmp_path: Path) -> None:
     other = Workspace(tmp_path / "elsewhere")
     shutil.copytree(workspace.path, other.path)
     made = []
-    for copy in (workspace, other):
+    for clone in (workspace, other):
         for directory in ("tables", "plots/results"):
-            shutil.rmtree(copy.path / directory)
-        done = copy.run("dvc", "repro", "tables")
+            shutil.rmtree(clone.path / directory)
+        done = clone.run("dvc", "repro", "tables")
         assert done.returncode == 0, done.stderr
         assert "Running stage 'tables'" in done.stdout
-        files = [p for d in ("tables", "plots/results") for p in (copy.path / d).rglob("*.*")]
-        made.append({p.relative_to(copy.path).as_posix(): p.read_bytes() for p in files})
+        files = [p for d in ("tables", "plots/results") for p in (clone.path / d).rglob("*.*")]
+        made.append({p.relative_to(clone.path).as_posix(): p.read_bytes() for p in files})
         # And the bytes that are committed, plots included.
-        assert copy.run("git", "status", "--porcelain").stdout == ""
+        assert clone.run("git", "status", "--porcelain").stdout == ""
     assert len(made[0]) > 20
     assert made[0] == made[1]

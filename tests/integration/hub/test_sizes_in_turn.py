@@ -1,6 +1,6 @@
-"""Three sizes, one after the other or queued, end in the same complete tables.
+"""Three sizes, one after the other or queued, give the same complete tables.
 
-On all tasks of the guide, so that no cell of its columns is empty. Long: `make acceptance` runs it.
+On all tasks of the guide, so that its columns have no empty cell.
 """
 
 from __future__ import annotations
@@ -12,18 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.workspace import Workspace
 from ettin_retrieval.tasks import GUIDE_TASKS
-from tests.loopback_hub import LoopbackHub, populate
+from tests.hub import LoopbackHub, populate
+from tests.workspace import Workspace
 
 NUMBER = re.compile(r"\d+\.\d")
 IMPROVED = re.compile(r"\d+\.\d \([+-]\d+\.\d\)")
 SIZES = ("17m", "150m", "1b")
-SMALL = (
-    "finetuning.epochs=1",
-    "finetuning.batch_size=8",
-    "negatives.per_query=2",
-)
+SMALL = ("finetuning.epochs=1", "finetuning.batch_size=8", "negatives.num_negatives=2")
 
 
 def sized(size: str) -> list[str]:
@@ -32,7 +28,7 @@ def sized(size: str) -> list[str]:
 
 
 def tables(workspace: Workspace) -> dict[str, bytes]:
-    """The tables that the ledger gives, and what Git would say of it."""
+    """The tables that the ledger gives."""
     done = workspace.run("dvc", "repro", "tables")
     assert done.returncode == 0, done.stderr[-2000:]
     return {path.name: path.read_bytes() for path in sorted((workspace.path / "tables").iterdir())}
@@ -52,7 +48,7 @@ def queued(workspace: Workspace, env: dict[str, str]) -> None:
         assert done.returncode == 0, done.stderr[-3000:]
     done = workspace.run("dvc", "exp", "run", "--run-all", env=env, timeout=2400)
     assert done.returncode == 0, done.stderr[-3000:]
-    # DVC ends well even where an experiment of the queue did not.
+    # DVC exits with 0 even if an experiment of the queue failed.
     done = workspace.run("dvc", "queue", "status")
     assert done.stdout.count("Success") == len(SIZES), done.stdout
     done = workspace.run("ettin-retrieval", "collect")
@@ -61,7 +57,7 @@ def queued(workspace: Workspace, env: dict[str, str]) -> None:
 
 
 def cells(guide: str, size: str) -> list[list[str]]:
-    """What was measured of a size, before and after fine-tuning."""
+    """The measured scores of a size, before and after fine-tuning."""
     rows = [row for row in guide.splitlines() if row.startswith(f"| {size} | measured |")]
     assert len(rows) == 2, guide
     return [[cell.strip() for cell in row.strip("|").split("|")][2:] for row in rows]
