@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from ettin_retrieval.studies.material import Material, Scores, only
 
-from tests.workspace import Workspace
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
 from ettin_retrieval.ledger.entry import Entry
 from ettin_retrieval.ledger.store import read_ledger, write_entry
@@ -27,9 +27,8 @@ from ettin_retrieval.studies import (
     sweep,
 )
 from ettin_retrieval.studies.arms import Trainer, varied
-from ettin_retrieval.studies.material import Material, Scores, only
 from ettin_retrieval.studies.sweep import Choice, Run, page, pick, rates_from
-from tests.loopback_hub import LoopbackHub, populate, synthetic_retrieval
+from tests.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 WEB_TASKS, SCIENTIFIC_TASKS = ("TinyDBPedia", "TinyMSMARCO"), ("TinyNFCorpus", "TinySciFact")

@@ -96,7 +96,7 @@ def write(
         for suffix, form in FORMATS.items():
             (partial / f"{study}.{suffix}").write_bytes(form(document).encode())
         for name, figure in (pictures or {}).items():
-            # Without the version of matplotlib, which PNGs carry by default.
+            # Without the version of matplotlib, which a PNG carries by default.
             figure.savefig(partial / name, metadata={"Software": None})
 
 

@@ -18,7 +18,7 @@ from ettin_retrieval.encoders.encode import encode
 from ettin_retrieval.runtime.errors import InputError
 from tests.collections import minilm
 from tests.encoders import local_entry, without_normalize
-from tests.loopback_hub import WORDS, tiny_encoder_files
+from tests.hub.encoders import encoder_files
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n"
 WEIGHTS = "model.safetensors"
@@ -32,7 +32,7 @@ def ettin(tmp_path: Path) -> Path:
     """A miniature like those on the Hub: a masked language model, whose head is not used."""
     directory = tmp_path / "ettin"
     directory.mkdir()
-    for name, content in tiny_encoder_files(0, WORDS).items():
+    for name, content in encoder_files(0).items():
         (directory / name).write_bytes(content)
     return directory
 

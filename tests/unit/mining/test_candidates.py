@@ -22,7 +22,7 @@ from tests.unit.mining.plane import POSITIVE, ROW, dataset, mined, settings
         ({"sampling": "random", "num_negatives": 3}, ["b", "c", "d"]),
     ],
 )
-def test_a_querys_own_passages_come_first(changes: dict[str, Any], negatives: list[str]) -> None:
+def test_the_query_s_own_passages_come_first(changes: dict[str, Any], negatives: list[str]) -> None:
     pairs, report = mined(dataset(ROW), settings(source="row", **changes))
     assert [positive for _, positive, _ in pairs] == ["p", "twin"]
     for _, _, chosen in pairs:

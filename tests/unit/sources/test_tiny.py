@@ -130,7 +130,7 @@ def test_passages_of_a_row_are_near_the_query() -> None:
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_passages_on_a_fact_avoid_the_querys_words_and_distractors_repeat_them(
+def test_passages_on_a_fact_avoid_the_query_s_words_and_distractors_repeat_them(
     domain: tiny.DomainName,
 ) -> None:
     world, draw = tiny.DOMAINS[domain], Draw("test", domain)

@@ -18,7 +18,7 @@ from unittest import mock
 from ettin_retrieval.runtime.determinism import pin_arithmetic
 from ettin_retrieval.runtime.distributed import rank_and_world_size
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def main(mode: str, directory: Path) -> None:

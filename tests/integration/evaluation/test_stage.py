@@ -21,7 +21,7 @@ from tests.collections import minilm
 from tests.mteb_search import assert_scores_are_mtebs
 from tests.small import ROOT, save_small_checkpoint, write_small_benchmark
 
-CHANGED = ROOT / "tests" / "integration" / "stage_evaluate.py"
+CHANGED = ROOT / "tests" / "integration" / "evaluation" / "stage_evaluate.py"
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 
 from ettin_retrieval import hub
 from ettin_retrieval.runtime.errors import InputError
-from tests.loopback_hub import WORDS, LoopbackHub, tiny_encoder_files
+from tests.hub import LoopbackHub
+from tests.hub.encoders import encoder_files
 
 MODEL = "jhu-clsp/ettin-encoder-17m"
 
@@ -28,8 +29,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback
 
 
 def test_a_branch_resolves_to_its_commit_and_weights_are_fetched(server: LoopbackHub) -> None:
-    files = tiny_encoder_files(0, WORDS) | {"pytorch_model.bin": b"pickle", "code.py": b"code"}
-    commit = server.add_repo("model", MODEL, files)
+    files = encoder_files(0) | {"pytorch_model.bin": b"pickle", "code.py": b"code"}
+    commit = server.add("model", MODEL, files)
     assert hub.resolve_commit(MODEL, "main", "model") == commit
     assert server.requests == [f"/api/models/{MODEL}/revision/main"], "a single request"
     fetched = {path.name for path in hub.download_model(MODEL, commit).iterdir()}
@@ -38,7 +39,7 @@ def test_a_branch_resolves_to_its_commit_and_weights_are_fetched(server: Loopbac
 
 
 def test_unknown_repositories_and_revisions_are_named(server: LoopbackHub) -> None:
-    server.add_repo("model", MODEL, {"config.json": b"{}"})
+    server.add("model", MODEL, {"config.json": b"{}"})
     with pytest.raises(InputError, match=f"hub model {MODEL}: no revision 'v2'; name a branch"):
         hub.resolve_commit(MODEL, "v2", "model")
     with pytest.raises(InputError, match=r"hub model me/it: not found at http://127.0.0.1:\d+, or"):
