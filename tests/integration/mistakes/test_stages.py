@@ -289,7 +289,10 @@ def test_a_mistake_in_the_user_s_files(
         (lambda u: shutil.rmtree(u.encoder), "local.encoder: .*no such directory"),
         (lambda u: u.weights.unlink(), "local.encoder: .*no .safetensors weights in it"),
         (lambda u: u.weights.write_text(LFS), "local.encoder: .*pointer"),
-        (lambda u: u.weights.write_bytes(u.weights.read_bytes()[:-9]), "local.encoder: .*not a complete"),
+        (
+            lambda u: u.weights.write_bytes(u.weights.read_bytes()[:-9]),
+            "local.encoder: .*not a complete",
+        ),
         (replace_corpus_by_a_directory, "local.train: .*corpus.jsonl: "),
     ],
 )
