@@ -18,9 +18,6 @@ from ettin_retrieval.runtime.files import code_digest
 Embeddings = npt.NDArray[np.float32]
 """Of shape (texts, dimension)."""
 
-CACHE_DIRECTORY = Path("data/embeddings")
-"""Beside the outputs that DVC tracks, because a cache is not a result."""
-
 
 @dataclass(frozen=True)
 class EmbeddingCache:
@@ -33,10 +30,12 @@ class EmbeddingCache:
     ----------
     checkpoint
         Fingerprint of the encoder: weights, pooling, normalisation and lengths.
+    directory
+        Beside the outputs that DVC tracks, because a cache is not a result.
     """
 
     checkpoint: str
-    directory: Path = CACHE_DIRECTORY
+    directory: Path = Path("data/embeddings")
 
     def path(self, texts: list[str], role: Role, *reading: object) -> Path:
         """The file of a shard, whether it exists or not.

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from tqdm.auto import tqdm
 
-from ettin_retrieval.encoders.embedding_cache import EmbeddingCache, Embeddings
-from ettin_retrieval.encoders.encode import SHARD, encode, encode_shards
-from ettin_retrieval.evaluation.corpus import Corpus, LoadedCorpus, Rows
-from ettin_retrieval.evaluation.duplicates import Duplicates
+from ettin_retrieval.encoders.embedding_cache import Embeddings
+from ettin_retrieval.encoders.encode import SHARD, TextEncoder
+from ettin_retrieval.evaluation.corpus import Corpus, DistinctTexts, Rows
 from ettin_retrieval.evaluation.topk import TopK, merged
 from ettin_retrieval.runtime.distributed import all_gather, rank_and_world_size
 from ettin_retrieval.settings.schema import Precision
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 
 class ExactSearch:
@@ -30,49 +26,25 @@ class ExactSearch:
 
     Parameters
     ----------
-    model
-        A SentenceTransformer, or any object with `encode_query` and `encode_document`.
     checkpoint
         The checkpoint's record, with its fingerprint.
-    precision, batch_size
-        As in `encode`.
-    cache
-        Passage embeddings to read and to add to.
     """
 
-    def __init__(
-        self,
-        model: SentenceTransformer,
-        checkpoint: dict[str, Any],
-        *,
-        precision: Precision = "fp32",
-        batch_size: int = 32,
-        cache: EmbeddingCache | None = None,
-    ) -> None:
-        self.model = model
-        self.precision = precision
-        self.batch_size = batch_size
-        self.cache = cache
+    def __init__(self, encoder: TextEncoder, checkpoint: dict[str, Any]) -> None:
+        self.encoder = encoder
         name = f"ettin-retrieval/{checkpoint['fingerprint'][:12]}"
-        self.mteb_model_meta = model_meta(checkpoint, name, precision)
+        self.mteb_model_meta = model_meta(checkpoint, name, encoder.precision)
         self.corpus: Corpus | None = None
 
     def index(self, corpus: Corpus | Dataset, **_: Any) -> None:
         """Keep the corpus for `search`, which encodes it."""
-        self.corpus = LoadedCorpus(corpus) if isinstance(corpus, Dataset) else corpus
+        self.corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
 
     def search(self, queries: Dataset, *, top_k: int, **_: Any) -> dict[str, dict[str, float]]:
         """The `top_k` passages of highest inner product per query; of equal scores the earlier."""
         if self.corpus is None:
             raise RuntimeError("search is called before index")
-        vectors = encode(
-            self.model,
-            list(queries["text"]),
-            "query",
-            batch_size=self.batch_size,
-            precision=self.precision,
-            shared=True,
-        )
+        vectors = self.encoder.encode(list(queries["text"]), "query", shared=True)
         scores, rows = self._nearest(self.corpus, vectors, top_k)
         results = with_ids(self.corpus, queries["id"], scores, rows)
         self.corpus = None
@@ -81,31 +53,22 @@ class ExactSearch:
     def _nearest(self, corpus: Corpus, queries: Embeddings, k: int) -> tuple[Embeddings, Rows]:
         """Scores and rows of each query's best passages, in order of rank."""
         shards = range(-(-len(corpus) // SHARD))
-        duplicates = Duplicates.among(corpus.shards(SHARD, shards))
-        best = TopK(len(queries), k, getattr(self.model, "device", "cpu"))
+        texts = DistinctTexts(corpus.shards(SHARD, shards))
+        best = TopK(len(queries), k, getattr(self.encoder.model, "device", "cpu"))
         rank, world_size = rank_and_world_size()
         alone, together = shards_of_rank(len(shards), rank, world_size)
         with tqdm(total=len(corpus), desc="corpus", unit="passage") as progress:
             for numbers, shared in ((alone, False), (together, True)):
-                originals = {
-                    n: rows for n in numbers if len(rows := duplicates.originals_in(n, SHARD))
-                }
-                embeddings = encode_shards(
-                    self.model,
-                    _texts(corpus, originals),
-                    "passage",
-                    batch_size=self.batch_size,
-                    precision=self.precision,
-                    cache=self.cache,
-                    shared=shared,
-                )
-                for number, passages in zip(originals, embeddings, strict=True):
+                distinct = {n: rows for n in numbers if len(rows := texts.shard(n, SHARD))}
+                parts = _texts(corpus, distinct)
+                embeddings = self.encoder.encode_shards(parts, "passage", shared)
+                for number, passages in zip(distinct, embeddings, strict=True):
                     if not shared or number % world_size == rank:
-                        best.add(queries, passages, originals[number])
+                        best.add(queries, passages, distinct[number])
                     progress.update(len(passages))
-        parts = all_gather(best.ranked())
-        scores, rows = parts[0] if len(parts) == 1 else merged(parts, k)
-        return duplicates.restore(scores, rows, k)
+        found = all_gather(best.ranked())
+        scores, rows = found[0] if len(found) == 1 else merged(found, k)
+        return texts.restore(scores, rows, k)
 
 
 def shards_of_rank(shards: int, rank: int, world_size: int) -> tuple[list[int], list[int]]:

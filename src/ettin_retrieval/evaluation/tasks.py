@@ -13,7 +13,7 @@ from mteb.abstasks.task_metadata import TaskMetadata
 
 from ettin_retrieval.data.dataset import Origin, RetrievalDataset
 from ettin_retrieval.data.storage import StoredDataset
-from ettin_retrieval.evaluation.corpus import StoredCorpus
+from ettin_retrieval.evaluation.corpus import Corpus
 from ettin_retrieval.tasks import full_name
 
 
@@ -32,7 +32,7 @@ def task_for(name: str, dataset: RetrievalDataset | StoredDataset) -> Any:
     namespace = {"__module__": cls.__module__, "metadata": metadata}
     task: Any = type(cls.__name__, (_KeepsPerQuery, cls), namespace)()
     corpus = (
-        StoredCorpus(dataset.corpus)
+        Corpus(dataset.corpus)
         if isinstance(dataset, StoredDataset)
         else Dataset.from_pandas(dataset.corpus, preserve_index=False)
     )

@@ -151,6 +151,26 @@ def check_candidates(dataset: RetrievalDataset, settings: Settings) -> None:
         )
 
 
+def check_negatives(dataset: RetrievalDataset, settings: Settings) -> None:
+    """`check_candidates`, and that the corpus has `negatives.num_negatives` for every query.
+
+    Raises
+    ------
+    InputError
+        It has fewer passages beside a query's positives.
+    """
+    check_candidates(dataset, settings)
+    positives = dataset.qrels["query_id"][dataset.qrels["score"] > 0]
+    most = len(dataset.corpus) - int(positives.value_counts().max())
+    wanted = settings.negatives.num_negatives
+    if wanted > most:
+        raise InputError(
+            f"params.yaml: negatives.num_negatives: {wanted} negatives of a query, and the corpus "
+            f"of {len(dataset.corpus):,} passages has {most:,} others than its positives; ask for "
+            f"{most} or fewer"
+        )
+
+
 def _uses_unselected(dataset: RetrievalDataset, settings: Settings) -> bool:
     """Whether candidates are the query's own passages judged 0, rather than the corpus."""
     if settings.negatives.source == "row_or_corpus" and not _has_unselected(dataset):

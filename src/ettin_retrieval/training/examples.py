@@ -47,17 +47,18 @@ class TrainingRows:
     """What a loss reads, with a number for each text: millions of rows stay small."""
 
     columns: list[str]  # `query`, and names of the columns of passages
-    texts: TextNumbers  # of shape (rows, columns): numbers of texts, equal for equal texts
+    numbers: TextNumbers  # of shape (rows, columns): which texts; equal for equal texts
     labels: npt.NDArray[np.float32] | None  # of shape (rows,), for objectives that have them
     query_ids: list[str]
+    texts: list[str]  # by number
 
 
-def training_rows(examples: list[Example], objective: str) -> tuple[TrainingRows, list[str]]:
-    """The rows of all examples, and the texts by their number.
+def training_rows(examples: list[Example], objective: str) -> TrainingRows:
+    """The rows of all examples.
 
     >>> example = Example("q", "p", ["n", "m"], query_id="q1")
-    >>> rows, texts = training_rows([example], "triplet")
-    >>> rows.columns, rows.texts.tolist(), rows.query_ids, texts
+    >>> rows = training_rows([example], "triplet")
+    >>> rows.columns, rows.numbers.tolist(), rows.query_ids, rows.texts
     (['query', 'positive', 'negative'], [[0, 1, 2], [0, 1, 3]], ['q1', 'q1'], ['q', 'p', 'n', 'm'])
 
     Raises
@@ -77,7 +78,7 @@ def training_rows(examples: list[Example], objective: str) -> tuple[TrainingRows
                 labels.append(label)
     table = np.frombuffer(cells, dtype=np.int32).reshape(-1, len(columns))
     of_rows = np.frombuffer(labels, dtype=np.float32) if labels else None
-    return TrainingRows(columns, table, of_rows, query_ids), list(numbers)
+    return TrainingRows(columns, table, of_rows, query_ids, list(numbers))
 
 
 def rows_of(example: Example, objective: str) -> list[tuple[tuple[str, ...], float | None]]:

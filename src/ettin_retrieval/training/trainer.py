@@ -1,4 +1,4 @@
-"""sentence-transformers' trainer with this package's batches and its own checkpoints."""
+"""sentence-transformers' trainer with this package's batches, checkpoints and live curves."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast
+from dvclive.live import Live
 from sentence_transformers import SentenceTransformerTrainer
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ettin_retrieval.runtime.errors import LossNotFiniteError
 from ettin_retrieval.training import checkpoints
-from ettin_retrieval.training.batches import SharedBatches
-from ettin_retrieval.training.memory import scoring_fits
-from ettin_retrieval.training.token_store import TrainingFeatures
+from ettin_retrieval.training.batches import SharedBatches, TrainingFeatures
+from ettin_retrieval.training.dev_score import LOGGED_DEV_METRIC
 
 SAVE_EVERY = 15 * 60
 """Maximum interval between checkpoints, in seconds."""
@@ -72,12 +72,8 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         """The batches as they are: accelerate would divide them among the ranks again."""
         features: Any = self.features
         shares: Any = self.batches
-        return DataLoader(
-            features,
-            batch_sampler=shares,
-            collate_fn=lambda batch: batch,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
+        pin = self.args.dataloader_pin_memory
+        return DataLoader(features, batch_sampler=shares, collate_fn=lambda b: b, pin_memory=pin)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -102,11 +98,6 @@ class RetrievalTrainer(SentenceTransformerTrainer):
                 "finetuning.precision fp32"
             )
         return loss * weight
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Score the development set."""
-        with scoring_fits(self.args.per_device_eval_batch_size):
-            return super().evaluate(*args, **kwargs)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Checkpoints of this project have no model card."""
@@ -167,3 +158,41 @@ class _Checkpointing(TrainerCallback):
 
     def on_save(self, *_: Any, **__: Any) -> None:
         self.last_save = time.monotonic()
+
+
+class LiveCurves(TrainerCallback):
+    """Curves to follow while training: `DIRECTORY/plots/metrics/NAME.tsv`, by training step.
+
+    transformers' own DVCLive callback counts log lines instead of steps, and logs steps twice that
+    are trained twice after a kill. Here a resumed run rewrites the curves up to its checkpoint.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.live: Any = None
+
+    def on_train_begin(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+        if state.is_world_process_zero:
+            self.live = _Live(str(self.directory), save_dvc_exp=False, dvcyaml=None)
+            for entry in state.log_history:
+                self._log(entry)
+
+    def on_log(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+        if self.live is not None:
+            self._log(state.log_history[-1])
+
+    def _log(self, entry: dict[str, Any]) -> None:
+        self.live.step = entry["step"]
+        for key in {"loss", "learning_rate", LOGGED_DEV_METRIC} & entry.keys():
+            self.live.log_metric("dev_ndcg_at_10" if key == LOGGED_DEV_METRIC else key, entry[key])
+        self.live.make_summary()
+
+
+class _Live(Live):
+    """DVCLive without its look at the DVC repository.
+
+    The stage has a dvc.yaml already; the look takes half a second, and fails without commits.
+    """
+
+    def _init_dvc(self) -> None:
+        pass

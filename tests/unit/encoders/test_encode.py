@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
+from tokenizers.processors import TemplateProcessing
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders import encode as encoding
 from ettin_retrieval.encoders.embedding_cache import EmbeddingCache
-from ettin_retrieval.encoders.encode import ahead, encode, encode_shards, length_batches
+from ettin_retrieval.encoders.encode import TextEncoder, ahead, length_batches
 from ettin_retrieval.sources import tiny
+from tests.collections import minilm
 from tests.small import LetterCounts
 
 
@@ -28,10 +31,10 @@ def test_embeddings_are_those_of_sentence_transformers(
     model: Any, dataset: RetrievalDataset
 ) -> None:
     texts = [*dataset.passage_texts()[:50], "one", "two words", " ".join(["long"] * 200)]
-    ours = encode(model, texts, "passage", batch_size=4)
+    ours = TextEncoder(model, 4).encode(texts, "passage")
     np.testing.assert_allclose(ours, model.encode_document(texts, batch_size=4), atol=1e-6)
     queries = dataset.queries["text"].tolist()[:20]
-    ours = encode(model, queries, "query", batch_size=4)
+    ours = TextEncoder(model, 4).encode(queries, "query")
     np.testing.assert_allclose(ours, model.encode_query(queries, batch_size=4), atol=1e-6)
 
 
@@ -39,8 +42,8 @@ def test_prompts_are_applied_as_sentence_transformers_applies_them(model: Any) -
     model.prompts = {"query": "find: ", "passage": "text: "}
     texts = ["a river", "b"]
     for ours, theirs in (
-        (encode(model, texts, "query", batch_size=2), model.encode_query(texts)),
-        (encode(model, texts, "passage", batch_size=2), model.encode_document(texts)),
+        (TextEncoder(model, 2).encode(texts, "query"), model.encode_query(texts)),
+        (TextEncoder(model, 2).encode(texts, "passage"), model.encode_document(texts)),
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
         assert not np.allclose(ours, model.encode(texts), atol=1e-3)
@@ -53,8 +56,8 @@ def test_queries_and_passages_are_cut_at_their_own_lengths(
     words = " ".join(dataset.passage_texts()[:20]).split()
     known = [word for word in dict.fromkeys(words) if len(model.tokenizer.tokenize(word)) == 1]
     long, cut = " ".join(known[:5]), " ".join(known[:2])
-    query = encode(model, [long, cut], "query", batch_size=2)
-    passage = encode(model, [long, cut], "passage", batch_size=2)
+    query = TextEncoder(model, 2).encode([long, cut], "query")
+    passage = TextEncoder(model, 2).encode([long, cut], "passage")
     np.testing.assert_allclose(query[0], query[1], atol=1e-6)  # [CLS] two words [SEP]
     assert not np.allclose(passage[0], passage[1], atol=1e-3)
 
@@ -65,7 +68,7 @@ def test_the_ranks_embeddings_are_those_of_one_process(
 ) -> None:
     monkeypatch.setattr(encoding, "CPU_TOKENS", 256)  # several batches
     texts = dataset.passage_texts()[:60]
-    alone = encode(model, texts, "passage", batch_size=4)
+    alone = TextEncoder(model, 4).encode(texts, "passage")
     gathered: list[Any] = []
 
     def gather(value: Any) -> list[Any]:
@@ -77,16 +80,16 @@ def test_the_ranks_embeddings_are_those_of_one_process(
     for rank in range(world_size):
         monkeypatch.setattr(encoding, "rank_and_world_size", lambda r=rank: (r, world_size))
         with pytest.raises(InterruptedError):
-            encode(model, texts, "passage", batch_size=4, shared=True)
+            TextEncoder(model, 4).encode(texts, "passage", shared=True)
     assert max(len(rows) for rows, _ in gathered) < len(texts)
     monkeypatch.setattr(encoding, "all_gather", lambda _: gathered)
-    together = encode(model, texts, "passage", batch_size=4, shared=True)
+    together = TextEncoder(model, 4).encode(texts, "passage", shared=True)
     np.testing.assert_array_equal(together, alone)
 
 
 def test_equal_texts_are_encoded_once() -> None:
     model: Any = LetterCounts()
-    vectors = encode(model, ["ab", "b", "ab"], "passage", batch_size=8)
+    vectors = TextEncoder(model, 8).encode(["ab", "b", "ab"], "passage")
     assert vectors.tolist() == [[1, 1], [0, 1], [1, 1]]
     assert model.texts == ["ab", "b"]
 
@@ -114,13 +117,13 @@ def test_a_killed_encoding_continues_with_the_missing_shards(
     cache = EmbeddingCache("fake", tmp_path)
     killed: Any = Killed()
     with pytest.raises(KeyboardInterrupt):
-        encode(killed, texts, "passage", batch_size=8, cache=cache)
+        TextEncoder(killed, 8, cache=cache).encode(texts, "passage")
     assert killed.texts == texts[:4]
     again: Any = LetterCounts()
-    vectors = encode(again, texts, "passage", batch_size=8, cache=cache)
+    vectors = TextEncoder(again, 8, cache=cache).encode(texts, "passage")
     assert again.texts == ["aa"]
     fresh: Any = LetterCounts()
-    np.testing.assert_array_equal(vectors, encode(fresh, texts, "passage", batch_size=8))
+    np.testing.assert_array_equal(vectors, TextEncoder(fresh, 8).encode(texts, "passage"))
 
 
 def test_at_most_one_item_is_fetched_ahead() -> None:
@@ -171,5 +174,17 @@ def test_the_next_shard_is_read_while_one_is_encoded() -> None:
         yield ["b"]
 
     model: Any = Waits()
-    found = list(encode_shards(model, shards(), "passage", batch_size=8))
+    found = list(TextEncoder(model, 8).encode_shards(shards(), "passage"))
     assert [vectors.tolist() for vectors in found] == [[[1, 0]], [[0, 1]]]
+
+
+def test_an_empty_text_is_embedded() -> None:
+    model = SentenceTransformer(minilm(), device="cpu", local_files_only=True)
+    vectors = TextEncoder(model, 2).encode(["", "an anchor", ""], "passage")
+    expected = model.encode([""])[0]
+    assert np.allclose(vectors[0], expected, atol=1e-5) and np.array_equal(vectors[0], vectors[2])
+
+    # A tokenizer without special tokens makes no token of an empty text.
+    plain = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    model.tokenizer.backend_tokenizer.post_processor = plain
+    assert np.isfinite(TextEncoder(model, 2).encode(["", "an anchor"], "passage")).all()
