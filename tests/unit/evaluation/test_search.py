@@ -12,6 +12,7 @@ from datasets import Dataset
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from ettin_retrieval.encoders.encode import TextEncoder
 from ettin_retrieval.evaluation import search as search_module
 from ettin_retrieval.evaluation.search import ExactSearch, model_meta
 from tests.small import CHANGES, LetterCounts
@@ -29,7 +30,7 @@ def search(
     model: Any, passages: list[str], queries: list[str], k: int
 ) -> dict[str, list[tuple[str, float]]]:
     """Hits of each query, in order, of passages d0, d1, ..."""
-    exact = ExactSearch(model, RECORD)
+    exact = ExactSearch(TextEncoder(model, 8), RECORD)
     corpus = pd.DataFrame({"id": [f"d{row}" for row in range(len(passages))], "text": passages})
     exact.index(Dataset.from_pandas(corpus, preserve_index=False))
     found = exact.search(Dataset.from_dict({"id": queries, "text": queries}), top_k=k)
@@ -75,7 +76,9 @@ def test_a_duplicate_in_another_shard_has_the_score_of_its_original(
 def test_search_needs_an_index() -> None:
     model: Any = LetterCounts()
     with pytest.raises(RuntimeError, match="before index"):
-        ExactSearch(model, RECORD).search(Dataset.from_dict({"text": ["a"]}), top_k=1)
+        ExactSearch(TextEncoder(model, 8), RECORD).search(
+            Dataset.from_dict({"text": ["a"]}), top_k=1
+        )
 
 
 def test_mteb_keys_results_on_the_fingerprint(checkpoint: Path, tmp_path: Path) -> None:
