@@ -120,7 +120,7 @@ def contender(
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
     from ettin_retrieval.runtime.determinism import seed_everything
-    from ettin_retrieval.training.dev_score import dev_score
+    from ettin_retrieval.training.trainer import dev_score
 
     given, base = training(inputs, precision)
     evaluate = InformationRetrievalEvaluator.__call__
@@ -150,7 +150,7 @@ def training(inputs: Inputs, precision: str) -> tuple[Training, Any]:
     from ettin_retrieval.base_encoder.random_weights import random_encoder
     from ettin_retrieval.sources import tiny
     from ettin_retrieval.sources.training_data import load_tiny, training_and_dev
-    from ettin_retrieval.training.dev_score import dev_evaluator
+    from ettin_retrieval.training.trainer import dev_evaluator
     from ettin_retrieval.training.examples import training_examples
 
     changes = {f"finetuning.{key}": inputs[key] for key in ("epochs", "batch_size")}

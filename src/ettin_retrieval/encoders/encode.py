@@ -6,6 +6,9 @@ of tokens, so almost nothing of it is padding.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,18 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from tqdm.auto import tqdm
 
-from ettin_retrieval.encoders.embedding_cache import EmbeddingCache, Embeddings
 from ettin_retrieval.encoders.precision import autocast
 from ettin_retrieval.encoders.tokenise import Role, Tokenised, max_length_of, prompt_of, tokenise
+from ettin_retrieval.runtime.determinism import arithmetic
 from ettin_retrieval.runtime.distributed import all_gather, rank_and_world_size
+from ettin_retrieval.runtime.files import code_digest
 from ettin_retrieval.settings.schema import Precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Item = TypeVar("Item")
+Embeddings = npt.NDArray[np.float32]  # of shape (texts, dimension)
 
 SHARD = 16_384
 """Texts tokenised, encoded and cached at a time: caps memory and the work lost when killed."""
@@ -33,6 +39,49 @@ CPU_BATCH, CPU_TOKENS = 32, 2048
 """Texts of full length, and tokens, per forward pass on a CPU. More tokens do not fit its caches:
 with all-MiniLM-L6-v2, 8,192 at a time take 1.2 to 1.3 times as long. 1,024 tokens reach 0.75 of
 the arithmetic peak, 2,048 reach 0.80 and 4,096 reach 0.78, in processor time on two cores."""
+
+
+@dataclass(frozen=True)
+class EmbeddingCache:
+    """One file per shard of texts.
+
+    A shard is looked up as a whole: its texts are batched by length, and the last digits of an
+    embedding depend on its batch, so a cached shard holds exactly what would be computed.
+
+    Attributes
+    ----------
+    checkpoint
+        Fingerprint of the encoder: weights, pooling, normalisation and lengths.
+    directory
+        Beside the outputs that DVC tracks, because a cache is not a result.
+    """
+
+    checkpoint: str
+    directory: Path = Path("data/embeddings")
+
+    def path(self, texts: list[str], role: Role, *reading: object) -> Path:
+        """The file of a shard, whether it exists or not.
+
+        Parameters
+        ----------
+        reading
+            What else decides the embeddings: precision, prompt, length, batch size. The code,
+            libraries, threads and device are always part of the key.
+        """
+        key = [self.checkpoint, role, *reading, code_digest("encoders"), arithmetic()]
+        digest = hashlib.sha256(json.dumps(key).encode())
+        for text in texts:
+            digest.update(hashlib.sha256(text.encode()).digest())
+        return self.directory / f"{digest.hexdigest()}.npy"
+
+    @staticmethod
+    def save(vectors: Embeddings, path: Path) -> None:
+        """Write the file whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        with partial.open("wb") as file:
+            np.save(file, vectors)
+        partial.replace(path)
 
 
 @dataclass(frozen=True)

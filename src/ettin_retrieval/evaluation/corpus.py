@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from xxhash import xxh3_64_intdigest
 
 from ettin_retrieval.data.dataset import ROW_GROUP, passage_text
-from ettin_retrieval.encoders.embedding_cache import Embeddings
+from ettin_retrieval.encoders.encode import Embeddings
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -13,8 +13,7 @@ import sklearn
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.storage import StoredDataset, open_dataset
 from ettin_retrieval.encoders.checkpoint import load_checkpoint, read_checkpoint
-from ettin_retrieval.encoders.embedding_cache import EmbeddingCache
-from ettin_retrieval.encoders.encode import TextEncoder
+from ettin_retrieval.encoders.encode import EmbeddingCache, TextEncoder
 from ettin_retrieval.evaluation.search import ExactSearch
 from ettin_retrieval.evaluation.tasks import task_for
 from ettin_retrieval.runtime.errors import InputError
@@ -24,22 +23,12 @@ from ettin_retrieval.tasks import METRICS
 
 @dataclass(frozen=True)
 class TaskScores:
-    """One task's result.
-
-    Attributes
-    ----------
-    per_query
-        Columns query_id and `METRICS`.
-    run
-        Query id to {passage id: score}: what was retrieved.
-    result
-        mteb's TaskResult.
-    """
+    """One task's result."""
 
     name: str
-    per_query: pd.DataFrame
-    run: dict[str, dict[str, float]]
-    result: Any
+    per_query: pd.DataFrame  # columns query_id and `METRICS`
+    run: dict[str, dict[str, float]]  # what was retrieved: query id to {passage id: score}
+    result: Any  # mteb's TaskResult
 
     @property
     def scores(self) -> dict[str, float]:

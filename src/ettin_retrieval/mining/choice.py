@@ -6,15 +6,13 @@ Each draw has a generator seeded with its query and pair: it does not depend on 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from ettin_retrieval.encoders.embedding_cache import Embeddings
+from ettin_retrieval.encoders.encode import Embeddings
 from ettin_retrieval.mining.candidates import Candidates, Pairs
 from ettin_retrieval.mining.passage_index import Numbers
+from ettin_retrieval.mining.report import Bools
 from ettin_retrieval.settings.schema import Settings
-
-Bools = npt.NDArray[np.bool_]
 
 
 def ineligible(

@@ -16,8 +16,7 @@ from tqdm.auto import trange
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.negatives import Pair
-from ettin_retrieval.encoders.embedding_cache import EmbeddingCache, Embeddings
-from ettin_retrieval.encoders.encode import TextEncoder
+from ettin_retrieval.encoders.encode import EmbeddingCache, Embeddings, TextEncoder
 from ettin_retrieval.mining.candidates import Candidates, Pairs, passage_shards
 from ettin_retrieval.mining.choice import fill, ineligible, out_of_bounds, pick
 from ettin_retrieval.mining.passage_index import Numbers, PassageIndex

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ettin_retrieval.encoders.embedding_cache import Embeddings
+from ettin_retrieval.encoders.encode import Embeddings
 
 Numbers = npt.NDArray[np.int64]
 
@@ -23,9 +23,6 @@ precision."""
 
 SCORED_AT_ONCE = 512
 """Passages scored in float64 at a time, which fit a processor's cache."""
-
-PRODUCT = 4096
-"""Passages per matrix product of FAISS on a CPU; with its default of 1024 a search is slower."""
 
 GPU_LIMIT = 2048
 """The most neighbours that FAISS finds on a GPU."""
@@ -68,7 +65,7 @@ class PassageIndex:
         # Always a product of matrices: FAISS 1.15 goes query by query where queries times
         # dimension are below 128,000, which takes nine times as long here.
         faiss.cvar.distance_compute_blas_threshold = 1
-        faiss.cvar.distance_compute_blas_database_bs = PRODUCT
+        faiss.cvar.distance_compute_blas_database_bs = 4096  # slower with its default of 1024
         stop = 0
         for block in blocks:
             if stop == 0:

@@ -13,56 +13,28 @@ import numpy.typing as npt
 from ettin_retrieval.settings.schema import Negatives
 
 BINS = 40
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass
 class MiningReport:
-    """Why candidates were skipped, and what is missing.
+    """Why candidates were skipped, and what is missing."""
 
-    Attributes
-    ----------
-    pairs
-        Pairs of a query and a positive that negatives were chosen for.
-    pairs_without_teacher
-        Pairs left out because the teacher has not scored the positive.
-    wanted
-        `negatives.num_negatives` for each pair.
-    candidates
-        Candidates over all pairs: skipped, chosen, or not needed.
-    skipped
-        Number of candidates skipped, by the first reason that applies.
-    filled_at_random
-        Negatives drawn from the whole corpus because too few candidates were left.
-    shortfall
-        Negatives still missing.
-    positive_scores, negative_scores
-        Similarity to the query of each pair's positive and of each negative, by the encoder that
-        mined; empty without one.
-    """
-
-    pairs: int = 0
-    pairs_without_teacher: int = 0
-    wanted: int = 0
-    candidates: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    filled_at_random: int = 0
-    shortfall: int = 0
+    pairs: int = 0  # of a query and a positive, that negatives were chosen for
+    pairs_without_teacher: int = 0  # left out: the teacher has not scored the positive
+    wanted: int = 0  # `negatives.num_negatives` for each pair
+    candidates: int = 0  # over all pairs: skipped, chosen, or not needed
+    skipped: Counter[str] = field(default_factory=Counter)  # by the first reason that applies
+    filled_at_random: int = 0  # negatives from the whole corpus: too few candidates were left
+    shortfall: int = 0  # negatives still missing
+    # Similarity to the query of each positive and negative; empty without an encoder.
     positive_scores: array[float] = field(default_factory=lambda: array("f"))
     negative_scores: array[float] = field(default_factory=lambda: array("f"))
 
     def exclude(
-        self,
-        candidates: npt.NDArray[np.bool_],
-        reasons: dict[str, npt.NDArray[np.bool_]],
-        pairs: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.bool_]:
-        """Candidates to which no reason applies; the others are counted, by the first that does.
-
-        Parameters
-        ----------
-        pairs
-            How many pairs each row of candidates counts for.
-        """
+        self, candidates: Bools, reasons: dict[str, Bools], pairs: npt.NDArray[np.int64]
+    ) -> Bools:
+        """Candidates to which no reason applies; a row of them stands for so many pairs."""
         kept = candidates.copy()
         for reason, applies in reasons.items():
             if count := int((kept & applies).sum(axis=1) @ pairs):

@@ -9,17 +9,16 @@ from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
+from transformers import EarlyStoppingCallback, TrainerState
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders.precision import check_precision
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.training.batches import SharedBatches, TrainingFeatures
-from ettin_retrieval.training.dev_score import DEV_METRIC, LOGGED_DEV_METRIC, DevEvaluator
 from ettin_retrieval.training.examples import Example, training_rows
 from ettin_retrieval.training.memory import BatchPlan, shrinking_until_it_fits
 from ettin_retrieval.training.objectives import loss_for
-from ettin_retrieval.training.trainer import LiveCurves, RetrievalTrainer
+from ettin_retrieval.training.trainer import DEV_METRIC, DevEvaluator, RetrievalTrainer
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,8 @@ def finetune(
             "divided": loss_for(model, settings, plan.cached_mini_batch(), plan.world_size > 1),
             "whole": loss_for(model, settings, plan.cached_mini_batch(plan.world_size)),
         }
-        callbacks: list[TrainerCallback] = [LiveCurves(work / "live")]
-        if settings.finetuning.early_stopping is not None:
-            callbacks.append(EarlyStoppingCallback(settings.finetuning.early_stopping))
+        patience = settings.finetuning.early_stopping
+        callbacks = [] if patience is None else [EarlyStoppingCallback(patience)]
         args = training_arguments(settings, work, len(batches), plan.losses_per_step)
         return RetrievalTrainer(
             features, batches, callbacks, model=model, args=args, evaluator=evaluator, loss=loss
@@ -90,7 +88,7 @@ def finetune(
         entries = [entry for entry in state.log_history if key in entry]
         return [(int(entry["step"]), float(entry[key])) for entry in entries]
 
-    dev_curve = [(0, before), *logged(LOGGED_DEV_METRIC)]
+    dev_curve = [(0, before), *logged(f"eval_{DEV_METRIC}")]
     return Curve(logged("loss"), dev_curve, state.best_global_step or 0)
 
 
@@ -129,7 +127,7 @@ def training_arguments(
         save_strategy="steps",
         save_steps=interval,
         load_best_model_at_end=True,
-        metric_for_best_model=LOGGED_DEV_METRIC,
+        metric_for_best_model=DEV_METRIC,
         restore_callback_states_from_checkpoint=True,
         logging_steps=max(1, interval // 10),
         logging_nan_inf_filter=False,

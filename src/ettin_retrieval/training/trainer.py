@@ -1,4 +1,4 @@
-"""sentence-transformers' trainer with this package's batches, checkpoints and live curves."""
+"""sentence-transformers' trainer and evaluator, with this project's batches and checkpoints."""
 
 from __future__ import annotations
 
@@ -12,16 +12,27 @@ import torch
 from accelerate.utils import broadcast
 from dvclive.live import Live
 from sentence_transformers import SentenceTransformerTrainer
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+from sentence_transformers.util import cos_sim, dot_score
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ettin_retrieval.runtime.errors import LossNotFiniteError
+from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.encoders.encode import TextEncoder
+from ettin_retrieval.encoders.tokenise import Role
+from ettin_retrieval.runtime.errors import InputError, LossNotFiniteError
 from ettin_retrieval.training import checkpoints
 from ettin_retrieval.training.batches import SharedBatches, TrainingFeatures
-from ettin_retrieval.training.dev_score import LOGGED_DEV_METRIC
+from ettin_retrieval.training.memory import is_out_of_memory
 
 SAVE_EVERY = 15 * 60
 """Maximum interval between checkpoints, in seconds."""
+
+DEV_METRIC = "dev_similarity_ndcg@10"
+"""nDCG@10, a fraction, whatever the encoder's similarity is; logged with the prefix `eval_`."""
+
+CURVES = {"loss": "loss", "learning_rate": "learning_rate", f"eval_{DEV_METRIC}": "dev_ndcg_at_10"}
+"""Name in the trainer's log to that of a live curve."""
 
 
 class RetrievalTrainer(SentenceTransformerTrainer):
@@ -32,8 +43,8 @@ class RetrievalTrainer(SentenceTransformerTrainer):
     features, batches
         The training set, and this rank's share of its batches.
     parts
-        What the parent takes: `model`, `args`, `evaluator` and `loss`, which has two losses:
-        `divided` for a batch that the ranks share, and `whole` for one that every rank has.
+        What the parent takes: `model`, `args`, `evaluator`, and `loss` with two losses: `divided`
+        for a batch that the ranks share, and `whole` for one that every rank has.
     """
 
     def __init__(
@@ -43,10 +54,10 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         callbacks: list[TrainerCallback],
         **parts: Any,
     ) -> None:
-        super().__init__(callbacks=[*callbacks, _Checkpointing(self)], **parts)
-        self.features = features
-        self.batches = batches
-        self.work = Path(str(self.args.output_dir))
+        self.features, self.batches = features, batches
+        self.work = Path(parts["args"].output_dir)
+        callbacks = [_LiveCurves(self.work / "live"), *callbacks, _Checkpointing(self)]
+        super().__init__(callbacks=callbacks, **parts)
 
     def train_or_resume(self) -> TrainerState:
         """Train from the last complete checkpoint or the start; the model gets the best weights."""
@@ -127,6 +138,51 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         self._load_from_checkpoint(str(self.work / f"checkpoint-{self.state.best_global_step}"))
 
 
+class DevEvaluator(InformationRetrievalEvaluator):
+    """nDCG@10 and MRR@10 over development queries and their corpus, encoded as in evaluation.
+
+    Parameters
+    ----------
+    batch_size
+        See `encode`.
+    similarity
+        `cosine` or `dot`: the one that the encoder is trained and searched by.
+    """
+
+    def __init__(self, dev: RetrievalDataset, batch_size: int, similarity: str = "cosine") -> None:
+        super().__init__(
+            queries=dict(zip(dev.queries["id"], dev.queries["text"], strict=True)),
+            corpus=dict(zip(dev.corpus["id"], dev.passage_texts(), strict=True)),
+            relevant_docs={query: set(passages) for query, passages in dev.positives().items()},
+            name="dev",
+            accuracy_at_k=[1],
+            precision_recall_at_k=[10],
+            map_at_k=[100],
+            batch_size=batch_size,
+            write_csv=False,
+            score_functions={"similarity": dot_score if similarity == "dot" else cos_sim},
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Scores by metric; if memory runs out here, smaller training batches would not help."""
+        try:
+            return super().__call__(*args, **kwargs)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(
+                "finetuning: out of memory while the development set was scored; set a smaller "
+                f"encoding.batch_size than {self.batch_size}"
+            ) from None
+
+    def embed_inputs(
+        self, model: Any, sentences: Any, encode_fn_name: str | None = None, *_: Any, **__: Any
+    ) -> Any:
+        """Embeddings of shape (len(sentences), dimension)."""
+        role: Role = "query" if encode_fn_name == "query" else "passage"
+        return torch.from_numpy(TextEncoder(model, self.batch_size).encode(list(sentences), role))
+
+
 class _Checkpointing(TrainerCallback):
     """Requests checkpoints by the clock, and resumes the loss curve where a checkpoint left it.
 
@@ -160,8 +216,8 @@ class _Checkpointing(TrainerCallback):
         self.last_save = time.monotonic()
 
 
-class LiveCurves(TrainerCallback):
-    """Curves to follow while training: `DIRECTORY/plots/metrics/NAME.tsv`, by training step.
+class _LiveCurves(TrainerCallback):
+    """Curves to follow while training: `WORK/live/plots/metrics/NAME.tsv`, by training step.
 
     transformers' own DVCLive callback counts log lines instead of steps, and logs steps twice that
     are trained twice after a kill. Here a resumed run rewrites the curves up to its checkpoint.
@@ -183,8 +239,9 @@ class LiveCurves(TrainerCallback):
 
     def _log(self, entry: dict[str, Any]) -> None:
         self.live.step = entry["step"]
-        for key in {"loss", "learning_rate", LOGGED_DEV_METRIC} & entry.keys():
-            self.live.log_metric("dev_ndcg_at_10" if key == LOGGED_DEV_METRIC else key, entry[key])
+        for key, name in CURVES.items():
+            if key in entry:
+                self.live.log_metric(name, entry[key])
         self.live.make_summary()
 
 

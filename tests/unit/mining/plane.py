@@ -16,7 +16,7 @@ from ettin_retrieval.data.dataset import (
     frame,
 )
 from ettin_retrieval.data.negatives import Pair
-from ettin_retrieval.encoders.embedding_cache import Embeddings
+from ettin_retrieval.encoders.encode import Embeddings
 from ettin_retrieval.mining.mine import mine, needs_encoder
 from ettin_retrieval.mining.report import MiningReport
 from ettin_retrieval.settings.load import load_settings

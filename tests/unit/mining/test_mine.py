@@ -11,7 +11,7 @@ import pytest
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.negatives import Pair, read_negatives
 from ettin_retrieval.data.storage import write_dataset
-from ettin_retrieval.encoders.embedding_cache import Embeddings
+from ettin_retrieval.encoders.encode import Embeddings
 from ettin_retrieval.mining import __main__ as stage
 from ettin_retrieval.mining import candidates
 from ettin_retrieval.mining import mine as module

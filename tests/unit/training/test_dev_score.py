@@ -11,7 +11,7 @@ import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 
 from ettin_retrieval.training import finetune
-from ettin_retrieval.training.dev_score import DEV_METRIC
+from ettin_retrieval.training.trainer import DEV_METRIC
 from tests.training_inputs import development, settings, trained
 
 
