@@ -120,7 +120,7 @@ def contender(
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
     from ettin_retrieval.runtime.determinism import seed_everything
-    from ettin_retrieval.training.trainer import dev_score
+    from ettin_retrieval.training.trainer import DEV_METRIC
 
     given, base = training(inputs, precision)
     evaluate = InformationRetrievalEvaluator.__call__
@@ -140,7 +140,7 @@ def contender(
             train(model, given, Path(work))
         for key in run:
             run[key] -= sum(evaluation[key] for evaluation in evaluations)
-        return run | {"dev_ndcg_at_10": dev_score(given.evaluator, model)}
+        return run | {"dev_ndcg_at_10": given.evaluator(model)[DEV_METRIC]}
 
     return job
 
@@ -150,8 +150,8 @@ def training(inputs: Inputs, precision: str) -> tuple[Training, Any]:
     from ettin_retrieval.base_encoder.random_weights import random_encoder
     from ettin_retrieval.sources import tiny
     from ettin_retrieval.sources.training_data import load_tiny, training_and_dev
-    from ettin_retrieval.training.trainer import dev_evaluator
     from ettin_retrieval.training.examples import training_examples
+    from ettin_retrieval.training.trainer import DevEvaluator
 
     changes = {f"finetuning.{key}": inputs[key] for key in ("epochs", "batch_size")}
     changes |= {f"data.{key}": inputs[key] for key in ("dev_queries", "dev_passages")}
@@ -163,7 +163,7 @@ def training(inputs: Inputs, precision: str) -> tuple[Training, Any]:
     examples = training_examples(train, pairs[: inputs["pairs"]])
     steps = -(-len(examples) // settings.batch_size) * settings.epochs
     warmup_steps = round(steps * settings.finetuning.warmup_ratio)
-    evaluator = dev_evaluator(dev, settings.encoding.batch_size)
+    evaluator = DevEvaluator(dev, settings.encoding.batch_size)
     with TemporaryDirectory() as scratch:
         base = random_encoder(settings.encoder, tiny.lexicon(), settings.seed, Path(scratch))
     base.max_seq_length = settings.encoder.max_passage_length

@@ -42,7 +42,9 @@ def measure() -> Section:
         changed = params.replace("learning_rate: auto", "learning_rate: 1.0e-3")
         (clone / "params.yaml").write_text(changed, encoding="utf-8")
         runs[CHANGED] = [repro(clone)]
-    figures = [Figure(f"{name}, against {COLD}", ratios(runs, name, COLD)) for name in (IDLE, CHANGED)]
+    figures = [
+        Figure(f"{name}, against {COLD}", ratios(runs, name, COLD)) for name in (IDLE, CHANGED)
+    ]
     figures += [
         Figure(f"peak memory of what wrote {output}", [cost["peak_memory_mib"]], unit="MiB")
         for output, cost in sorted(costs.items())

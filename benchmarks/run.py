@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     """1 where a check found a regression."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
     parser.add_argument("--only", metavar="NAME,...", help=f"of {', '.join(BENCHMARKS)}")
-    scifact = f"SciFact in BEIR layout, to be encoded (default: ${encoding.SCIFACT}, or TinySciFact)"
+    scifact = f"SciFact in BEIR layout to encode (default: ${encoding.SCIFACT}, or TinySciFact)"
     parser.add_argument("--scifact", type=Path, metavar="DIR", help=scifact)
     parser.add_argument("--check", action="store_true", help="compare with results.json")
     given = parser.parse_args(arguments)
