@@ -34,11 +34,8 @@ def save_checkpoint(
 ) -> dict[str, Any]:
     """Write a checkpoint and return its record.
 
-    Parameters
-    ----------
-    origin
-        `source` and `revision`: a hub id and commit, `local` or `tiny`, or `finetuned` and the
-        fingerprint of the checkpoint that training started from.
+    Its origin is `source` and `revision`: a hub id and commit, `local` or `tiny`, or `finetuned`
+    and the fingerprint of the checkpoint that training started from.
     """
     model.save(str(directory), create_model_card=False, safe_serialization=True)
     record = {"fingerprint": fingerprint(directory), **describe(model), **origin}

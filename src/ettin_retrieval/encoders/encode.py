@@ -47,26 +47,16 @@ class EmbeddingCache:
 
     A shard is looked up as a whole: its texts are batched by length, and the last digits of an
     embedding depend on its batch, so a cached shard holds exactly what would be computed.
-
-    Attributes
-    ----------
-    checkpoint
-        Fingerprint of the encoder: weights, pooling, normalisation and lengths.
-    directory
-        Beside the outputs that DVC tracks, because a cache is not a result.
     """
 
-    checkpoint: str
-    directory: Path = Path("data/embeddings")
+    checkpoint: str  # fingerprint: weights, pooling, normalisation and lengths
+    directory: Path = Path("data/embeddings")  # beside the outputs that DVC tracks
 
     def path(self, texts: list[str], role: Role, *reading: object) -> Path:
         """The file of a shard, whether it exists or not.
 
-        Parameters
-        ----------
-        reading
-            What else decides the embeddings: precision, prompt, length, batch size. The code,
-            libraries, threads and device are always part of the key.
+        Its key covers the code, libraries, threads and device, and as `reading` what else decides
+        the embeddings: precision, prompt, length and batch size.
         """
         key = [self.checkpoint, role, *reading, code_digest("encoders"), arithmetic()]
         digest = hashlib.sha256(json.dumps(key).encode())

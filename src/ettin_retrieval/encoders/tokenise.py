@@ -23,19 +23,12 @@ TEXTS_PER_CALL = 1024
 class Tokenised:
     """Token ids of texts, each cut at the length of its role.
 
-    Attributes
-    ----------
-    ids
-        Of all texts, one after the other: an array per text would take more memory than its ids.
-    ends
-        Text n has the ids from `ends[n]` to `ends[n + 1]`.
-    extra
-        Further features that the model's modules ask for.
+    Those of all texts are one array: an array per text would take more memory than its ids.
     """
 
     ids: npt.NDArray[np.int32]
-    ends: npt.NDArray[np.int64]
-    extra: dict[str, Any]
+    ends: npt.NDArray[np.int64]  # text n has the ids from ends[n] to ends[n + 1]
+    extra: dict[str, Any]  # further features that the model's modules ask for
     tokenizer: Any
 
     def features(self, texts: Sequence[int] | npt.NDArray[np.integer]) -> dict[str, Any]:

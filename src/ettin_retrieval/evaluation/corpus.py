@@ -35,15 +35,7 @@ class Corpus:
         return len(self.source)
 
     def shards(self, size: int, numbers: Container[int]) -> Iterator[list[str]]:
-        """Passages as the encoder reads them, shard by shard.
-
-        Parameters
-        ----------
-        size
-            Passages per shard.
-        numbers
-            Which shards to yield, counted from 0.
-        """
+        """Passages as the encoder reads them: the shards of `size` passages with these numbers."""
         for number, batch in enumerate(self._batches(["title", "text"], size)):
             if number in numbers:
                 texts = batch.column("text").to_pylist()
@@ -77,16 +69,9 @@ class Corpus:
 class DistinctTexts:
     """Passages with equal texts: encoded once, and restored in the results.
 
-    Eight bytes of each passage are kept. Two different texts share theirs once in 500,000 corpora
-    of the size of MS MARCO's (8.8 million passages).
+    Texts are compared by eight bytes, which two different ones share once in 500,000 corpora of the
+    size of MS MARCO's (8.8 million passages).
 
-    Attributes
-    ----------
-    first
-        For each row of the corpus, the first row with the same text.
-
-    Examples
-    --------
     >>> DistinctTexts([["a", "b", "a"], ["c", "a", "b"]]).first.tolist()
     [0, 1, 0, 3, 0, 1]
     """
@@ -96,6 +81,7 @@ class DistinctTexts:
         _, first, text = np.unique(
             np.fromiter(digests, np.uint64), return_index=True, return_inverse=True
         )
+        # For each row, the first one with the same text.
         self.first: Rows = first[text]
 
     def shard(self, number: int, size: int) -> Rows:
@@ -106,17 +92,9 @@ class DistinctTexts:
     def restore(self, scores: Embeddings, rows: Rows, k: int) -> tuple[Embeddings, Rows]:
         """The k best passages with duplicates, from the k best without.
 
-        A duplicate among the k best has its original among the k best without duplicates: k
-        originals that precede its own would precede the duplicate too.
-
-        Parameters
-        ----------
-        scores, rows
-            As `TopK.ranked` returns them.
-
-        Returns
-        -------
-        Scores and rows in order of rank, of shape (queries, k), or narrower for few passages.
+        Scores and rows are in order of rank and of shape (queries, k), or narrower for few
+        passages. A duplicate among the k best has its original among the k best without duplicates:
+        k originals that precede its own would precede the duplicate too.
         """
         duplicates: dict[int, list[int]] = {}
         for row in np.flatnonzero(self.first != np.arange(len(self.first))).tolist():

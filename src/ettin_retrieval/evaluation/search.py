@@ -25,12 +25,7 @@ class ExactSearch:
     """Encodes a corpus shard by shard and keeps each query's best passages.
 
     mteb calls `index` and `search`. Passages with equal texts are encoded once. Under `torchrun`
-    the ranks share the work, and all of them return the same result.
-
-    Parameters
-    ----------
-    checkpoint
-        The checkpoint's record, with its fingerprint.
+    the ranks share the work, and all of them return the same result. `checkpoint` is the record.
     """
 
     def __init__(self, encoder: TextEncoder, checkpoint: dict[str, Any]) -> None:
@@ -96,14 +91,11 @@ def with_ids(
     corpus: Corpus, query_ids: Iterable[str], scores: Embeddings, rows: Rows
 ) -> dict[str, dict[str, float]]:
     """Query id to {passage id: score}, in order of rank."""
-    retrieved = np.zeros(len(corpus), dtype=np.bool_)
-    retrieved[rows] = True
-    ids = np.array(corpus.ids(np.flatnonzero(retrieved)), dtype=object)
-    # The position of a retrieved row's id in `ids`.
-    place = retrieved.cumsum(dtype=np.int32) - 1
+    retrieved, place = np.unique(rows, return_inverse=True)
+    ids = np.array(corpus.ids(retrieved), dtype=object)[place]
     return {
-        query_id: dict(zip(ids[place[found]].tolist(), values.tolist(), strict=True))
-        for query_id, found, values in zip(query_ids, rows, scores, strict=True)
+        query_id: dict(zip(found.tolist(), values.tolist(), strict=True))
+        for query_id, found, values in zip(query_ids, ids, scores, strict=True)
     }
 
 
@@ -119,12 +111,9 @@ class TopK:
         self._rows = torch.empty((queries, 0), dtype=torch.int64, device=device)
 
     def add(self, queries: Embeddings, passages: Embeddings, rows: Rows) -> None:
-        """Merge one shard: embeddings of shape (queries, d) and (passages, d).
+        """Merge one shard: embeddings of shape (queries, d) and (passages, d), and corpus rows.
 
-        Parameters
-        ----------
-        rows
-            Corpus rows of the passages, ascending, and all above those of earlier shards.
+        Rows are ascending, and all above those of earlier shards.
         """
         device = self._scores.device
         shard = torch.from_numpy(passages).to(device).T
@@ -134,7 +123,10 @@ class TopK:
         for start, stop in pairwise(np.linspace(0, len(queries), parts + 1).astype(int).tolist()):
             kept, kept_rows = self._scores[start:stop], self._rows[start:stop]
             scores = torch.from_numpy(queries[start:stop]).to(device) @ shard
-            lowest = kept[:, -1:] if kept.shape[1] == self.k else _lowest_of_best(scores, self.k)
+            lowest = kept[:, -1:]  # each query's k-th highest score
+            if kept.shape[1] < self.k:
+                best = scores.topk(min(self.k, scores.shape[1]), dim=1, sorted=False).values
+                lowest = best.amin(dim=1, keepdim=True)
             found, found_rows = at_least(lowest, scores, shard_rows)
             # Stable, so that equal scores stay in order of row.
             ranked, order = torch.cat([kept, found], dim=1).sort(
@@ -149,26 +141,14 @@ class TopK:
         return self._scores.cpu().numpy(), self._rows.cpu().numpy()
 
 
-def _lowest_of_best(scores: torch.Tensor, k: int) -> torch.Tensor:
-    """Each query's k-th highest score, of shape (queries, 1)."""
-    best = scores.topk(min(k, scores.shape[1]), dim=1, sorted=False).values
-    return best.amin(dim=1, keepdim=True)
-
-
 def at_least(
     lowest: torch.Tensor, scores: torch.Tensor, rows: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores of at least each query's bound and their corpus rows, packed to the left.
 
-    Once the first shards have set the bounds, few scores are left to sort.
+    Once the first shards have set the bounds, few scores are left to sort. Shapes of the arguments
+    are (queries, 1), (queries, passages) and (passages,).
 
-    Parameters
-    ----------
-    lowest, scores, rows
-        Shapes (queries, 1), (queries, passages) and (passages,).
-
-    Examples
-    --------
     >>> scores = torch.tensor([[1.0, 3.0, 2.0, 0.0], [0.0, 0.0, 5.0, 0.0]])
     >>> packed = at_least(torch.tensor([[2.0], [4.0]]), scores, torch.tensor([6, 7, 8, 9]))
     >>> [part.tolist() for part in packed]

@@ -39,10 +39,10 @@ class SharedBatches(Sampler[Share]):
     texts
         Of shape (rows, columns): the number of each row's texts, equal for equal texts.
     contrastive
-        The rows of a batch are each other's negatives. So no batch has a text twice: where texts
-        repeat often, this takes more batches than the rows would fill, and not equally many in
-        every epoch: the largest of an epoch with fewer are halved. And a batch that does not
-        divide, such as the last one, goes whole to every rank; other shares differ by a row.
+        The rows of a batch are each other's negatives. So a batch has no text twice: where texts
+        repeat often, an epoch takes more batches than its rows would fill, and the largest are
+        halved in one that takes fewer than others. And a batch that does not divide, such as the
+        last one, goes whole to every rank; other shares differ by a row.
 
     >>> texts = np.arange(7)[:, None]
     >>> one, *two = (
@@ -183,12 +183,12 @@ class TrainingFeatures:
 
     def __getitems__(self, share: Share) -> dict[str, Any]:
         """Features and labels, named as sentence-transformers' losses read them, and the share."""
-        rows = self.rows
         batch: dict[str, Any] = {}
-        for column, places in zip(rows.columns, self.places[share.rows].T, strict=True):
-            role: Role = "query" if column == "query" else "passage"
+        for column, places in enumerate(self.places[share.rows].T):
+            role: Role = "passage" if column else "query"
             features = {**self.tokens[role].features(places), "task": task_of(role)}
-            batch |= {f"{column}_{name}": feature for name, feature in features.items()}
-        if rows.labels is not None:
-            batch["label"] = torch.from_numpy(rows.labels[share.rows])
-        return {**batch, "query_ids": [rows.query_ids[row] for row in share.rows], "share": share}
+            batch |= {f"{role}_{column}_{name}": feature for name, feature in features.items()}
+        if self.rows.labels is not None:
+            batch["label"] = torch.from_numpy(self.rows.labels[share.rows])
+        query_ids = [self.rows.query_ids[row] for row in share.rows]
+        return {**batch, "query_ids": query_ids, "share": share}

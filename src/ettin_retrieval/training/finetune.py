@@ -62,25 +62,25 @@ def finetune(
     before = float(evaluator(model)[DEV_METRIC])
 
     def train(plan: BatchPlan) -> TrainerState:
+        size, ranks = plan.rows_per_loss * plan.world_size, (plan.rank, plan.world_size)
         batches = SharedBatches(
-            rows.numbers,
-            plan.rows_per_loss * plan.world_size,
-            settings.seed,
-            settings.epochs,
-            contrastive=plan.contrastive,
-            rank=plan.rank,
-            world_size=plan.world_size,
+            rows.numbers, size, settings.seed, settings.epochs, plan.contrastive, *ranks
         )
         loss = {
             "divided": loss_for(model, settings, plan.cached_mini_batch(), plan.world_size > 1),
             "whole": loss_for(model, settings, plan.cached_mini_batch(plan.world_size)),
         }
         patience = settings.finetuning.early_stopping
-        callbacks = [] if patience is None else [EarlyStoppingCallback(patience)]
-        args = training_arguments(settings, work, len(batches), plan.losses_per_step)
-        return RetrievalTrainer(
-            features, batches, callbacks, model=model, args=args, evaluator=evaluator, loss=loss
-        ).train_or_resume()
+        trainer = RetrievalTrainer(
+            features,
+            batches,
+            model=model,
+            args=training_arguments(settings, work, len(batches), plan.losses_per_step),
+            loss=loss,
+            evaluator=evaluator,
+            callbacks=[] if patience is None else [EarlyStoppingCallback(patience)],
+        )
+        return trainer.train_or_resume()
 
     state = shrinking_until_it_fits(train, plan, model, work)
 

@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sentence_transformers.util import cos_sim, dot_score
 from torch.utils.data import DataLoader
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders.encode import TextEncoder
@@ -40,24 +40,17 @@ class RetrievalTrainer(SentenceTransformerTrainer):
 
     Parameters
     ----------
-    features, batches
-        The training set, and this rank's share of its batches.
     parts
-        What the parent takes: `model`, `args`, `evaluator`, and `loss` with two losses: `divided`
-        for a batch that the ranks share, and `whole` for one that every rank has.
+        What the parent takes: `model`, `args`, `evaluator`, `callbacks`, and `loss` with two
+        losses: `divided` for a batch that the ranks share, `whole` for one that every rank has.
     """
 
-    def __init__(
-        self,
-        features: TrainingFeatures,
-        batches: SharedBatches,
-        callbacks: list[TrainerCallback],
-        **parts: Any,
-    ) -> None:
-        self.features, self.batches = features, batches
+    def __init__(self, features: TrainingFeatures, batches: SharedBatches, **parts: Any) -> None:
+        self.features: Any = features
+        self.batches: Any = batches
         self.work = Path(parts["args"].output_dir)
-        callbacks = [_LiveCurves(self.work / "live"), *callbacks, _Checkpointing(self)]
-        super().__init__(callbacks=callbacks, **parts)
+        parts["callbacks"] += [_LiveCurves(self.work / "live"), _Checkpointing(self)]
+        super().__init__(**parts)
 
     def train_or_resume(self) -> TrainerState:
         """Train from the last complete checkpoint or the start; the model gets the best weights."""
@@ -81,10 +74,12 @@ class RetrievalTrainer(SentenceTransformerTrainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The batches as they are: accelerate would divide them among the ranks again."""
-        features: Any = self.features
-        shares: Any = self.batches
-        pin = self.args.dataloader_pin_memory
-        return DataLoader(features, batch_sampler=shares, collate_fn=lambda b: b, pin_memory=pin)
+        return DataLoader(
+            self.features,
+            batch_sampler=self.batches,
+            collate_fn=lambda batch: batch,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -193,9 +188,7 @@ class _Checkpointing(TrainerCallback):
         self.trainer = trainer
         self.last_save = 0.0
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
         self.last_save = time.monotonic()
         if state.global_step > 0:
             # A resumed trainer has lost the losses since the curve's last point.
@@ -204,9 +197,7 @@ class _Checkpointing(TrainerCallback):
             self.trainer._tr_loss = torch.tensor(progress.pending_loss, device=args.device)
             self.trainer._globalstep_last_logged = progress.last_logged
 
-    def on_step_end(
-        self, args: TrainingArguments, state: Any, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
         overdue = time.monotonic() - self.last_save >= SAVE_EVERY
         # All ranks write a part, so all must agree: the first one's clock decides.
         if broadcast(torch.tensor(float(overdue), device=args.device)).item():

@@ -129,10 +129,14 @@ def test_features_are_those_of_preprocess_with_its_prompts(tmp_path: Path) -> No
     assert len(features) == 2
     batch = features.__getitems__(Share([1, 0], 2, 2, divided=True))
     assert batch["query_ids"] == ["q1", "q0"]
-    texts = {"query": ["date fir", "date elm"], "positive": ["elm", "elm and fir"]}
-    for column, of_column in (*texts.items(), ("negative_1", ["gum", "gum"])):
-        task = "query" if column == "query" else "document"
+    columns = {
+        "query_0": ["date fir", "date elm"],
+        "passage_1": ["elm", "elm and fir"],
+        "passage_2": ["gum", "gum"],
+    }
+    for column, texts in columns.items():
+        task = "query" if column == "query_0" else "document"
         assert batch[f"{column}_task"] == task
-        for name, tensor in model.preprocess(of_column, task=task).items():
+        for name, theirs in model.preprocess(texts, task=task).items():
             ours = batch[f"{column}_{name}"]
-            assert torch.equal(ours, tensor) if name != "modality" else ours == tensor
+            assert torch.equal(ours, theirs) if name != "modality" else ours == theirs

@@ -29,7 +29,6 @@ def test_a_margin_mse_row_is_a_negative_with_its_margin() -> None:
         Example("r", "s", [], scores=[0.5]),
     ]
     rows = training_rows(examples, "margin_mse")
-    assert rows.columns == ["query", "positive", "negative"]
     texts = [[rows.texts[number] for number in row] for row in rows.numbers]
     assert texts == [["q", "p", "n"], ["q", "p", "m"]]
     assert rows.labels is not None and rows.labels.tolist() == [0.5, 1.25]
