@@ -20,19 +20,12 @@ def ineligible(
 ) -> dict[str, Bools]:
     """Candidates that cannot be negatives of their query, whatever their scores, by reason.
 
-    Parameters
-    ----------
-    queries
-        A range of queries.
-    passages
-        Their candidates, of shape (queries, candidates), the nearest first; -1 where one has fewer.
-
-    Returns
-    -------
-    Arrays of the shape of `passages`.
+    The queries are a range. Their candidates have shape (queries, candidates), the nearest first;
+    -1 where a query has fewer.
     """
     with_passage = candidates.pair(queries[:, None], passages)
     with_text = candidates.pair(queries[:, None], candidates.texts[passages])
+    repeated = pd.Index(with_text.ravel()).duplicated()
     known = candidates.span(candidates.positives, queries[0], queries[-1])
 
     # By hash table: numpy's isin sorts, which takes several times as long.
@@ -45,9 +38,7 @@ def ineligible(
         # Every candidate has a rank, positives too.
         "within range_min": np.arange(passages.shape[1]) < range_min,
         # Missing candidates come last and so repeat others, never the reverse.
-        "same text as a nearer candidate": (
-            pd.Index(with_text.ravel()).duplicated().reshape(with_text.shape)
-        ),
+        "same text as a nearer candidate": repeated.reshape(with_text.shape),
     }
 
 
@@ -56,10 +47,7 @@ def out_of_bounds(
 ) -> dict[str, Bools]:
     """Candidates outside the bounds that the positive's score sets, by reason.
 
-    Parameters
-    ----------
-    scores, positive_scores
-        Similarities to the query, of shapes (pairs, candidates) and (pairs, 1).
+    Scores are similarities to the query, of shapes (pairs, candidates) and (pairs, 1).
     """
     negatives = settings.negatives
     near, positive = scores.astype(np.float64), positive_scores.astype(np.float64)
@@ -78,13 +66,7 @@ def out_of_bounds(
 
 
 def pick(allowed: Bools, pairs: Pairs, settings: Settings) -> Bools:
-    """Which allowed candidates become negatives: the nearest, or a random sample.
-
-    Parameters
-    ----------
-    allowed
-        Of shape (pairs, candidates), the nearest first.
-    """
+    """Which allowed candidates, of shape (pairs, candidates) and the nearest first, are taken."""
     negatives = settings.negatives
     if negatives.sampling != "random" and negatives.sampling_strategy == "top":
         return allowed & (allowed.cumsum(axis=1) <= negatives.num_negatives)

@@ -8,7 +8,6 @@ take candidates from the query's own passages or from those that a teacher has s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,95 +55,84 @@ def mine(
     InputError
         The training set has no candidates of the kind that the settings require.
     """
-    candidates = Candidates(dataset, settings)
-    encoded = None
+    encoder = None
     if needs_encoder(settings):
         if model is None:
             raise ValueError(f"{settings.negatives.sampling} negatives need an encoder")
         encoder = TextEncoder(model, settings.encoding.batch_size, cache=cache)
-        shards = (encoder.encode(texts, "passage") for texts in passage_shards(dataset))
-        index = PassageIndex(shards, candidates.passage_numbers)
-        encoded = Encoded(encoder.encode(dataset.queries["text"].tolist(), "query"), index)
-    report = MiningReport(pairs_without_teacher=len(candidates.positives) - len(candidates.pairs))
-    mined: list[Pair] = []
-    total = len(candidates.query_ids)
+    miner = _Miner(dataset, settings, encoder)
+    pairs: list[Pair] = []
+    total = len(dataset.queries)
     for start in trange(0, total, BATCH, desc="choosing negatives", unit="batch"):
-        queries = np.arange(start, min(start + BATCH, total))
-        for pairs, chosen in _chosen(candidates, encoded, queries, settings, report):
-            mined += _filled(candidates, encoded, pairs, chosen, settings, report)
-    report.pairs, report.wanted = len(mined), settings.negatives.num_negatives * len(mined)
-    report.shortfall = report.wanted - sum(len(negatives) for _, _, negatives in mined)
+        pairs += miner.mine(np.arange(start, min(start + BATCH, total)))
+    report, wanted = miner.report, settings.negatives.num_negatives
+    report.pairs, report.wanted = len(pairs), wanted * len(pairs)
+    report.shortfall = report.wanted - sum(len(negatives) for _, _, negatives in pairs)
     if settings.finetuning.objective == "margin_mse" and report.shortfall == report.wanted:
         raise InputError(
             "finetuning.objective: margin_mse found no query whose positive and another "
             "passage both have a teacher's score; score more passages of each query"
         )
-    return mined, report
+    return pairs, report
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A training set's embeddings: queries of shape (queries, d), and all passages."""
+class _Miner:
+    """Ranks the candidates of some queries, excludes, picks and fills up."""
 
-    queries: Embeddings
-    passages: PassageIndex
+    index: PassageIndex | None = None  # None without an encoder
+    queries: Embeddings  # of shape (queries, d)
 
-    def scores(self, query: Numbers, passages: Numbers) -> Embeddings:
-        """Similarity of each query to its own passages, of the shape of `passages`."""
-        return self.passages.scores(self.queries[query], passages)
+    def __init__(
+        self, dataset: RetrievalDataset, settings: Settings, encoder: TextEncoder | None
+    ) -> None:
+        self.settings = settings
+        self.candidates = Candidates(dataset, settings)
+        unscored = len(self.candidates.positives) - len(self.candidates.pairs)
+        self.report = MiningReport(pairs_without_teacher=unscored)
+        if encoder is not None:
+            shards = (encoder.encode(texts, "passage") for texts in passage_shards(dataset))
+            self.index = PassageIndex(shards, self.candidates.passage_numbers)
+            self.queries = encoder.encode(dataset.queries["text"].tolist(), "query")
 
-
-def _chosen(
-    candidates: Candidates,
-    encoded: Encoded | None,
-    queries: Numbers,
-    settings: Settings,
-    report: MiningReport,
-) -> Iterator[tuple[Pairs, list[Numbers]]]:
-    """Pairs of a range of queries, and the candidates picked for each after all exclusions."""
-    passages = candidates.pool_of(queries)
-    if encoded is not None:  # the nearest first
-        vectors, most = encoded.queries[queries], settings.negatives.range_max
-        if candidates.pool is None:
-            scores, passages = encoded.passages.nearest(vectors, most)
-        else:
-            scores, passages = encoded.passages.rank(vectors, passages, most)
-    present, times = passages >= 0, candidates.pairs_per_query[queries]
-    report.candidates += int(present.sum(axis=1) @ times)
-    reasons = ineligible(candidates, queries, passages, settings.negatives.range_min)
-    allowed = report.exclude(present, reasons, times)
-    for pairs in candidates.pairs_of(queries[0], queries[-1]):
-        row = pairs.query - queries[0]
-        if encoded is None:
-            picked = pick(allowed[row], pairs, settings)
-        else:
-            near = scores[row]
-            positive_scores = encoded.scores(pairs.query, pairs.positive[:, None])
-            reasons = out_of_bounds(near, positive_scores, settings)
-            within = report.exclude(allowed[row], reasons, np.ones(len(row), dtype=np.int64))
+    def mine(self, queries: Numbers) -> Iterator[Pair]:
+        """The pairs of a range of queries, with their negatives."""
+        candidates, settings, report = self.candidates, self.settings, self.report
+        passages = candidates.pool_of(queries)
+        if self.index is not None:  # the nearest first
+            vectors, most = self.queries[queries], settings.negatives.range_max
+            if candidates.pool is None:
+                scores, passages = self.index.nearest(vectors, most)
+            else:
+                scores, passages = self.index.rank(vectors, passages, most)
+        present, times = passages >= 0, candidates.pairs_per_query[queries]
+        report.candidates += int(present.sum(axis=1) @ times)
+        reasons = ineligible(candidates, queries, passages, settings.negatives.range_min)
+        allowed = report.exclude(present, reasons, times)
+        for pairs in candidates.pairs_of(queries[0], queries[-1]):
+            row = pairs.query - queries[0]
+            within = allowed[row]
+            if self.index is not None:
+                near = scores[row]
+                own = self.index.scores(self.queries[pairs.query], pairs.positive[:, None])
+                reasons = out_of_bounds(near, own, settings)
+                within = report.exclude(within, reasons, np.ones(len(row), dtype=np.int64))
             picked = pick(within, pairs, settings)
-            report.positive_scores.frombytes(positive_scores.tobytes())
-            report.negative_scores.frombytes(near[picked].tobytes())
-        yield pairs, np.split(passages[row][picked], picked.sum(axis=1).cumsum()[:-1])
+            if self.index is not None:
+                report.positive_scores.frombytes(own.tobytes())
+                report.negative_scores.frombytes(near[picked].tobytes())
+            chosen = np.split(passages[row][picked], picked.sum(axis=1).cumsum()[:-1])
+            yield from self._filled(pairs, chosen)
 
-
-def _filled(
-    candidates: Candidates,
-    encoded: Encoded | None,
-    pairs: Pairs,
-    chosen: list[Numbers],
-    settings: Settings,
-    report: MiningReport,
-) -> Iterator[Pair]:
-    """Each pair with its chosen negatives, filled up at random."""
-    ids = candidates.passage_ids
-    queries, positives = pairs.query.tolist(), pairs.positive.tolist()
-    for query, positive, negatives in zip(queries, positives, chosen, strict=True):
-        drawn = fill(candidates, query, negatives, settings)
-        if len(drawn) and encoded is not None:
-            scores = encoded.scores(np.array([query]), drawn[None])
-            report.negative_scores.frombytes(scores.tobytes())
-        if encoded is not None or candidates.pool is not None:
-            report.filled_at_random += len(drawn)
-        negatives = np.concatenate([negatives, drawn])
-        yield candidates.query_ids[query], ids[positive], ids[negatives].tolist()
+    def _filled(self, pairs: Pairs, chosen: list[Numbers]) -> Iterator[Pair]:
+        """Each pair with its chosen negatives, filled up at random."""
+        candidates, ids = self.candidates, self.candidates.passage_ids
+        queries, positives = pairs.query.tolist(), pairs.positive.tolist()
+        for query, positive, negatives in zip(queries, positives, chosen, strict=True):
+            drawn = fill(candidates, query, negatives, self.settings)
+            if len(drawn) and self.index is not None:
+                scores = self.index.scores(self.queries[[query]], drawn[None])
+                self.report.negative_scores.frombytes(scores.tobytes())
+            if self.index is not None or candidates.pool is not None:
+                self.report.filled_at_random += len(drawn)
+            negatives = np.concatenate([negatives, drawn])
+            yield candidates.query_ids[query], ids[positive], ids[negatives].tolist()

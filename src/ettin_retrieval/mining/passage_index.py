@@ -50,8 +50,6 @@ class PassageIndex:
         For each row of the corpus, the number that a search returns for its passage. Equal scores
         are ordered by number.
 
-    Examples
-    --------
     >>> vectors = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
     >>> index = PassageIndex([vectors], numbers=np.array([2, 1, 0]))
     >>> scores, passages = index.nearest(np.array([[0.5, 0]], dtype=np.float32), 2)
@@ -77,15 +75,10 @@ class PassageIndex:
     def nearest(
         self, queries: Embeddings, top_k: int, slack: int = SLACK
     ) -> tuple[Embeddings, Numbers]:
-        """Scores and numbers of the nearest passages, each of shape (queries, top_k).
+        """Scores and numbers of the nearest passages, of shape (queries, top_k), or narrower for few.
 
-        There are fewer columns if the corpus has fewer passages.
-
-        Parameters
-        ----------
-        slack
-            Passages searched for beyond `top_k`. Queries whose last one is as near as the last
-            one wanted are searched for again, with more.
+        The search is for `slack` passages more. Queries whose last one of these is as near as the
+        last one wanted are searched for again, with more.
         """
         wanted = min(top_k + slack, len(self._vectors))
         scores, passages = self.rank(queries, self._search(queries, wanted), wanted)
@@ -101,11 +94,8 @@ class PassageIndex:
     ) -> tuple[Embeddings, Numbers]:
         """Scores and numbers of the nearest of each query's own passages.
 
-        Parameters
-        ----------
-        passages
-            Of shape (queries, passages); -1 where a query has fewer, which ranks last with a score
-            of -inf.
+        `passages` has shape (queries, passages); -1 where a query has fewer, which ranks last with
+        a score of -inf.
         """
         scores = np.where(passages < 0, np.float32(-np.inf), self.scores(queries, passages))
         order = np.lexsort((passages, -scores))[:, :top_k]

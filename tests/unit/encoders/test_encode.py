@@ -104,6 +104,16 @@ def test_batches_stay_within_the_token_budget_and_hold_every_row_once() -> None:
     assert list(length_batches([100, 1], 64)) == [[0], [1]]
 
 
+def test_the_batch_size_changes_no_byte_on_a_cpu(model: Any, dataset: RetrievalDataset) -> None:
+    """So DVC re-runs nothing when encoding.batch_size changes."""
+    lengths = np.random.default_rng(0).integers(1, 90, size=150)
+    words = " ".join(dataset.passage_texts()).split()
+    texts = [" ".join(words[start : start + size]) for start, size in enumerate(lengths)]
+    for role in ("query", "passage"):
+        one, other = (TextEncoder(model.cpu(), size).encode(texts, role) for size in (2, 64))
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_killed_encoding_continues_with_the_missing_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
