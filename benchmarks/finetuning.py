@@ -33,17 +33,15 @@ do not count: ours also evaluates before training."""
 
 def measure(inputs: Inputs = INPUTS, repetitions: int = 5) -> Section:
     """Training without its evaluations; in bf16 only where the processor has it."""
-    slow = bf16_is_emulated()
+    slow, guide, plain = bf16_is_emulated(), "the guide's script", "a plain trainer"
     contenders = {name: c for name, c in CONTENDERS.items() if "fp32" in name or not slow}
     runs = contest(contenders, inputs, repetitions, WARM_UP)
     figures = [
-        Figure("fp32, speed against the guide's script", ratios(runs, OURS, GUIDE), 1.0),
-        Figure("fp32, speed against a plain trainer", ratios(runs, OURS, PLAIN), 1.0),
-        Figure("fp32, memory against the guide's script", memory_ratio(runs, OURS, GUIDE)),
-        Figure(
-            "bf16, speed against the guide's script in fp32", ratios(runs, OURS_BF16, GUIDE), 2.0
-        ),
-        Figure("bf16, speed against a plain trainer in fp32", ratios(runs, OURS_BF16, PLAIN), 2.0),
+        Figure(f"fp32, speed against {guide}", ratios(runs, OURS, GUIDE), 1.0),
+        Figure(f"fp32, speed against {plain}", ratios(runs, OURS, PLAIN), 1.0),
+        Figure(f"fp32, memory against {guide}", memory_ratio(runs, OURS, GUIDE)),
+        Figure(f"bf16, speed against {guide} in fp32", ratios(runs, OURS_BF16, GUIDE), 2.0),
+        Figure(f"bf16, speed against {plain} in fp32", ratios(runs, OURS_BF16, PLAIN), 2.0),
     ]
     scores = {name: median(run["dev_ndcg_at_10"] for run in done) for name, done in runs.items()}
     reached = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())

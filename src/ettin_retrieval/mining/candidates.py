@@ -40,12 +40,8 @@ class Candidates:
 
     Passages are numbered in the order of their ids, which decides between equal scores, and
     queries as in the dataset. A pair of the two is itself a number, query x passages + passage:
-    sorted arrays of pairs are sorted by query and then by passage id.
-
-    Raises
-    ------
-    InputError
-        See `check_candidates`.
+    sorted arrays of pairs are sorted by query and then by passage id. Errors are those of
+    `check_candidates`.
     """
 
     pool: Numbers | None = None  # all pairs of a query with a candidate; None if any passage is one
@@ -120,10 +116,8 @@ class Candidates:
 def check_candidates(dataset: RetrievalDataset, settings: Settings) -> None:
     """Refuse a training set without passages of the kind that negatives are chosen from.
 
-    Raises
-    ------
-    InputError
-        The objective margin_mse has no teacher scores, or the source `row` no passage judged 0.
+    An InputError if the objective margin_mse has no teacher scores, or the source `row` no passage
+    judged 0.
     """
     source = dataset.origin.source
     if settings.finetuning.objective == "margin_mse" and dataset.teacher is None:
@@ -140,13 +134,7 @@ def check_candidates(dataset: RetrievalDataset, settings: Settings) -> None:
 
 
 def check_negatives(dataset: RetrievalDataset, settings: Settings) -> None:
-    """`check_candidates`, and that the corpus has `negatives.num_negatives` for every query.
-
-    Raises
-    ------
-    InputError
-        It has fewer passages beside a query's positives.
-    """
+    """`check_candidates`, and an InputError if the corpus has too few negatives for some query."""
     check_candidates(dataset, settings)
     positives = dataset.qrels["query_id"][dataset.qrels["score"] > 0]
     most = len(dataset.corpus) - int(positives.value_counts().max())

@@ -52,10 +52,7 @@ class BatchPlan:
     def of(cls, settings: Settings, work: Path) -> BatchPlan:
         """The plan to begin with, or the one that an interrupted run saved in its directory.
 
-        Raises
-        ------
-        InputError
-            The batch does not divide by the world size.
+        An InputError if the batch does not divide by the world size.
         """
         state = process_state()
         batch_size, remainder = divmod(settings.batch_size, state.num_processes)

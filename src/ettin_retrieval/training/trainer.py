@@ -26,7 +26,7 @@ from ettin_retrieval.training.batches import SharedBatches, TrainingFeatures
 from ettin_retrieval.training.memory import is_out_of_memory
 
 SAVE_EVERY = 15 * 60
-"""Maximum interval between checkpoints, in seconds."""
+"""Maximum interval between checkpoints, in seconds: development evaluations may be hours apart."""
 
 DEV_METRIC = "dev_similarity_ndcg@10"
 """nDCG@10, a fraction, whatever the encoder's similarity is; logged with the prefix `eval_`."""
@@ -136,12 +136,7 @@ class RetrievalTrainer(SentenceTransformerTrainer):
 class DevEvaluator(InformationRetrievalEvaluator):
     """nDCG@10 and MRR@10 over development queries and their corpus, encoded as in evaluation.
 
-    Parameters
-    ----------
-    batch_size
-        See `encode`.
-    similarity
-        `cosine` or `dot`: the one that the encoder is trained and searched by.
+    The batch size is that of `TextEncoder`; `similarity`, `cosine` or `dot`, is the encoder's own.
     """
 
     def __init__(self, dev: RetrievalDataset, batch_size: int, similarity: str = "cosine") -> None:
@@ -179,10 +174,7 @@ class DevEvaluator(InformationRetrievalEvaluator):
 
 
 class _Checkpointing(TrainerCallback):
-    """Requests checkpoints by the clock, and resumes the loss curve where a checkpoint left it.
-
-    Development evaluations, which have checkpoints anyway, may be hours apart.
-    """
+    """Requests checkpoints by the clock, and resumes the loss curve where a checkpoint left it."""
 
     def __init__(self, trainer: RetrievalTrainer) -> None:
         self.trainer = trainer

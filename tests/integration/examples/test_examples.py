@@ -58,20 +58,17 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_examples_end_in_the_bytes_and_scores_of_the_stages(workspace: Path) -> None:
     trained = run(workspace, str(ROOT / "examples" / "train.py"))
-    weights = [
-        workspace / "models" / name / "model.safetensors" for name in ("finetuned", "example")
-    ]
-    assert sha256_file(weights[0]) == sha256_file(weights[1])
-    metrics = read_json(metrics_of / "finetuning.json")
-    assert f"-> {metrics['dev_ndcg_at_10']:.4f}" in trained
-    assert f"the weights of step {metrics['step']}" in trained
+    models, metrics = workspace / "models", workspace / "metrics"
+    made, expected = (models / name / "model.safetensors" for name in ("example", "finetuned"))
+    assert sha256_file(made) == sha256_file(expected)
+    assert sha256_file(made) != sha256_file(models / "base" / "model.safetensors")
+    curve = read_json(metrics / "finetuning.json")
+    assert f"-> {curve['dev_ndcg_at_10']:.4f}" in trained
+    assert f"the weights of step {curve['step']}" in trained
 
     evaluated = run(workspace, str(ROOT / "examples" / "evaluate.py"))
-    scores = read_json(workspace / "models" / "example.json")
-    base, finetuned = (
-        read_json(workspace / "metrics" / f"{n}.json") for n in ("base", "finetuned")
-    )
-    assert scores == {"base": base, "example": finetuned}
+    base, finetuned = (read_json(metrics / f"{name}.json") for name in ("base", "finetuned"))
+    assert read_json(models / "example.json") == {"base": base, "example": finetuned}
     assert base != finetuned
     for task in ("TinyDBPedia", "TinyMSMARCO", "TinyNFCorpus", "TinySciFact"):
         assert f"{task}.ndcg_at_10" in evaluated and f"{task}: " in evaluated
