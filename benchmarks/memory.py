@@ -18,7 +18,7 @@ Peak of the whole process, less the fake encoder's table of vectors. An evaluati
 on disk; mining reads it, and holds all vectors in its index."""
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = 1) -> Section:
+def measure(inputs: Inputs = INPUTS) -> Section:
     """Both stages on both sizes, each in a fresh process."""
     from ettin_retrieval.data.storage import write_dataset
 
@@ -33,16 +33,15 @@ def measure(inputs: Inputs = INPUTS, repetitions: int = 1) -> Section:
             given = inputs | mining.NEGATIVES | {"documents": size, "queries": queries[name]}
             with TemporaryDirectory() as directory:
                 write_dataset(fake_dataset(given, PASSAGE), Path(directory))
-                found = contest({name: stage}, given | {"directory": directory}, repetitions)[name]
-            memory = [{key: run[key] for key in run if "seconds" not in key} for run in found]
-            runs[f"{name}, {size:,} passages"] = memory
-            peaks[name, size] = [run["peak_mib"] / 1024 - gib[size] for run in found]
-    pairs = zip(peaks["evaluation", small], peaks["evaluation", large], strict=True)
-    growth = [more / less for less, more in pairs]
-    beside = [peak - gib[large] for peak in peaks["mining", large]]
+                (found,) = contest({name: stage}, given | {"directory": directory}, 1)[name]
+            memory = {key: value for key, value in found.items() if "seconds" not in key}
+            runs[f"{name}, {size:,} passages"] = [memory]
+            peaks[name, size] = found["peak_mib"] / 1024 - gib[size]
+    growth = peaks["evaluation", large] / peaks["evaluation", small]
+    beside = peaks["mining", large] - gib[large]
     figures = [
-        Figure(f"evaluation of {large:,} passages by that of {small:,}", growth, 1.2, "times"),
-        Figure(f"mining {large:,} passages, beside the index", beside, unit="GiB"),
+        Figure(f"evaluation of {large:,} passages by that of {small:,}", [growth], 1.2, "times"),
+        Figure(f"mining {large:,} passages, beside the index", [beside], unit="GiB"),
         Figure(f"index of {large:,} passages", [gib[large]], unit="GiB"),
     ]
     return Section("Memory", inputs, figures, runs, [NOTE])

@@ -1,4 +1,4 @@
-"""The pipeline in a fresh clone: from nothing, with nothing to do, with one setting changed."""
+"""How long the command line takes to answer `--help`, and `dvc repro` in a fresh clone."""
 
 from __future__ import annotations
 
@@ -9,37 +9,48 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.harness import ROOT, Inputs, Run, Runs
+from benchmarks.harness import ROOT, Run, Runs
 from benchmarks.record import Figure, Section, ratios
 from ettin_retrieval.runtime.files import read_json
 
-INPUTS: Inputs = {"model": "tiny"}
+HELP = "ettin-retrieval --help"
+COMMANDS = {HELP: ["-m", "ettin_retrieval.cli", "--help"], "python alone": ["-c", ""]}
 COLD, IDLE, CHANGED = "from nothing", "nothing to do", "another learning rate"
 
 
-def measure(inputs: Inputs = INPUTS, repetitions: int = 1) -> Section:
-    """`dvc repro` three times in a clone of the last commit."""
-    runs: Runs = {COLD: [], IDLE: [], CHANGED: []}
+def measure_startup(repetitions: int = 9) -> Section:
+    """Start the command line and Python alone, in turn."""
+    runs: Runs = {name: [] for name in COMMANDS}
     for _ in range(repetitions):
-        with TemporaryDirectory() as directory:
-            clone = Path(directory) / "clone"
-            subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
-            runs[COLD].append(repro(clone))
-            runs[IDLE].append(repro(clone))
-            costs = read_json(clone / "data/costs.json")
-            params = (clone / "params.yaml").read_text(encoding="utf-8")
-            changed = params.replace("learning_rate: auto", "learning_rate: 1.0e-3")
-            (clone / "params.yaml").write_text(changed, encoding="utf-8")
-            runs[CHANGED].append(repro(clone))
+        for name, arguments in COMMANDS.items():
+            start = time.perf_counter()
+            command = [sys.executable, *arguments]
+            subprocess.run(command, cwd=ROOT / "src", check=True, stdout=subprocess.DEVNULL)
+            runs[name].append({"seconds": time.perf_counter() - start})
+    figure = Figure(HELP, [run["seconds"] for run in runs[HELP]], 0.5, "s")
+    return Section("Start of the command line", {}, [figure], runs)
+
+
+def measure() -> Section:
+    """`dvc repro` three times in a clone of the last commit."""
+    with TemporaryDirectory() as directory:
+        clone = Path(directory) / "clone"
+        subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+        runs: Runs = {COLD: [repro(clone)], IDLE: [repro(clone)]}
+        costs = read_json(clone / "data/costs.json")
+        params = (clone / "params.yaml").read_text(encoding="utf-8")
+        changed = params.replace("learning_rate: auto", "learning_rate: 1.0e-3")
+        (clone / "params.yaml").write_text(changed, encoding="utf-8")
+        runs[CHANGED] = [repro(clone)]
     figures = [
-        Figure("nothing to do, against from nothing", ratios(runs, IDLE, COLD)),
-        Figure("another learning rate, against from nothing", ratios(runs, CHANGED, COLD)),
-    ] + [
+        Figure(f"{name}, against {COLD}", ratios(runs, name, COLD)) for name in (IDLE, CHANGED)
+    ]
+    figures += [
         Figure(f"peak memory of what wrote {output}", [cost["peak_memory_mib"]], unit="MiB")
         for output, cost in sorted(costs.items())
     ]
     notes = ["`dvc repro` in a clone of the last commit, strict, DVC's own time included."]
-    return Section("Pipeline", inputs, figures, runs, notes)
+    return Section("Pipeline", {"model": "tiny"}, figures, runs, notes)
 
 
 def repro(clone: Path) -> Run:

@@ -8,40 +8,50 @@ python -m benchmarks.run --check                  # the quick ones; records noth
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import growth
-from benchmarks.encoding import SCIFACT
+from benchmarks import encoding, finetuning, kill_resume, memory, mining, pipeline, search
 from benchmarks.harness import ROOT
 from benchmarks.record import Section, commit_and_machine, read, regressions, write
 
 RECORD = ROOT / "benchmarks"
 
-QUICK = ("encoding", "search", "mining", "finetuning", "startup")
+QUICK: dict[str, Callable[[], Section]] = {
+    "encoding": encoding.measure,
+    "search": search.measure,
+    "mining": mining.measure,
+    "finetuning": finetuning.measure,
+    "startup": pipeline.measure_startup,
+}
 """What `--check` measures unless `--only` names others."""
 
-NAMES = (*QUICK, "memory", "growth", "pipeline", "kill_resume", "gpu")
-"""Modules with a function `measure`, in the order of the table."""
+BENCHMARKS = QUICK | {
+    "memory": memory.measure,
+    "growth": search.measure_growth,
+    "pipeline": pipeline.measure,
+    "kill_resume": kill_resume.measure,
+    "gpu": encoding.measure_gpu,
+}
+"""In the order of the table."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """1 where a check found a regression."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
-    parser.add_argument("--only", metavar="NAME,...", help=f"of {', '.join(NAMES)}")
-    scifact = f"SciFact in BEIR layout, to be encoded (default: ${SCIFACT}, or TinySciFact)"
+    parser.add_argument("--only", metavar="NAME,...", help=f"of {', '.join(BENCHMARKS)}")
+    scifact = f"SciFact in BEIR layout to encode (default: ${encoding.SCIFACT}, or TinySciFact)"
     parser.add_argument("--scifact", type=Path, metavar="DIR", help=scifact)
     parser.add_argument("--check", action="store_true", help="compare with results.json")
     given = parser.parse_args(arguments)
     if given.scifact:
-        os.environ[SCIFACT] = str(given.scifact.resolve())
-    names = given.only.split(",") if given.only else QUICK if given.check else NAMES
-    if unknown := set(names) - set(NAMES):
-        parser.error(f"--only: no benchmark {unknown.pop()!r}; choose from {', '.join(NAMES)}")
+        os.environ[encoding.SCIFACT] = str(given.scifact.resolve())
+    names = given.only.split(",") if given.only else list(QUICK if given.check else BENCHMARKS)
+    if unknown := set(names) - set(BENCHMARKS):
+        parser.error(f"--only: no benchmark {unknown.pop()!r}; choose from {', '.join(BENCHMARKS)}")
     return check(names) if given.check else record(names)
 
 
@@ -49,9 +59,9 @@ def record(names: Sequence[str], directory: Path = RECORD) -> int:
     """Measure, and write each benchmark's findings at once."""
     for name in names:
         sections = read(directory) | {name: measure(name)}
-        write({known: sections[known] for known in NAMES if known in sections}, directory)
+        write({known: sections[known] for known in BENCHMARKS if known in sections}, directory)
         if name == "growth":
-            growth.draw(sections[name], directory / "growth.png")
+            search.draw_growth(sections[name], directory / "growth.png")
     print((directory / "table.md").read_text(encoding="utf-8"))
     return 0
 
@@ -72,8 +82,7 @@ def check(names: Sequence[str], directory: Path = RECORD) -> int:
 
 def measure(name: str) -> Section:
     """Run one benchmark."""
-    section: Section = importlib.import_module(f"benchmarks.{name}").measure()
-    return replace(section, measured=commit_and_machine())
+    return replace(BENCHMARKS[name](), measured=commit_and_machine())
 
 
 if __name__ == "__main__":

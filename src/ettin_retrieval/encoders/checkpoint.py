@@ -20,7 +20,7 @@ RECORD = "checkpoint.json"
 
 
 def fingerprint(directory: Path) -> str:
-    """sha256 over names and contents of a checkpoint's files: its identity, wherever it lies."""
+    """sha256 over names and contents of a checkpoint's files, wherever it lies."""
     digest = hashlib.sha256()
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
@@ -34,11 +34,8 @@ def save_checkpoint(
 ) -> dict[str, Any]:
     """Write a checkpoint and return its record.
 
-    Parameters
-    ----------
-    origin
-        `source` and `revision`: a hub id and commit, `local` or `tiny`, or `finetuned` and the
-        fingerprint of the checkpoint that training started from.
+    Its origin is `source` and `revision`: a hub id and commit, `local` or `tiny`, or `finetuned`
+    and the fingerprint of the checkpoint that training started from.
     """
     model.save(str(directory), create_model_card=False, safe_serialization=True)
     record = {"fingerprint": fingerprint(directory), **describe(model), **origin}
@@ -48,14 +45,13 @@ def save_checkpoint(
 
 def describe(model: SentenceTransformer) -> dict[str, Any]:
     """What a checkpoint's record says of the model itself."""
-    transformer = model[0]
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "embedding_dimension": model.get_embedding_dimension(),
         "pooling": model[1].pooling_mode,
         "normalize": is_normalised(model),
-        "max_query_length": transformer.query_length,
-        "max_passage_length": transformer.document_length,
+        "max_query_length": model[0].query_length,
+        "max_passage_length": model[0].document_length,
     }
 
 
@@ -80,13 +76,7 @@ def read_checkpoint(directory: Path) -> dict[str, Any]:
 
 
 def load_checkpoint(directory: Path) -> SentenceTransformer:
-    """A checkpoint in memory: fp32 weights, on the GPU if there is one.
-
-    Raises
-    ------
-    InputError
-        See `read_checkpoint`.
-    """
+    """A checkpoint in memory, in fp32, on the GPU if there is one; errors as `read_checkpoint`."""
     import torch
     from sentence_transformers import SentenceTransformer
 

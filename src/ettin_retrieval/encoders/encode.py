@@ -6,6 +6,9 @@ of tokens, so almost nothing of it is padding.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,25 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from tqdm.auto import tqdm
 
-from ettin_retrieval.encoders.embedding_cache import EmbeddingCache, Embeddings
 from ettin_retrieval.encoders.precision import autocast
-from ettin_retrieval.encoders.tokenise import (
-    Role,
-    Tokenised,
-    max_length_of,
-    pad,
-    prompt_of,
-    tokenise,
-)
+from ettin_retrieval.encoders.tokenise import Role, Tokenised, max_length_of, prompt_of, tokenise
+from ettin_retrieval.runtime.determinism import arithmetic
 from ettin_retrieval.runtime.distributed import all_gather, rank_and_world_size
+from ettin_retrieval.runtime.files import code_digest
 from ettin_retrieval.settings.schema import Precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Item = TypeVar("Item")
+Embeddings = npt.NDArray[np.float32]  # of shape (texts, dimension)
 
 SHARD = 16_384
 """Texts tokenised, encoded and cached at a time: caps memory and the work lost when killed."""
@@ -42,19 +41,44 @@ with all-MiniLM-L6-v2, 8,192 at a time take 1.2 to 1.3 times as long. 1,024 toke
 the arithmetic peak, 2,048 reach 0.80 and 4,096 reach 0.78, in processor time on two cores."""
 
 
-def encode(
-    model: SentenceTransformer,
-    texts: list[str],
-    role: Role,
-    *,
-    batch_size: int,
-    precision: Precision = "fp32",
-    cache: EmbeddingCache | None = None,
-    shared: bool = False,
-) -> Embeddings:
-    """Embed texts; equal texts are encoded once.
+@dataclass(frozen=True)
+class EmbeddingCache:
+    """One file per shard of texts.
 
-    Parameters
+    A shard is looked up as a whole: its texts are batched by length, and the last digits of an
+    embedding depend on its batch, so a cached shard holds exactly what would be computed.
+    """
+
+    checkpoint: str  # fingerprint: weights, pooling, normalisation and lengths
+    directory: Path = Path("data/embeddings")  # beside the outputs that DVC tracks
+
+    def path(self, texts: list[str], role: Role, *reading: object) -> Path:
+        """The file of a shard, whether it exists or not.
+
+        Its key covers the code, libraries, threads and device, and as `reading` what else decides
+        the embeddings: precision, prompt, length and batch size.
+        """
+        key = [self.checkpoint, role, *reading, code_digest("encoders"), arithmetic()]
+        digest = hashlib.sha256(json.dumps(key).encode())
+        for text in texts:
+            digest.update(hashlib.sha256(text.encode()).digest())
+        return self.directory / f"{digest.hexdigest()}.npy"
+
+    @staticmethod
+    def save(vectors: Embeddings, path: Path) -> None:
+        """Write the file whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        with partial.open("wb") as file:
+            np.save(file, vectors)
+        partial.replace(path)
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A model, and how it encodes texts.
+
+    Attributes
     ----------
     model
         A SentenceTransformer, or any object with `encode_query` and `encode_document`.
@@ -63,76 +87,114 @@ def encode(
         number: the budget is `batch_size` times the maximum length in tokens. A CPU takes
         `CPU_BATCH` texts and at most `CPU_TOKENS` tokens, whatever the batch size.
     cache
-        Embeddings to read and to add to, shard by shard.
-    shared
-        Whether all ranks call this with the same texts and share the work.
-
-    Returns
-    -------
-    Array of shape (len(texts), dimension), float32 whatever the precision.
+        Embeddings of passages to read and to add to, shard by shard.
     """
-    unique = list(dict.fromkeys(texts))
-    parts = (unique[start : start + SHARD] for start in range(0, len(unique), SHARD))
-    shards = encode_shards(
-        model, parts, role, batch_size=batch_size, precision=precision, cache=cache, shared=shared
-    )
-    vectors = np.concatenate(list(shards))
-    if len(unique) == len(texts):
-        return vectors
-    row = {text: index for index, text in enumerate(unique)}
-    return vectors[[row[text] for text in texts]]
 
+    model: SentenceTransformer
+    batch_size: int
+    precision: Precision = "fp32"
+    cache: EmbeddingCache | None = None
 
-def encode_shards(
-    model: SentenceTransformer,
-    shards: Iterable[list[str]],
-    role: Role,
-    *,
-    batch_size: int,
-    precision: Precision = "fp32",
-    cache: EmbeddingCache | None = None,
-    shared: bool = False,
-) -> Iterator[Embeddings]:
-    """Embed shard by shard; a thread reads and tokenises the next one meanwhile.
+    def encode(self, texts: list[str], role: Role, shared: bool = False) -> Embeddings:
+        """Embed texts; equal texts are encoded once.
 
-    Parameters are those of `encode`; no shard is empty.
+        Parameters
+        ----------
+        shared
+            Whether all ranks call this with the same texts and share the work.
 
-    Yields
-    ------
-    For each shard an array of shape (texts, dimension).
-    """
-    reading = (precision, prompt_of(model, role), max_length_of(model, role), batch_size)
+        Returns
+        -------
+        Array of shape (len(texts), dimension), float32 whatever the precision.
+        """
+        unique = list(dict.fromkeys(texts))
+        parts = (unique[start : start + SHARD] for start in range(0, len(unique), SHARD))
+        vectors = np.concatenate(list(self.encode_shards(parts, role, shared)))
+        if len(unique) == len(texts):
+            return vectors
+        row = {text: index for index, text in enumerate(unique)}
+        return vectors[[row[text] for text in texts]]
 
-    def prepared() -> Iterator[_Shard]:
+    def encode_shards(
+        self, shards: Iterable[list[str]], role: Role, shared: bool = False
+    ) -> Iterator[Embeddings]:
+        """Embed shard by shard; a thread reads and tokenises the next one meanwhile.
+
+        Yields
+        ------
+        For each shard, which is not empty, an array of shape (texts, dimension).
+        """
+        for texts, path, cached, tokens in ahead(self._prepared(shards, role)):
+            # Ranks on different machines have different caches.
+            if path is not None and (all(all_gather(cached)) if shared else cached):
+                yield np.load(path)
+                continue
+            with autocast(self.model, self.precision):
+                vectors = self._encode_shard(texts, tokens, role, shared)
+            if path is not None:
+                EmbeddingCache.save(vectors, path)
+            yield vectors
+
+    def _prepared(
+        self, shards: Iterable[list[str]], role: Role
+    ) -> Iterator[tuple[list[str], Path | None, bool, Tokenised | None]]:
+        """Shards, their files in the cache, whether these exist, and tokens where they do not."""
+        model = self.model
+        reading = (self.precision, prompt_of(model, role), max_length_of(model, role))
         for texts in shards:
-            path = None if cache is None else cache.path(texts, role, *reading)
+            path = None
+            if self.cache is not None and role == "passage":
+                path = self.cache.path(texts, role, *reading, self.batch_size)
             cached = path is not None and path.is_file()
-            tokenised = None
-            if not cached and hasattr(model, "preprocess"):
-                tokenised = tokenise(model, texts, role)
-            yield _Shard(texts, path, cached, tokenised)
+            needs_tokens = hasattr(model, "preprocess") and not cached
+            yield texts, path, cached, tokenise(model, texts, role) if needs_tokens else None
 
-    for shard in ahead(prepared()):
-        # Ranks on different machines have different caches.
-        cached = all(all_gather(shard.cached)) if shared and cache is not None else shard.cached
-        if cached and shard.path is not None:
-            yield np.load(shard.path)
-            continue
-        with autocast(model, precision):
-            vectors = _encode_shard(model, shard, role, batch_size, shared)
-        if shard.path is not None:
-            EmbeddingCache.save(vectors, shard.path)
-        yield vectors
+    def _encode_shard(
+        self, texts: list[str], tokens: Tokenised | None, role: Role, shared: bool
+    ) -> Embeddings:
+        model = self.model
+        if not hasattr(model, "preprocess"):
+            encode_role = model.encode_query if role == "query" else model.encode_document
+            return np.asarray(encode_role(texts, batch_size=self.batch_size), dtype=np.float32)
+        tokens = tokens or tokenise(model, texts, role)
+        lengths = np.diff(tokens.ends).tolist()
+        longest = max_length_of(model, role) or max(lengths)
+        on_cpu = model.device.type == "cpu"
+        budget = min(CPU_BATCH * longest, CPU_TOKENS) if on_cpu else self.batch_size * longest
+        batches = list(length_batches(lengths, budget))
+        if shared:
+            # Every rank makes the same batches: their bytes do not depend on the world size.
+            rank, world_size = rank_and_world_size()
+            parts = all_gather(_encode_batches(model, tokens, batches[rank::world_size], role))
+        else:
+            parts = [_encode_batches(model, tokens, batches, role)]
+        order = [row for rows, _ in parts for row in rows]
+        vectors = np.concatenate([vectors for rows, vectors in parts if rows])
+        in_order: Embeddings = np.empty_like(vectors)
+        in_order[order] = vectors
+        return in_order
 
 
-@dataclass(frozen=True)
-class _Shard:
-    """A shard before it is encoded; without `tokenised` if it is cached."""
+def _encode_batches(
+    model: SentenceTransformer, tokens: Tokenised, batches: list[list[int]], role: Role
+) -> tuple[list[int], Embeddings]:
+    """Rows of all batches, one after the other, and their embeddings."""
+    import torch
+    from sentence_transformers.util import batch_to_device
 
-    texts: list[str]
-    path: Path | None
-    cached: bool
-    tokenised: Tokenised | None
+    parts = []
+    model.eval()
+    rows = [row for batch in batches for row in batch]
+    with (
+        torch.inference_mode(),
+        tqdm(total=len(rows), desc=f"encoding {role} texts", unit="text", leave=False) as progress,
+    ):
+        for batch in batches:
+            output = model(batch_to_device(tokens.features(batch), model.device))
+            parts.append(output["sentence_embedding"][:, : model.truncate_dim].float())
+            progress.update(len(batch))
+        vectors = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), dtype=np.float32)
+    return rows, vectors
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -149,59 +211,6 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not end:
             coming = thread.submit(next, items, end)
             yield item
-
-
-def _encode_shard(
-    model: SentenceTransformer, shard: _Shard, role: Role, batch_size: int, shared: bool
-) -> Embeddings:
-    if not hasattr(model, "preprocess"):
-        encode_role = model.encode_query if role == "query" else model.encode_document
-        return np.asarray(encode_role(shard.texts, batch_size=batch_size), dtype=np.float32)
-    tokenised = shard.tokenised or tokenise(model, shard.texts, role)
-    lengths = [len(ids) for ids in tokenised.ids]
-    batches = list(length_batches(lengths, _token_budget(model, role, batch_size, max(lengths))))
-    if shared:
-        # Every rank makes the same batches, so that their bytes do not depend on the world size.
-        rank, world_size = rank_and_world_size()
-        parts = all_gather(_encode_batches(model, tokenised, batches[rank::world_size], role))
-    else:
-        parts = [_encode_batches(model, tokenised, batches, role)]
-    order = [row for rows, _ in parts for row in rows]
-    vectors = np.concatenate([vectors for rows, vectors in parts if rows])
-    in_order: Embeddings = np.empty_like(vectors)
-    in_order[order] = vectors
-    return in_order
-
-
-def _token_budget(model: SentenceTransformer, role: Role, batch_size: int, longest: int) -> int:
-    """Tokens per forward pass, padding included."""
-    length = max_length_of(model, role) or longest
-    if model.device.type == "cpu":
-        return min(CPU_BATCH * length, CPU_TOKENS)
-    return batch_size * length
-
-
-def _encode_batches(
-    model: SentenceTransformer, tokenised: Tokenised, batches: list[list[int]], role: Role
-) -> tuple[list[int], Embeddings]:
-    """Rows of all batches, one after the other, and their embeddings."""
-    import torch
-
-    parts = []
-    model.eval()
-    total = sum(map(len, batches))
-    with (
-        torch.inference_mode(),
-        tqdm(total=total, desc=f"encoding {role} texts", unit="text", leave=False) as progress,
-    ):
-        for rows in batches:
-            features = pad([tokenised.ids[row] for row in rows], model.tokenizer)
-            moved = {name: part.to(model.device) for name, part in features.items()}
-            output = model({**tokenised.extra, **moved})["sentence_embedding"]
-            parts.append(output[:, : model.truncate_dim].float())
-            progress.update(len(rows))
-        vectors = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), dtype=np.float32)
-    return [row for rows in batches for row in rows], vectors
 
 
 def length_batches(lengths: list[int], tokens: int) -> Iterator[list[int]]:

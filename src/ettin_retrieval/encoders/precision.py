@@ -28,6 +28,7 @@ def autocast(model: SentenceTransformer, precision: Precision) -> AbstractContex
     return torch.autocast(model.device.type, dtype=dtype)
 
 
+@cache  # warns once
 def check_precision(precision: Precision, device: str, key: str) -> None:
     """Refuse a precision that the hardware does not have, and warn where a CPU emulates it.
 
@@ -51,17 +52,9 @@ def check_precision(precision: Precision, device: str, key: str) -> None:
         return
     if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise InputError(f"params.yaml: {key}: this GPU has no bf16; use fp16 or fp32")
-    if device == "cpu":
-        _warn_of_emulation(key)
-
-
-@cache
-def _warn_of_emulation(key: str) -> None:
-    import torch
-
     native = torch.cpu.get_capabilities().get("avx512_bf16", True)  # unknown on other CPUs
     pinned = os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2"
-    if pinned or not native:
+    if device == "cpu" and (pinned or not native):
         why = "in strict mode, which pins older instructions" if native else "without avx512_bf16"
         logger.warning(
             "params.yaml: %s: bf16 is emulated on a CPU %s, about a hundred times slower than fp32",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +13,6 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-TokenIds = npt.NDArray[np.int32]
 Role = Literal["query", "passage"]
 
 TEXTS_PER_CALL = 1024
@@ -20,16 +21,29 @@ TEXTS_PER_CALL = 1024
 
 @dataclass(frozen=True)
 class Tokenised:
-    """Token ids of texts, and further features that the model's modules ask for.
+    """Token ids of texts, each cut at the length of its role.
 
-    Attributes
-    ----------
-    ids
-        One array per text, cut at the length of the role.
+    Those of all texts are one array: an array per text would take more memory than its ids.
     """
 
-    ids: list[TokenIds]
-    extra: dict[str, Any]
+    ids: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int64]  # text n has the ids from ends[n] to ends[n + 1]
+    extra: dict[str, Any]  # further features that the model's modules ask for
+    tokenizer: Any
+
+    def features(self, texts: Sequence[int] | npt.NDArray[np.integer]) -> dict[str, Any]:
+        """What the model reads of some texts, on the CPU; tensors have shape (texts, longest)."""
+        import torch
+
+        ids = [self.ids[self.ends[text] : self.ends[text + 1]] for text in texts]
+        lengths = np.array(list(map(len, ids)))
+        present = np.arange(lengths.max()) < lengths[:, None]
+        if self.tokenizer.padding_side == "left":
+            present = present[:, ::-1]
+        padded = np.full(present.shape, self.tokenizer.pad_token_id, dtype=np.int64)
+        padded[present] = np.concatenate(ids)
+        mask = torch.from_numpy(present.astype(np.int64, order="C"))
+        return {**self.extra, "input_ids": torch.from_numpy(padded), "attention_mask": mask}
 
 
 def tokenise(model: SentenceTransformer, texts: list[str], role: Role) -> Tokenised:
@@ -38,35 +52,32 @@ def tokenise(model: SentenceTransformer, texts: list[str], role: Role) -> Tokeni
     A fast tokenizer is called directly, for ids alone: masks and Python lists take a third of the
     time. `preprocess` still tokenises the longest text, and everything if the two differ.
     """
-    longest = max(texts, key=len)
-    expected, extra = _preprocess(model, [longest], role)
-    fast = getattr(model.tokenizer, "backend_tokenizer", None)
-    prompt = prompt_of(model, role) or ""
+    prompt, tokenizer = prompt_of(model, role), model.tokenizer
+    fast = getattr(tokenizer, "backend_tokenizer", None)
 
-    def directly(part: list[str]) -> list[TokenIds]:
-        encoded = fast.encode_batch_fast([prompt + text for text in part])  # type: ignore[union-attr]
-        return [_at_least_one(text.ids, model) for text in encoded]
+    def preprocess(part: list[str]) -> dict[str, Any]:
+        options = {"text": {"padding": False}, "common": {"return_tensors": None}}
+        task = task_of(role)
+        return model.preprocess(part, prompt=prompt, task=task, processing_kwargs=options)
 
-    same = fast is not None and np.array_equal(directly([longest])[0], expected[0])
-    ids: list[TokenIds] = []
+    def directly(part: list[str]) -> list[list[int]]:
+        encoded = fast.encode_batch_fast([f"{prompt or ''}{text}" for text in part])  # type: ignore[union-attr]
+        return [text.ids for text in encoded]
+
+    longest = [max(texts, key=len)]
+    expected = preprocess(longest)
+    same = fast is not None and directly(longest) == expected["input_ids"]
+    ids, ends = array("i"), array("q", [0])
     for start in range(0, len(texts), TEXTS_PER_CALL):
         part = texts[start : start + TEXTS_PER_CALL]
-        ids += directly(part) if same else _preprocess(model, part, role)[0]
-    return Tokenised(ids, extra)
-
-
-def pad(ids: list[TokenIds], tokenizer: Any) -> dict[str, Any]:
-    """Token ids and attention mask as tensors of shape (len(ids), longest), on the CPU."""
-    import torch
-
-    longest = max(map(len, ids))
-    tokens = np.full((len(ids), longest), tokenizer.pad_token_id, dtype=np.int64)
-    mask = np.zeros_like(tokens)
-    for row, text in enumerate(ids):
-        columns = slice(len(text)) if tokenizer.padding_side == "right" else slice(-len(text), None)
-        tokens[row, columns] = text
-        mask[row, columns] = 1
-    return {"input_ids": torch.from_numpy(tokens), "attention_mask": torch.from_numpy(mask)}
+        for tokens in directly(part) if same else preprocess(part)["input_ids"]:
+            # Without special tokens an empty text has no token: it gets one of padding.
+            ids.extend(tokens or [tokenizer.pad_token_id])
+            ends.append(len(ids))
+    extra = {name: expected[name] for name in expected.keys() & {"modality", "prompt_length"}}
+    return Tokenised(
+        np.frombuffer(ids, dtype=np.int32), np.frombuffer(ends, dtype=np.int64), extra, tokenizer
+    )
 
 
 def task_of(role: Role) -> str:
@@ -91,21 +102,3 @@ def max_length_of(model: SentenceTransformer, role: Role) -> int | None:
     longest: int | None = getattr(model, "max_seq_length", None)
     transformer: Any = model[0] if longest is not None else None
     return getattr(transformer, f"{task_of(role)}_length", None) or longest
-
-
-def _preprocess(
-    model: SentenceTransformer, texts: list[str], role: Role
-) -> tuple[list[TokenIds], dict[str, Any]]:
-    features = model.preprocess(
-        texts,
-        prompt=prompt_of(model, role),
-        task=task_of(role),
-        processing_kwargs={"text": {"padding": False}, "common": {"return_tensors": None}},
-    )
-    ids = [_at_least_one(tokens, model) for tokens in features["input_ids"]]
-    return ids, {name: features[name] for name in ("modality", "prompt_length") if name in features}
-
-
-def _at_least_one(tokens: list[int], model: SentenceTransformer) -> TokenIds:
-    """A tokenizer without special tokens gives an empty text no token: it gets one of padding."""
-    return np.asarray(tokens or [model.tokenizer.pad_token_id], dtype=np.int32)

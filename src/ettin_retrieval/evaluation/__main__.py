@@ -16,11 +16,12 @@ from ettin_retrieval.tasks import flat_metrics
 
 
 def run(settings: Settings, paths: Paths) -> str | None:
-    """Write the files of `result_files` for each task, and flat metrics."""
-    from ettin_retrieval.evaluation.result_files import read_means
-    from ettin_retrieval.evaluation.resume import forget, score_tasks
+    """Write the files of each task's scores, and flat metrics."""
+    import pandas as pd
 
-    checkpoint = paths["checkpoint"].name
+    from ettin_retrieval.evaluation.result_files import forget, score_tasks
+    from ettin_retrieval.evaluation.score import means
+
     warn_of_strict_mode(settings, settings.evaluation.precision)
     done = score_tasks(paths["checkpoint"], paths["benchmark"], settings)
     if not is_first_rank():
@@ -28,13 +29,14 @@ def run(settings: Settings, paths: Paths) -> str | None:
     with replacing(paths["scores"]) as scores:
         for directory in done.values():
             shutil.copytree(directory, scores, dirs_exist_ok=True)
-    means = {task: read_means(paths["scores"], task) for task in done}
+    files = {task: paths["scores"] / f"{task}.queries.parquet" for task in done}
+    metrics = {task: means(pd.read_parquet(file)) for task, file in files.items()}
     # A selection of the user's own collections is not a benchmark, so it has no average.
     own = settings.benchmark_source == "beir" and settings.evaluation.tasks == "auto"
-    write_json(paths["metrics"], flat_metrics(means, own=own))
+    write_json(paths["metrics"], flat_metrics(metrics, own=own))
     forget(done.values())
-    summary = ", ".join(f"{task} {values['ndcg_at_10']:.5f}" for task, values in means.items())
-    return f"nDCG@10 of {checkpoint}: {summary}"
+    summary = ", ".join(f"{task} {values['ndcg_at_10']:.5f}" for task, values in metrics.items())
+    return f"nDCG@10 of {paths['checkpoint'].name}: {summary}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sklearn
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.storage import StoredDataset, open_dataset
 from ettin_retrieval.encoders.checkpoint import load_checkpoint, read_checkpoint
-from ettin_retrieval.encoders.embedding_cache import EmbeddingCache
+from ettin_retrieval.encoders.encode import EmbeddingCache, TextEncoder
 from ettin_retrieval.evaluation.search import ExactSearch
 from ettin_retrieval.evaluation.tasks import task_for
 from ettin_retrieval.runtime.errors import InputError
@@ -23,27 +23,22 @@ from ettin_retrieval.tasks import METRICS
 
 @dataclass(frozen=True)
 class TaskScores:
-    """One task's result.
-
-    Attributes
-    ----------
-    per_query
-        Columns query_id and `METRICS`.
-    run
-        Query id to {passage id: score}: what was retrieved.
-    result
-        mteb's TaskResult.
-    """
+    """One task's result."""
 
     name: str
-    per_query: pd.DataFrame
-    run: dict[str, dict[str, float]]
-    result: Any
+    per_query: pd.DataFrame  # columns query_id and `METRICS`
+    run: dict[str, dict[str, float]]  # what was retrieved: query id to {passage id: score}
+    result: Any  # mteb's TaskResult
 
     @property
     def scores(self) -> dict[str, float]:
         """Means over the queries, fractions, which mteb rounds to five digits in its result."""
         return means(self.per_query)
+
+
+def means(per_query: pd.DataFrame) -> dict[str, float]:
+    """The mean of each of `METRICS` over the queries."""
+    return {metric: float(per_query[metric].mean()) for metric in METRICS}
 
 
 def score_checkpoint(checkpoint: Path, benchmark: Path, settings: Settings) -> list[TaskScores]:
@@ -60,13 +55,7 @@ def score_checkpoint(checkpoint: Path, benchmark: Path, settings: Settings) -> l
 
 
 def task_directories(benchmark: Path) -> list[Path]:
-    """The datasets of a benchmark, in order of task.
-
-    Raises
-    ------
-    InputError
-        There are none.
-    """
+    """The datasets of a benchmark, in order of task; an InputError if there are none."""
     found = sorted(path.parent for path in benchmark.glob("*/manifest.json"))
     if not found:
         raise InputError(f"{benchmark}: no task in it; run `dvc repro benchmark_data`")
@@ -76,14 +65,9 @@ def task_directories(benchmark: Path) -> list[Path]:
 def load_search(checkpoint: Path, settings: Settings) -> ExactSearch:
     """A checkpoint as a search model for mteb."""
     record = read_checkpoint(checkpoint)
-    cached = settings.evaluation.cache_embeddings
-    return ExactSearch(
-        load_checkpoint(checkpoint),
-        record,
-        precision=settings.evaluation.precision,
-        batch_size=settings.encoding.batch_size,
-        cache=EmbeddingCache(record["fingerprint"]) if cached else None,
-    )
+    cache = EmbeddingCache(record["fingerprint"]) if settings.evaluation.cache_embeddings else None
+    model, batch_size = load_checkpoint(checkpoint), settings.encoding.batch_size
+    return ExactSearch(TextEncoder(model, batch_size, settings.evaluation.precision, cache), record)
 
 
 def score_task(
@@ -94,21 +78,9 @@ def score_task(
     mteb reseeds the global random generators when it makes a task.
     """
     task = task_for(name, dataset)
-    result = evaluated(search, task)
-    return TaskScores(name, task.per_query, task.run, result)
-
-
-def evaluated(search: ExactSearch, task: Any) -> Any:
-    """mteb's TaskResult for a task of `task_for`, from no cache."""
+    options: dict[str, Any] = {"cache": None, "show_progress_bar": False, "raise_error": True}
     # mteb has scikit-learn compute a hundred small areas under curves, and most of the time goes
     # into checks of the arguments.
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        done = mteb.evaluate(
-            search, [task], cache=None, show_progress_bar=False, encode_kwargs={}, raise_error=True
-        )
-    return done.task_results[0]
-
-
-def means(per_query: pd.DataFrame) -> dict[str, float]:
-    """The mean of each of `METRICS` over the queries."""
-    return {metric: float(per_query[metric].mean()) for metric in METRICS}
+        done = mteb.evaluate(search, [task], encode_kwargs={}, **options)
+    return TaskScores(name, task.per_query, task.run, done.task_results[0])

@@ -3,76 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from tqdm.auto import tqdm
 
-from ettin_retrieval.encoders.embedding_cache import EmbeddingCache, Embeddings
-from ettin_retrieval.encoders.encode import SHARD, encode, encode_shards
-from ettin_retrieval.evaluation.corpus import Corpus, LoadedCorpus, Rows
-from ettin_retrieval.evaluation.duplicates import Duplicates
-from ettin_retrieval.evaluation.topk import TopK, merged
+from ettin_retrieval.encoders.encode import SHARD, Embeddings, TextEncoder
+from ettin_retrieval.evaluation.corpus import Corpus, DistinctTexts, Rows
 from ettin_retrieval.runtime.distributed import all_gather, rank_and_world_size
 from ettin_retrieval.settings.schema import Precision
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+QUERIES_AT_ONCE = 512
+"""Queries per matrix product: caps the scores in memory at this many times a shard."""
 
 
 class ExactSearch:
     """Encodes a corpus shard by shard and keeps each query's best passages.
 
     mteb calls `index` and `search`. Passages with equal texts are encoded once. Under `torchrun`
-    the ranks share the work, and all of them return the same result.
-
-    Parameters
-    ----------
-    model
-        A SentenceTransformer, or any object with `encode_query` and `encode_document`.
-    checkpoint
-        The checkpoint's record, with its fingerprint.
-    precision, batch_size
-        As in `encode`.
-    cache
-        Passage embeddings to read and to add to.
+    the ranks share the work, and all of them return the same result. `checkpoint` is the record.
     """
 
-    def __init__(
-        self,
-        model: SentenceTransformer,
-        checkpoint: dict[str, Any],
-        *,
-        precision: Precision = "fp32",
-        batch_size: int = 32,
-        cache: EmbeddingCache | None = None,
-    ) -> None:
-        self.model = model
-        self.precision = precision
-        self.batch_size = batch_size
-        self.cache = cache
+    def __init__(self, encoder: TextEncoder, checkpoint: dict[str, Any]) -> None:
+        self.encoder = encoder
         name = f"ettin-retrieval/{checkpoint['fingerprint'][:12]}"
-        self.mteb_model_meta = model_meta(checkpoint, name, precision)
+        self.mteb_model_meta = model_meta(checkpoint, name, encoder.precision)
         self.corpus: Corpus | None = None
 
     def index(self, corpus: Corpus | Dataset, **_: Any) -> None:
         """Keep the corpus for `search`, which encodes it."""
-        self.corpus = LoadedCorpus(corpus) if isinstance(corpus, Dataset) else corpus
+        self.corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
 
     def search(self, queries: Dataset, *, top_k: int, **_: Any) -> dict[str, dict[str, float]]:
         """The `top_k` passages of highest inner product per query; of equal scores the earlier."""
         if self.corpus is None:
             raise RuntimeError("search is called before index")
-        vectors = encode(
-            self.model,
-            list(queries["text"]),
-            "query",
-            batch_size=self.batch_size,
-            precision=self.precision,
-            shared=True,
-        )
+        vectors = self.encoder.encode(list(queries["text"]), "query", shared=True)
         scores, rows = self._nearest(self.corpus, vectors, top_k)
         results = with_ids(self.corpus, queries["id"], scores, rows)
         self.corpus = None
@@ -81,31 +51,22 @@ class ExactSearch:
     def _nearest(self, corpus: Corpus, queries: Embeddings, k: int) -> tuple[Embeddings, Rows]:
         """Scores and rows of each query's best passages, in order of rank."""
         shards = range(-(-len(corpus) // SHARD))
-        duplicates = Duplicates.among(corpus.shards(SHARD, shards))
-        best = TopK(len(queries), k, getattr(self.model, "device", "cpu"))
+        texts = DistinctTexts(corpus.shards(SHARD, shards))
+        best = TopK(len(queries), k, getattr(self.encoder.model, "device", "cpu"))
         rank, world_size = rank_and_world_size()
         alone, together = shards_of_rank(len(shards), rank, world_size)
         with tqdm(total=len(corpus), desc="corpus", unit="passage") as progress:
             for numbers, shared in ((alone, False), (together, True)):
-                originals = {
-                    n: rows for n in numbers if len(rows := duplicates.originals_in(n, SHARD))
-                }
-                embeddings = encode_shards(
-                    self.model,
-                    _texts(corpus, originals),
-                    "passage",
-                    batch_size=self.batch_size,
-                    precision=self.precision,
-                    cache=self.cache,
-                    shared=shared,
-                )
-                for number, passages in zip(originals, embeddings, strict=True):
+                distinct = {n: rows for n in numbers if len(rows := texts.shard(n, SHARD))}
+                parts = _texts(corpus, distinct)
+                embeddings = self.encoder.encode_shards(parts, "passage", shared)
+                for number, passages in zip(distinct, embeddings, strict=True):
                     if not shared or number % world_size == rank:
-                        best.add(queries, passages, originals[number])
+                        best.add(queries, passages, distinct[number])
                     progress.update(len(passages))
-        parts = all_gather(best.ranked())
-        scores, rows = parts[0] if len(parts) == 1 else merged(parts, k)
-        return duplicates.restore(scores, rows, k)
+        found = all_gather(best.ranked())
+        scores, rows = found[0] if len(found) == 1 else merged(found, k)
+        return texts.restore(scores, rows, k)
 
 
 def shards_of_rank(shards: int, rank: int, world_size: int) -> tuple[list[int], list[int]]:
@@ -130,15 +91,84 @@ def with_ids(
     corpus: Corpus, query_ids: Iterable[str], scores: Embeddings, rows: Rows
 ) -> dict[str, dict[str, float]]:
     """Query id to {passage id: score}, in order of rank."""
-    retrieved = np.zeros(len(corpus), dtype=np.bool_)
-    retrieved[rows] = True
-    ids = np.array(corpus.ids(np.flatnonzero(retrieved)), dtype=object)
-    # The position of a retrieved row's id in `ids`.
-    place = retrieved.cumsum(dtype=np.int32) - 1
+    retrieved, place = np.unique(rows, return_inverse=True)
+    ids = np.array(corpus.ids(retrieved), dtype=object)[place]
     return {
-        query_id: dict(zip(ids[place[found]].tolist(), values.tolist(), strict=True))
-        for query_id, found, values in zip(query_ids, rows, scores, strict=True)
+        query_id: dict(zip(found.tolist(), values.tolist(), strict=True))
+        for query_id, found, values in zip(query_ids, ids, scores, strict=True)
     }
+
+
+class TopK:
+    """The k highest scores of each query over all shards so far, with their corpus rows.
+
+    Scores are kept in descending order, equal ones by ascending row, however the corpus is cut.
+    """
+
+    def __init__(self, queries: int, k: int, device: torch.device | str = "cpu") -> None:
+        self.k = k
+        self._scores = torch.empty((queries, 0), device=device)
+        self._rows = torch.empty((queries, 0), dtype=torch.int64, device=device)
+
+    def add(self, queries: Embeddings, passages: Embeddings, rows: Rows) -> None:
+        """Merge one shard: embeddings of shape (queries, d) and (passages, d), and corpus rows.
+
+        Rows are ascending, and all above those of earlier shards.
+        """
+        device = self._scores.device
+        shard = torch.from_numpy(passages).to(device).T
+        shard_rows = torch.from_numpy(rows).to(device)
+        parts = -(-len(queries) // QUERIES_AT_ONCE)
+        merged = []
+        for start, stop in pairwise(np.linspace(0, len(queries), parts + 1).astype(int).tolist()):
+            kept, kept_rows = self._scores[start:stop], self._rows[start:stop]
+            scores = torch.from_numpy(queries[start:stop]).to(device) @ shard
+            lowest = kept[:, -1:]  # each query's k-th highest score
+            if kept.shape[1] < self.k:
+                best = scores.topk(min(self.k, scores.shape[1]), dim=1, sorted=False).values
+                lowest = best.amin(dim=1, keepdim=True)
+            found, found_rows = at_least(lowest, scores, shard_rows)
+            # Stable, so that equal scores stay in order of row.
+            ranked, order = torch.cat([kept, found], dim=1).sort(
+                dim=1, stable=True, descending=True
+            )
+            ranked_rows = torch.cat([kept_rows, found_rows], dim=1).gather(1, order[:, : self.k])
+            merged.append((ranked[:, : self.k], ranked_rows))
+        self._scores, self._rows = (torch.cat(tensors) for tensors in zip(*merged, strict=True))
+
+    def ranked(self) -> tuple[Embeddings, Rows]:
+        """Scores and rows in order of rank, of shape (queries, k), or narrower for few passages."""
+        return self._scores.cpu().numpy(), self._rows.cpu().numpy()
+
+
+def at_least(
+    lowest: torch.Tensor, scores: torch.Tensor, rows: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of at least each query's bound and their corpus rows, packed to the left.
+
+    Once the first shards have set the bounds, few scores are left to sort. Shapes of the arguments
+    are (queries, 1), (queries, passages) and (passages,).
+
+    >>> scores = torch.tensor([[1.0, 3.0, 2.0, 0.0], [0.0, 0.0, 5.0, 0.0]])
+    >>> packed = at_least(torch.tensor([[2.0], [4.0]]), scores, torch.tensor([6, 7, 8, 9]))
+    >>> [part.tolist() for part in packed]
+    [[[3.0, 2.0], [5.0, -inf]], [[7, 8], [8, -1]]]
+    """
+    query, passage = (scores >= lowest).nonzero().unbind(dim=1)
+    counts = query.bincount(minlength=len(scores))
+    place = torch.arange(len(query), device=scores.device) - (counts.cumsum(0) - counts)[query]
+    packed = scores.new_full((len(scores), int(counts.max())), -torch.inf)
+    packed_rows = torch.full_like(packed, -1, dtype=torch.int64)
+    packed[query, place] = scores[query, passage]
+    packed_rows[query, place] = rows[passage]
+    return packed, packed_rows
+
+
+def merged(parts: list[tuple[Embeddings, Rows]], k: int) -> tuple[Embeddings, Rows]:
+    """The k best of several searches over different shards, as `TopK.ranked` returns them."""
+    scores, rows = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+    order = np.lexsort((rows, -scores), axis=1)[:, :k]
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
 def model_meta(

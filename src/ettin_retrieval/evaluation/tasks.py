@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import mteb
@@ -13,7 +14,7 @@ from mteb.abstasks.task_metadata import TaskMetadata
 
 from ettin_retrieval.data.dataset import Origin, RetrievalDataset
 from ettin_retrieval.data.storage import StoredDataset
-from ettin_retrieval.evaluation.corpus import StoredCorpus
+from ettin_retrieval.evaluation.corpus import Corpus
 from ettin_retrieval.tasks import full_name
 
 
@@ -21,32 +22,23 @@ def task_for(name: str, dataset: RetrievalDataset | StoredDataset) -> Any:
     """A loaded mteb task that scores the split its dataset holds.
 
     A name that mteb knows gets mteb's own class; any other collection gets a plain retrieval task.
-    The metadata names the origin of the data that is scored. Once evaluated, the task has the
-    attributes `per_query`, a data frame of query_id and `METRICS`, and `run`, {query id:
-    {passage id: score}}.
-
-    The corpus of a stored dataset stays on disk, and only `ExactSearch` can search it.
+    The metadata names the origin of the data. Once evaluated, the task has the attributes
+    `per_query` and `run` of `TaskScores`. The corpus of a stored dataset stays on disk, and only
+    `ExactSearch` can search it.
     """
     split = dataset.origin.split
     cls, metadata = _class_and_metadata(name, dataset.origin)
     namespace = {"__module__": cls.__module__, "metadata": metadata}
     task: Any = type(cls.__name__, (_KeepsPerQuery, cls), namespace)()
-    corpus = (
-        StoredCorpus(dataset.corpus)
-        if isinstance(dataset, StoredDataset)
-        else Dataset.from_pandas(dataset.corpus, preserve_index=False)
-    )
-    task.filter_eval_splits([split])
-    task.dataset = {
-        "default": {
-            split: {
-                "corpus": corpus,
-                "queries": Dataset.from_pandas(dataset.queries, preserve_index=False),
-                "relevant_docs": dataset.judgments(),
-                "top_ranked": None,
-            }
-        }
+    table = partial(Dataset.from_pandas, preserve_index=False)
+    loaded = {
+        "corpus": (Corpus if isinstance(dataset, StoredDataset) else table)(dataset.corpus),
+        "queries": table(dataset.queries),
+        "relevant_docs": dataset.judgments(),
+        "top_ranked": None,
     }
+    task.filter_eval_splits([split])
+    task.dataset = {"default": {split: loaded}}
     task.data_loaded = True
     return task
 
@@ -80,13 +72,8 @@ class _KeepsPerQuery(AbsTaskRetrieval):
     run: dict[str, dict[str, float]]
 
     def task_specific_scores(
-        self,
-        scores: dict[str, dict[str, float]],
-        qrels: Any,
-        results: dict[str, dict[str, float]],
-        hf_split: str,
-        hf_subset: str,
-    ) -> dict[str, float]:
+        self, scores: Any, qrels: Any, results: Any, *where: Any, **named: Any
+    ) -> Any:
         best = {query_id: leading(hits, 10) for query_id, hits in results.items()}
         self.per_query = pd.DataFrame(
             {
@@ -98,10 +85,7 @@ class _KeepsPerQuery(AbsTaskRetrieval):
             }
         ).sort_values("query_id", ignore_index=True)
         self.run = results
-        specific: dict[str, float] = super().task_specific_scores(
-            scores, qrels, results, hf_split=hf_split, hf_subset=hf_subset
-        )
-        return specific
+        return super().task_specific_scores(scores, qrels, results, *where, **named)
 
 
 def leading(hits: dict[str, float], k: int) -> dict[str, float]:

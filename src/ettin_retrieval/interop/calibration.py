@@ -200,6 +200,7 @@ def _score(model: str, prompts: dict[str, str], task: str, dataset: RetrievalDat
         return score_bm25(task, dataset)
     from ettin_retrieval.base_encoder.pretrained import pretrained
     from ettin_retrieval.encoders.checkpoint import describe
+    from ettin_retrieval.encoders.encode import TextEncoder
     from ettin_retrieval.evaluation.score import score_task
     from ettin_retrieval.evaluation.search import ExactSearch
 
@@ -220,7 +221,7 @@ def _score(model: str, prompts: dict[str, str], task: str, dataset: RetrievalDat
     encoder, origin = pretrained(settings, model)
     encoder.prompts = dict(prompts)
     record = {"fingerprint": origin["revision"], **describe(encoder)}
-    return score_task(ExactSearch(encoder, record), task, dataset)
+    return score_task(ExactSearch(TextEncoder(encoder, batch_size=32), record), task, dataset)
 
 
 def render(verdicts: list[Verdict], dataset: RetrievalDataset) -> str:

@@ -12,8 +12,9 @@ from ettin_retrieval.settings.schema import Settings
 def run(settings: Settings, paths: Paths) -> str:
     """Mine, and write `negatives.parquet` and `report.json`."""
     from ettin_retrieval.encoders.checkpoint import load_checkpoint, read_checkpoint
-    from ettin_retrieval.encoders.embedding_cache import EmbeddingCache
-    from ettin_retrieval.mining.mine import check_negatives, mine, needs_encoder
+    from ettin_retrieval.encoders.encode import EmbeddingCache
+    from ettin_retrieval.mining.candidates import check_negatives
+    from ettin_retrieval.mining.mine import mine, needs_encoder
 
     train = read_dataset(paths["training"] / "train")
     check_negatives(train, settings)

@@ -32,8 +32,7 @@ class Pairs(NamedTuple):
 
     query: Numbers
     positive: Numbers
-    position: Numbers
-    """Which of its query's pairs each is, from 0."""
+    position: Numbers  # which of its query's pairs each is, from 0
 
 
 class Candidates:
@@ -41,28 +40,11 @@ class Candidates:
 
     Passages are numbered in the order of their ids, which decides between equal scores, and
     queries as in the dataset. A pair of the two is itself a number, query x passages + passage:
-    sorted arrays of pairs are sorted by query and then by passage id.
-
-    Attributes
-    ----------
-    query_ids, passage_ids
-        Ids by number.
-    passage_numbers
-        Number of the passage in each row of the corpus.
-    texts
-        A number for the text of each passage; equal texts have equal numbers.
-    positives, positive_texts
-        All pairs of a query with a positive, and with the text of that positive.
-    pairs, pairs_per_query
-        The positives that need negatives, and how many each query has.
-    pool
-        All pairs of a query with a candidate; None if every passage is one.
-
-    Raises
-    ------
-    InputError
-        See `check_candidates`.
+    sorted arrays of pairs are sorted by query and then by passage id. Errors are those of
+    `check_candidates`.
     """
+
+    pool: Numbers | None = None  # all pairs of a query with a candidate; None if any passage is one
 
     def __init__(self, dataset: RetrievalDataset, settings: Settings) -> None:
         check_candidates(dataset, settings)
@@ -70,8 +52,9 @@ class Candidates:
         ids: npt.NDArray[np.object_] = dataset.corpus["id"].to_numpy(dtype=object)
         order = np.argsort(ids, kind="stable")
         self.passage_ids = ids[order]
-        self.passage_numbers: Numbers = np.empty_like(order)
-        self.passage_numbers[order] = np.arange(len(order))
+        # The number of the passage in each row of the corpus.
+        self.passage_numbers: Numbers = np.argsort(order)
+        # A number for the text of each passage; equal texts have equal numbers.
         hashes = np.concatenate([hash_texts(texts) for texts in passage_shards(dataset)])
         self.texts: Numbers = pd.factorize(hashes[order])[0]
         query_index, passage_index = pd.Index(self.query_ids), pd.Index(self.passage_ids)
@@ -82,11 +65,15 @@ class Candidates:
             return np.sort(self.pair(query, passage))
 
         relevant = dataset.qrels["score"] > 0
-        self.pairs = self.positives = pairs_of(dataset.qrels[relevant])
+        # All positives, their texts, and those positives that need negatives.
+        self.positives = self.pairs = pairs_of(dataset.qrels[relevant])
         query, passage = self.split(self.positives)
         self.positive_texts = self.pair(query, self.texts[passage])
-        self.pool = None
-        if _uses_unselected(dataset, settings):
+        source, origin = settings.negatives.source, dataset.origin.source
+        if source == "row_or_corpus" and relevant.all():
+            message = "negatives: %s has no passages judged 0; they are taken from its whole corpus"
+            logger.info(message, origin)
+        elif source != "corpus":
             self.pool = pairs_of(dataset.qrels[~relevant])
         if settings.finetuning.objective == "margin_mse" and dataset.teacher is not None:
             scored = pairs_of(dataset.teacher)
@@ -116,10 +103,7 @@ class Candidates:
             yield Pairs(query[part], positive[part], position[part])
 
     def pool_of(self, queries: Numbers) -> Numbers:
-        """Candidates of each query, of shape (queries, candidates); -1 where one has fewer.
-
-        There are none without a pool.
-        """
+        """Candidates of each query, of shape (queries, candidates); -1 where one has fewer."""
         pool = queries[:0] if self.pool is None else self.pool
         start, stop = np.searchsorted(pool, self.pair(np.stack([queries, queries + 1]), 0))
         places = start[:, None] + np.arange((stop - start).max())
@@ -132,10 +116,8 @@ class Candidates:
 def check_candidates(dataset: RetrievalDataset, settings: Settings) -> None:
     """Refuse a training set without passages of the kind that negatives are chosen from.
 
-    Raises
-    ------
-    InputError
-        The objective margin_mse has no teacher scores, or the source `row` no passage judged 0.
+    An InputError if the objective margin_mse has no teacher scores, or the source `row` no passage
+    judged 0.
     """
     source = dataset.origin.source
     if settings.finetuning.objective == "margin_mse" and dataset.teacher is None:
@@ -144,26 +126,25 @@ def check_candidates(dataset: RetrievalDataset, settings: Settings) -> None:
             f"training data ({source}) has none; put them into teacher/train.tsv of the "
             "directory local.train, or choose another objective"
         )
-    if settings.negatives.source == "row" and not _has_unselected(dataset):
+    if settings.negatives.source == "row" and (dataset.qrels["score"] > 0).all():
         raise InputError(
             "params.yaml: negatives.source: row takes passages judged 0 for the query, and the "
             f"training data ({source}) has none; use source corpus"
         )
 
 
-def _uses_unselected(dataset: RetrievalDataset, settings: Settings) -> bool:
-    """Whether candidates are the query's own passages judged 0, rather than the corpus."""
-    if settings.negatives.source == "row_or_corpus" and not _has_unselected(dataset):
-        logger.info(
-            "negatives: %s has no passages judged 0; they are taken from its whole corpus",
-            dataset.origin.source,
+def check_negatives(dataset: RetrievalDataset, settings: Settings) -> None:
+    """`check_candidates`, and an InputError if the corpus has too few negatives for some query."""
+    check_candidates(dataset, settings)
+    positives = dataset.qrels["query_id"][dataset.qrels["score"] > 0]
+    most = len(dataset.corpus) - int(positives.value_counts().max())
+    wanted = settings.negatives.num_negatives
+    if wanted > most:
+        raise InputError(
+            f"params.yaml: negatives.num_negatives: {wanted} negatives of a query, and the corpus "
+            f"of {len(dataset.corpus):,} passages has {most:,} others than its positives; ask for "
+            f"{most} or fewer"
         )
-        return False
-    return settings.negatives.source != "corpus"
-
-
-def _has_unselected(dataset: RetrievalDataset) -> bool:
-    return bool((dataset.qrels["score"] <= 0).any())
 
 
 def passage_shards(dataset: RetrievalDataset) -> Iterator[list[str]]:

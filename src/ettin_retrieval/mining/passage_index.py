@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ettin_retrieval.encoders.embedding_cache import Embeddings
+from ettin_retrieval.encoders.encode import Embeddings
 
 Numbers = npt.NDArray[np.int64]
 
@@ -23,9 +23,6 @@ precision."""
 
 SCORED_AT_ONCE = 512
 """Passages scored in float64 at a time, which fit a processor's cache."""
-
-PRODUCT = 4096
-"""Passages per matrix product of FAISS on a CPU; with its default of 1024 a search is slower."""
 
 GPU_LIMIT = 2048
 """The most neighbours that FAISS finds on a GPU."""
@@ -53,8 +50,6 @@ class PassageIndex:
         For each row of the corpus, the number that a search returns for its passage. Equal scores
         are ordered by number.
 
-    Examples
-    --------
     >>> vectors = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
     >>> index = PassageIndex([vectors], numbers=np.array([2, 1, 0]))
     >>> scores, passages = index.nearest(np.array([[0.5, 0]], dtype=np.float32), 2)
@@ -68,7 +63,7 @@ class PassageIndex:
         # Always a product of matrices: FAISS 1.15 goes query by query where queries times
         # dimension are below 128,000, which takes nine times as long here.
         faiss.cvar.distance_compute_blas_threshold = 1
-        faiss.cvar.distance_compute_blas_database_bs = PRODUCT
+        faiss.cvar.distance_compute_blas_database_bs = 4096  # slower with its default of 1024
         stop = 0
         for block in blocks:
             if stop == 0:
@@ -80,15 +75,10 @@ class PassageIndex:
     def nearest(
         self, queries: Embeddings, top_k: int, slack: int = SLACK
     ) -> tuple[Embeddings, Numbers]:
-        """Scores and numbers of the nearest passages, each of shape (queries, top_k).
+        """Scores and numbers of the nearest passages, of shape (queries, top_k), or narrower for few.
 
-        There are fewer columns if the corpus has fewer passages.
-
-        Parameters
-        ----------
-        slack
-            Passages searched for beyond `top_k`. Queries whose last one is as near as the last
-            one wanted are searched for again, with more.
+        The search is for `slack` passages more. Queries whose last one of these is as near as the
+        last one wanted are searched for again, with more.
         """
         wanted = min(top_k + slack, len(self._vectors))
         scores, passages = self.rank(queries, self._search(queries, wanted), wanted)
@@ -104,11 +94,8 @@ class PassageIndex:
     ) -> tuple[Embeddings, Numbers]:
         """Scores and numbers of the nearest of each query's own passages.
 
-        Parameters
-        ----------
-        passages
-            Of shape (queries, passages); -1 where a query has fewer, which ranks last with a score
-            of -inf.
+        `passages` has shape (queries, passages); -1 where a query has fewer, which ranks last with
+        a score of -inf.
         """
         scores = np.where(passages < 0, np.float32(-np.inf), self.scores(queries, passages))
         order = np.lexsort((passages, -scores))[:, :top_k]

@@ -10,52 +10,37 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ettin_retrieval.data.negatives import Pair
 from ettin_retrieval.settings.schema import Negatives
 
 BINS = 40
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass
 class MiningReport:
-    """Why candidates were skipped, and what is missing.
+    """Why candidates were skipped, and what is missing."""
 
-    Attributes
-    ----------
-    pairs
-        Pairs of a query and a positive that negatives were chosen for.
-    wanted
-        `negatives.num_negatives` for each pair.
-    candidates
-        Candidates over all pairs: skipped, chosen, or not needed.
-    skipped
-        Number of candidates skipped, by the first reason that applies.
-    filled_at_random
-        Negatives drawn from the whole corpus because too few candidates were left.
-    shortfall
-        Negatives still missing.
-    pairs_without_teacher
-        Pairs left out because the teacher has not scored the positive.
-    positive_scores, negative_scores
-        Similarity to the query of each pair's positive and of each negative, by the encoder that
-        mined; empty without one.
-    """
-
-    pairs: int = 0
-    wanted: int = 0
-    candidates: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    filled_at_random: int = 0
-    shortfall: int = 0
-    pairs_without_teacher: int = 0
+    pairs: int = 0  # of a query and a positive, that negatives were chosen for
+    pairs_without_teacher: int = 0  # left out: the teacher has not scored the positive
+    wanted: int = 0  # `negatives.num_negatives` for each pair
+    candidates: int = 0  # over all pairs: skipped, chosen, or not needed
+    skipped: Counter[str] = field(default_factory=Counter)  # by the first reason that applies
+    filled_at_random: int = 0  # negatives from the whole corpus: too few candidates were left
+    shortfall: int = 0  # negatives still missing
+    # Similarity to the query of each positive and negative; empty without an encoder.
     positive_scores: array[float] = field(default_factory=lambda: array("f"))
     negative_scores: array[float] = field(default_factory=lambda: array("f"))
 
-    def count(self, mined: list[Pair], num_negatives: int) -> None:
-        """Set `pairs`, `wanted` and `shortfall`."""
-        self.pairs = len(mined)
-        self.wanted = num_negatives * len(mined)
-        self.shortfall = self.wanted - sum(len(negatives) for _, _, negatives in mined)
+    def exclude(
+        self, candidates: Bools, reasons: dict[str, Bools], pairs: npt.NDArray[np.int64]
+    ) -> Bools:
+        """Candidates to which no reason applies; a row of them stands for so many pairs."""
+        kept = candidates.copy()
+        for reason, applies in reasons.items():
+            if count := int((kept & applies).sum(axis=1) @ pairs):
+                self.skipped[reason] += count
+            kept &= ~applies
+        return kept
 
     def summary(self, negatives: Negatives) -> str:
         """One line for the log."""
@@ -68,20 +53,13 @@ class MiningReport:
     def content(self) -> dict[str, Any]:
         """The content of report.json."""
         edges, positives, negatives = self._binned()
-        return {
-            "pairs": self.pairs,
-            "pairs_without_teacher": self.pairs_without_teacher,
-            "wanted": self.wanted,
-            "candidates": self.candidates,
-            "skipped": dict(sorted(self.skipped.items())),
-            "filled_at_random": self.filled_at_random,
-            "shortfall": self.shortfall,
-            "scores": {
-                "edges": [round(edge, 6) for edge in edges.tolist()],
-                "positives": positives.tolist(),
-                "negatives": negatives.tolist(),
-            },
+        counts = {name: value for name, value in vars(self).items() if not name.endswith("_scores")}
+        scores = {
+            "edges": [round(edge, 6) for edge in edges.tolist()],
+            "positives": positives.tolist(),
+            "negatives": negatives.tolist(),
         }
+        return counts | {"skipped": dict(sorted(self.skipped.items())), "scores": scores}
 
     def histogram(self) -> list[dict[str, float]]:
         """Shares of positives and of negatives by similarity, for a plot.

@@ -17,21 +17,24 @@ from ettin_retrieval.settings.schema import Settings
 
 def run(settings: Settings, paths: Paths) -> str:
     """Load the pairs, train, and write the checkpoint with the best development score."""
-    from ettin_retrieval.encoders import checkpoint
+    from ettin_retrieval.encoders.checkpoint import (
+        load_checkpoint,
+        read_checkpoint,
+        save_checkpoint,
+    )
     from ettin_retrieval.training.checkpoints import configuration_key, remove_work, work_directory
     from ettin_retrieval.training.examples import training_examples
     from ettin_retrieval.training.finetune import finetune
 
     state = process_state()
-    dev = read_dataset(paths["training"] / "dev")
-    train = read_dataset(paths["training"] / "train")
+    train, dev = (read_dataset(paths["training"] / name) for name in ("train", "dev"))
     examples = training_examples(train, read_negatives(paths["negatives"]))
     del train  # the examples hold its texts, once
     dev_manifest = (paths["training"] / "dev" / "manifest.json").read_text(encoding="utf-8")
-    base = checkpoint.read_checkpoint(paths["encoder"])["fingerprint"]
+    base = read_checkpoint(paths["encoder"])["fingerprint"]
     warn_of_strict_mode(settings, settings.finetuning.precision)
     seed_everything(settings.seed, settings.strict)
-    model = checkpoint.load_checkpoint(paths["encoder"])
+    model = load_checkpoint(paths["encoder"])
     world_size, device = state.num_processes, model.device.type
     with state.main_process_first():
         key = configuration_key(settings, base, examples, dev_manifest, world_size, device)
@@ -40,8 +43,7 @@ def run(settings: Settings, paths: Paths) -> str:
     before, best = curve.dev[0][1], max(score for _, score in curve.dev)
     if state.is_main_process:
         with replacing(paths["finetuned"]) as directory:
-            origin = {"source": "finetuned", "revision": base}
-            checkpoint.save_checkpoint(model, directory, origin)
+            save_checkpoint(model, directory, {"source": "finetuned", "revision": base})
         scores = {"dev_ndcg_at_10_before": before, "dev_ndcg_at_10": best}
         write_json(paths["metrics"], scores | {"step": curve.best_step})
         write_json(paths["loss"], [{"step": step, "loss": loss} for step, loss in curve.loss])

@@ -1,4 +1,4 @@
-"""Which rows make a batch: shuffled anew each epoch, and shared by the ranks.
+"""Batches: their rows, shuffled anew each epoch and shared by the ranks, and their features.
 
 Batches depend on the seed and the epoch alone, so a resumed run and a run on several ranks see
 those of an uninterrupted run on one. Every epoch has each row once, and as many batches as others.
@@ -8,46 +8,70 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sentence_transformers import SentenceTransformer
 from torch.utils.data import Sampler
 
-from ettin_retrieval.training.examples import TextNumbers
+from ettin_retrieval.encoders.tokenise import Role, Tokenised, task_of, tokenise
+from ettin_retrieval.training.examples import TextNumbers, TrainingRows
 
 PACKED_AT_ONCE = 16_384
 """Rows turned into Python lists at a time while they are packed: caps memory."""
 
 
-class EpochBatches(Sampler[list[int]]):
-    """Row numbers of every batch, in an order drawn from seed + epoch.
+class Share(NamedTuple):
+    """The rows of a batch that one rank trains on."""
+
+    rows: list[int]  # at least one, because every rank must call the encoder
+    counted: int  # how many of them count: 0 if the row is another rank's
+    batch_size: int
+    divided: bool  # False if every rank has the whole batch
+
+
+class SharedBatches(Sampler[Share]):
+    """One rank's share of every batch, in an order drawn from seed + epoch.
 
     Parameters
     ----------
     texts
         Of shape (rows, columns): the number of each row's texts, equal for equal texts.
-    distinct
-        Put no text into a batch twice. Where texts repeat often, this takes more batches than the
-        rows would fill, and not equally many in every epoch: the largest of an epoch with fewer
-        are halved.
+    contrastive
+        The rows of a batch are each other's negatives. So a batch has no text twice: where texts
+        repeat often, an epoch takes more batches than its rows would fill, and the largest are
+        halved in one that takes fewer than others. And a batch that does not divide, such as the
+        last one, goes whole to every rank; other shares differ by a row.
+
+    >>> texts = np.arange(7)[:, None]
+    >>> one, *two = (
+    ...     SharedBatches(texts, 4, seed=0, epochs=1, contrastive=False, rank=rank, world_size=size)
+    ...     for rank, size in [(0, 1), (0, 2), (1, 2)]
+    ... )
+    >>> [share.rows for share in one]
+    [[4, 0, 5, 3], [2, 6, 1]]
+    >>> [[share.rows for share in of_rank] for of_rank in two]
+    [[[4, 0], [2, 6]], [[5, 3], [1]]]
     """
 
     def __init__(
-        self, texts: TextNumbers, batch_size: int, seed: int, epochs: int, distinct: bool
+        self,
+        texts: TextNumbers,
+        batch_size: int,
+        seed: int,
+        epochs: int,
+        contrastive: bool,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
-        self.seed = seed
-        self.epoch = 0
-        self._pack = lru_cache(maxsize=1)(partial(pack, texts, batch_size, distinct))
+        self.seed, self.epoch = seed, 0
+        self.contrastive = contrastive
+        self.rank, self.world_size = rank, world_size
+        self._pack = lru_cache(maxsize=1)(partial(pack, texts, batch_size, contrastive))
         # The first epoch last: it is the one that stays in the cache.
         self.batches = max(len(self._pack(seed + epoch)[1]) for epoch in reversed(range(epochs)))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        rows, sizes = self._pack(self.seed + self.epoch)
-        start = 0
-        for size in halved(sizes, self.batches):
-            yield rows[start : start + size].tolist()
-            start += size
+        self.batch_sampler = self  # where transformers looks for `set_epoch`
 
     def __len__(self) -> int:
         return self.batches
@@ -55,6 +79,32 @@ class EpochBatches(Sampler[list[int]]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, which decides the order."""
         self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Share]:
+        rows, sizes = self._pack(self.seed + self.epoch)
+        start = 0
+        for size in halved(sizes, self.batches):
+            yield self._share(rows[start : start + size].tolist())
+            start += size
+
+    def _share(self, batch: list[int]) -> Share:
+        size, left = divmod(len(batch), self.world_size)
+        if left and self.contrastive:
+            return Share(batch, len(batch), len(batch), divided=False)
+        start = self.rank * size + min(self.rank, left)
+        rows = batch[start : start + size + (self.rank < left)]
+        return Share(rows or batch[:1], len(rows), len(batch), divided=True)
+
+    def weights(self, shares: list[Share]) -> list[float]:
+        """Factors of one rank's losses in an optimizer step, which is their mean over all ranks.
+
+        Where the step is a mean over rows, a smaller share weighs less, so the gradient does not
+        depend on how rows are divided. Contrastive batches weigh the same whatever their size.
+        """
+        if self.contrastive:
+            return [1.0] * len(shares)
+        rows = sum(share.batch_size for share in shares)
+        return [share.counted * (len(shares) * self.world_size) / rows for share in shares]
 
 
 def pack(
@@ -111,67 +161,34 @@ def halved(sizes: list[int], wanted: int) -> list[int]:
     return sizes
 
 
-class Share(NamedTuple):
-    """The rows of a batch that one rank trains on."""
+class TrainingFeatures:
+    """The training set for torch's DataLoader, which fetches a batch at a time.
 
-    rows: list[int]  # at least one, because every rank must call the encoder
-    counted: int  # how many of them count: 0 if the row is another rank's
-    batch_size: int
-    divided: bool  # False if every rank has the whole batch
-
-
-class SharedBatches(Sampler[Share]):
-    """One rank's share of every batch.
-
-    Parameters
-    ----------
-    batch_sampler
-        Yields the batches. transformers expects this name, and sets the epoch on it.
-    whole
-        Give a batch that does not divide, such as the last one, whole to every rank, because its
-        rows are each other's negatives. Otherwise shares differ by a row.
-
-    >>> batches = EpochBatches(np.arange(7)[:, None], 4, seed=0, epochs=1, distinct=False)
-    >>> list(batches)
-    [[4, 0, 5, 3], [2, 6, 1]]
-    >>> [[share.rows for share in SharedBatches(batches, rank, 2)] for rank in (0, 1)]
-    [[[4, 0], [2, 6]], [[5, 3], [1]]]
-    >>> [share.rows for share in SharedBatches(batches, 1, 2, whole=True)]
-    [[5, 3], [2, 6, 1]]
+    Texts are tokenised once, before training, as `model.preprocess` would for every batch anew.
     """
 
-    def __init__(
-        self, batch_sampler: EpochBatches, rank: int, world_size: int, whole: bool = False
-    ) -> None:
-        self.batch_sampler = batch_sampler
-        self.rank = rank
-        self.world_size = world_size
-        self.whole = whole
-
-    def __iter__(self) -> Iterator[Share]:
-        for batch in self.batch_sampler:
-            size, left = divmod(len(batch), self.world_size)
-            if left and self.whole:
-                yield Share(batch, len(batch), len(batch), divided=False)
-                continue
-            start = self.rank * size + min(self.rank, left)
-            rows = batch[start : start + size + (self.rank < left)]
-            yield Share(rows or batch[:1], len(rows), len(batch), divided=True)
+    def __init__(self, model: SentenceTransformer, rows: TrainingRows) -> None:
+        self.rows = rows
+        self.tokens: dict[Role, Tokenised] = {}
+        places = []
+        columns: dict[Role, slice] = {"query": slice(1), "passage": slice(1, None)}
+        for role, of_role in columns.items():
+            distinct, place = np.unique(rows.numbers[:, of_role], return_inverse=True)
+            self.tokens[role] = tokenise(model, [rows.texts[number] for number in distinct], role)
+            places.append(place)
+        self.places = np.hstack(places)
 
     def __len__(self) -> int:
-        return len(self.batch_sampler)
+        return len(self.places)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, which decides the order."""
-        self.batch_sampler.set_epoch(epoch)
-
-    def weights(self, shares: list[Share]) -> list[float]:
-        """Factors of one rank's losses in an optimizer step, which is their mean over all ranks.
-
-        Where the step is a mean over rows, a smaller share weighs less, so the gradient does not
-        depend on how rows are divided. Contrastive batches weigh the same whatever their size.
-        """
-        if self.whole:
-            return [1.0] * len(shares)
-        rows = sum(share.batch_size for share in shares)
-        return [share.counted * (len(shares) * self.world_size) / rows for share in shares]
+    def __getitems__(self, share: Share) -> dict[str, Any]:
+        """Features and labels, named as sentence-transformers' losses read them, and the share."""
+        batch: dict[str, Any] = {}
+        for column, places in enumerate(self.places[share.rows].T):
+            role: Role = "passage" if column else "query"
+            features = {**self.tokens[role].features(places), "task": task_of(role)}
+            batch |= {f"{role}_{column}_{name}": feature for name, feature in features.items()}
+        if self.rows.labels is not None:
+            batch["label"] = torch.from_numpy(self.rows.labels[share.rows])
+        query_ids = [self.rows.query_ids[row] for row in share.rows]
+        return {**batch, "query_ids": query_ids, "share": share}

@@ -17,17 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ettin_retrieval.runtime.determinism import arithmetic
-from ettin_retrieval.runtime.files import code_digest, read_json, write_json
+from ettin_retrieval.runtime.files import code_digest, read_json, sha256_json, write_json
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.training.examples import Example
 
 COMPLETE = "complete.json"
-
-REMOVED = ".removed"
-"""Ends the name of a directory that is being removed."""
-
-KEPT_DAYS = 14
-"""How long checkpoints of an unfinished run stay beside those of another configuration."""
+REMOVED = ".removed"  # ends the name of a directory that is being removed
+KEPT_DAYS = 14  # how long another configuration's checkpoints stay
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ def configuration_key(
         "code": code_digest("training", "encoders"),
         "arithmetic": arithmetic(),
     }
-    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
+    digest = hashlib.sha256(sha256_json(decisive).encode())
     for one in examples:
         row = [one.query, one.positive, one.negatives, one.query_id, one.scores]
         digest.update(json.dumps(row).encode() + b"\n")
@@ -117,12 +113,11 @@ def last_complete(work: Path) -> Path | None:
     A checkpoint without the best one before it does not count: the best weights are lost.
     """
     for path in reversed(_checkpoints(work)):
-        if not (path / COMPLETE).is_file():
-            continue
-        best = read_json(path / "trainer_state.json")["best_global_step"]
-        # None before the first development evaluation.
-        if best is None or (work / f"checkpoint-{best}" / COMPLETE).is_file():
-            return path
+        if (path / COMPLETE).is_file():
+            best = read_json(path / "trainer_state.json")["best_global_step"]
+            # None before the first development evaluation.
+            if best is None or (work / f"checkpoint-{best}" / COMPLETE).is_file():
+                return path
     return None
 
 

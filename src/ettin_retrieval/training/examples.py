@@ -46,26 +46,30 @@ def training_examples(dataset: RetrievalDataset, pairs: list[Pair]) -> list[Exam
 class TrainingRows:
     """What a loss reads, with a number for each text: millions of rows stay small."""
 
-    columns: list[str]  # `query`, and names of the columns of passages
-    texts: TextNumbers  # of shape (rows, columns): numbers of texts, equal for equal texts
+    numbers: TextNumbers  # of shape (rows, columns): a query and passages; equal for equal texts
     labels: npt.NDArray[np.float32] | None  # of shape (rows,), for objectives that have them
     query_ids: list[str]
+    texts: list[str]  # by number
 
 
-def training_rows(examples: list[Example], objective: str) -> tuple[TrainingRows, list[str]]:
-    """The rows of all examples, and the texts by their number.
+def training_rows(examples: list[Example], objective: str) -> TrainingRows:
+    """The rows of all examples.
 
-    >>> example = Example("q", "p", ["n", "m"], query_id="q1")
-    >>> rows, texts = training_rows([example], "triplet")
-    >>> rows.columns, rows.texts.tolist(), rows.query_ids, texts
-    (['query', 'positive', 'negative'], [[0, 1, 2], [0, 1, 3]], ['q1', 'q1'], ['q', 'p', 'n', 'm'])
+    >>> rows = training_rows([Example("q", "p", ["n", "m"], query_id="q1")], "triplet")
+    >>> rows.numbers.tolist(), rows.query_ids, rows.texts
+    ([[0, 1, 2], [0, 1, 3]], ['q1', 'q1'], ['q', 'p', 'n', 'm'])
 
     Raises
     ------
     InputError
         Contrastive rows with different numbers of negatives; margin-MSE rows without scores.
     """
-    columns = _columns(examples, objective)
+    counts = {len(example.negatives) for example in examples}
+    if objective == "contrastive" and len(counts) > 1:
+        raise InputError(
+            f"negatives.num_negatives: some queries have only {min(counts)} possible negatives, "
+            f"others {max(counts)}; set at most {min(counts)}"
+        )
     numbers: dict[str, int] = {}
     cells, labels = array("i"), array("f")
     query_ids: list[str] = []
@@ -75,9 +79,9 @@ def training_rows(examples: list[Example], objective: str) -> tuple[TrainingRows
             query_ids.append(example.query_id)
             if label is not None:
                 labels.append(label)
-    table = np.frombuffer(cells, dtype=np.int32).reshape(-1, len(columns))
+    table = np.frombuffer(cells, dtype=np.int32).reshape(len(query_ids), -1)
     of_rows = np.frombuffer(labels, dtype=np.float32) if labels else None
-    return TrainingRows(columns, table, of_rows, query_ids), list(numbers)
+    return TrainingRows(table, of_rows, query_ids, list(numbers))
 
 
 def rows_of(example: Example, objective: str) -> list[tuple[tuple[str, ...], float | None]]:
@@ -109,17 +113,3 @@ def rows_of(example: Example, objective: str) -> list[tuple[tuple[str, ...], flo
         )
     of_positive, *of_negatives = example.scores
     return list(zip(triplets, [of_positive - score for score in of_negatives], strict=True))
-
-
-def _columns(examples: list[Example], objective: str) -> list[str]:
-    if objective == "cosine_similarity":
-        return ["query", "passage"]
-    if objective != "contrastive":
-        return ["query", "positive", "negative"]
-    counts = {len(example.negatives) for example in examples}
-    if len(counts) > 1:
-        raise InputError(
-            f"negatives.num_negatives: some queries have only {min(counts)} possible negatives, "
-            f"others {max(counts)}; set at most {min(counts)}"
-        )
-    return ["query", "positive", *(f"negative_{i + 1}" for i in range(max(counts)))]

@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
+from transformers import EarlyStoppingCallback, TrainerState
 
 from ettin_retrieval.data.dataset import RetrievalDataset
-from ettin_retrieval.encoders.attention import choose_attention
 from ettin_retrieval.encoders.precision import check_precision
 from ettin_retrieval.settings.schema import Settings
-from ettin_retrieval.training.batches import EpochBatches, SharedBatches
-from ettin_retrieval.training.dev_score import LOGGED_DEV_METRIC, dev_evaluator, dev_score
-from ettin_retrieval.training.examples import Example, TrainingRows, training_rows
-from ettin_retrieval.training.live_curves import LiveCurves
-from ettin_retrieval.training.memory import BatchPlan, scoring_fits, shrinking_until_it_fits
+from ettin_retrieval.training.batches import SharedBatches, TrainingFeatures
+from ettin_retrieval.training.examples import Example, training_rows
+from ettin_retrieval.training.memory import BatchPlan, shrinking_until_it_fits
 from ettin_retrieval.training.objectives import loss_for
-from ettin_retrieval.training.token_store import TrainingFeatures
-from ettin_retrieval.training.trainer import RetrievalTrainer
+from ettin_retrieval.training.trainer import DEV_METRIC, DevEvaluator, RetrievalTrainer
 
 
 @dataclass(frozen=True)
@@ -58,50 +55,53 @@ def finetune(
     check_precision(settings.finetuning.precision, model.device.type, "finetuning.precision")
     choose_attention(model)
     work.mkdir(parents=True, exist_ok=True)
-    plan = BatchPlan.of(settings).restored(work)
-    rows, texts = training_rows(examples, settings.finetuning.objective)
-    features = TrainingFeatures(model, rows, texts)
-    del texts
-    evaluator = dev_evaluator(dev, settings.encoding.batch_size, model.similarity_fn_name)
-    with scoring_fits(settings.encoding.batch_size):
-        before = dev_score(evaluator, model)
+    plan = BatchPlan.of(settings, work)
+    rows = training_rows(examples, settings.finetuning.objective)
+    features = TrainingFeatures(model, rows)
+    evaluator = DevEvaluator(dev, settings.encoding.batch_size, model.similarity_fn_name)
+    before = float(evaluator(model)[DEV_METRIC])
 
     def train(plan: BatchPlan) -> TrainerState:
-        batches = shared_batches(rows, settings, plan)
-        callbacks: list[TrainerCallback] = [LiveCurves(work / "live")]
-        if settings.finetuning.early_stopping is not None:
-            callbacks.append(EarlyStoppingCallback(settings.finetuning.early_stopping))
+        size, ranks = plan.rows_per_loss * plan.world_size, (plan.rank, plan.world_size)
+        batches = SharedBatches(
+            rows.numbers, size, settings.seed, settings.epochs, plan.contrastive, *ranks
+        )
+        loss = {
+            "divided": loss_for(model, settings, plan.cached_mini_batch(), plan.world_size > 1),
+            "whole": loss_for(model, settings, plan.cached_mini_batch(plan.world_size)),
+        }
+        patience = settings.finetuning.early_stopping
         trainer = RetrievalTrainer(
+            features,
+            batches,
             model=model,
             args=training_arguments(settings, work, len(batches), plan.losses_per_step),
-            features=features,
-            batches=batches,
-            loss={
-                "divided": loss_for(model, settings, plan.cached_mini_batch(), plan.world_size > 1),
-                "whole": loss_for(model, settings, plan.cached_mini_batch(plan.world_size)),
-            },
+            loss=loss,
             evaluator=evaluator,
-            callbacks=callbacks,
+            callbacks=[] if patience is None else [EarlyStoppingCallback(patience)],
         )
         return trainer.train_or_resume()
 
     state = shrinking_until_it_fits(train, plan, model, work)
-    return Curve(
-        loss=_logged(state, "loss"),
-        dev=[(0, before), *_logged(state, LOGGED_DEV_METRIC)],
-        best_step=state.best_global_step or 0,
-    )
+
+    def logged(key: str) -> list[tuple[int, float]]:
+        entries = [entry for entry in state.log_history if key in entry]
+        return [(int(entry["step"]), float(entry[key])) for entry in entries]
+
+    dev_curve = [(0, before), *logged(f"eval_{DEV_METRIC}")]
+    return Curve(logged("loss"), dev_curve, state.best_global_step or 0)
 
 
-def shared_batches(rows: TrainingRows, settings: Settings, plan: BatchPlan) -> SharedBatches:
-    """One rank's share of the batches.
+def choose_attention(model: SentenceTransformer) -> None:
+    """Use plain attention for short texts on a CPU in strict mode.
 
-    Contrastive batches hold no text twice, or it would be its own negative, and one that does not
-    divide stays whole, because its rows are each other's negatives.
+    There the fused kernel's backward pass must be deterministic, which makes it slow. Up to 128
+    tokens plain attention is faster, and its memory does not matter.
     """
-    size = plan.rows_per_loss * plan.world_size
-    batches = EpochBatches(rows.texts, size, settings.seed, settings.epochs, plan.contrastive)
-    return SharedBatches(batches, plan.rank, plan.world_size, whole=plan.contrastive)
+    transformer: Any = model[0]
+    deterministic = model.device.type == "cpu" and torch.are_deterministic_algorithms_enabled()
+    if deterministic and transformer.document_length <= 128:
+        transformer.model.set_attn_implementation("eager")
 
 
 def training_arguments(
@@ -127,7 +127,7 @@ def training_arguments(
         save_strategy="steps",
         save_steps=interval,
         load_best_model_at_end=True,
-        metric_for_best_model=LOGGED_DEV_METRIC,
+        metric_for_best_model=DEV_METRIC,
         restore_callback_states_from_checkpoint=True,
         logging_steps=max(1, interval // 10),
         logging_nan_inf_filter=False,
@@ -153,7 +153,3 @@ def warmup_steps(steps: int, ratio: float) -> int:
     (23, 2, 0)
     """
     return math.ceil(steps * ratio) if steps * ratio >= 1 else 0
-
-
-def _logged(state: TrainerState, key: str) -> list[tuple[int, float]]:
-    return [(int(entry["step"]), float(entry[key])) for entry in state.log_history if key in entry]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,8 +49,11 @@ class BatchPlan:
     world_size: int
 
     @classmethod
-    def of(cls, settings: Settings) -> BatchPlan:
-        """The plan to begin with; an InputError if the batch does not divide by the world size."""
+    def of(cls, settings: Settings, work: Path) -> BatchPlan:
+        """The plan to begin with, or the one that an interrupted run saved in its directory.
+
+        An InputError if the batch does not divide by the world size.
+        """
         state = process_state()
         batch_size, remainder = divmod(settings.batch_size, state.num_processes)
         if remainder:
@@ -60,12 +62,16 @@ class BatchPlan:
                 f"{state.num_processes} processes; take a multiple of {state.num_processes}"
             )
         wanted = settings.finetuning.mini_batch_size
+        mini_batch_size = batch_size if wanted == "auto" else divisor(batch_size, wanted)
+        may_shrink = wanted == "auto" and state.num_processes == 1
+        if may_shrink and (work / PLAN).is_file():
+            mini_batch_size = read_json(work / PLAN)["mini_batch_size"]
         return cls(
             contrastive=settings.finetuning.objective == "contrastive",
             batch_size=batch_size,
-            mini_batch_size=batch_size if wanted == "auto" else divisor(batch_size, wanted),
+            mini_batch_size=mini_batch_size,
             accumulation=settings.finetuning.gradient_accumulation,
-            may_shrink=wanted == "auto" and state.num_processes == 1,
+            may_shrink=may_shrink,
             rank=state.process_index,
             world_size=state.num_processes,
         )
@@ -102,15 +108,6 @@ class BatchPlan:
             "shorter texts (encoders.*.max_passage_length)"
         )
 
-    def restored(self, work: Path) -> BatchPlan:
-        """The plan that an interrupted run of the same configuration saved, or else this one."""
-        saved = self.may_shrink and (work / PLAN).is_file()
-        return replace(self, **read_json(work / PLAN)) if saved else self
-
-    def save(self, work: Path) -> None:
-        """Write what `restored` reads."""
-        write_json(work / PLAN, {"mini_batch_size": self.mini_batch_size})
-
     def __str__(self) -> str:
         cached = " (cached loss)" if self.cached_mini_batch() else ""
         return (
@@ -140,24 +137,10 @@ def shrinking_until_it_fits(
         # Here the error is gone, and with it the tensors that its traceback held.
         release_memory()
         model.load_state_dict(start)
-        plan.save(work)
+        write_json(work / PLAN, {"mini_batch_size": plan.mini_batch_size})
         checkpoint = last_complete(work)
         how = "starting over" if checkpoint is None else f"resuming from {checkpoint.name}"
         logger.warning("finetuning: out of memory; %s with %s", how, plan)
-
-
-@contextmanager
-def scoring_fits(batch_size: int) -> Iterator[None]:
-    """Report out-of-memory during dev evaluation: smaller training batches would not help."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise InputError(
-            "finetuning: out of memory while the development set was scored; set a smaller "
-            f"encoding.batch_size than {batch_size}"
-        ) from None
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

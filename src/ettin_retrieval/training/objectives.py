@@ -59,18 +59,8 @@ def loss_for(
 
     Recommendations
     ---------------
-    Contrastive batches should hold no text twice: use `EpochBatches` with `distinct`.
-
-    Relations
-    ---------
-    For other objectives, gradient accumulation over smaller batches does what `mini_batch` does.
-
-    Example
-    -------
-    ::
-
-        loss = loss_for(model, settings)
-        loss([query_features, positive_features, negative_features], labels=None).backward()
+    Contrastive batches should hold no text twice, as `SharedBatches` makes them. For other
+    objectives, gradient accumulation over smaller batches does what `mini_batch` does.
     """
     finetuning = settings.finetuning
     objective, by_dot = finetuning.objective, model.similarity_fn_name == "dot"
@@ -87,7 +77,8 @@ def loss_for(
         options["mini_batch_size"] = mini_batch
         return losses.CachedMultipleNegativesRankingLoss(model, **options)
     if objective == "triplet":
-        distance = _negative_dot if by_dot else losses.TripletDistanceMetric.COSINE
+        cosine = losses.TripletDistanceMetric.COSINE
+        distance: Any = (lambda q, p: -pairwise_dot_score(q, p)) if by_dot else cosine
         return losses.TripletLoss(model, distance, triplet_margin=finetuning.margin)
     if objective == "margin_mse":
         return losses.MarginMSELoss(model, pairwise_dot_score if by_dot else pairwise_cos_sim)
@@ -97,8 +88,3 @@ def loss_for(
             "product; choose another objective, or set the encoder's normalize to true"
         )
     return losses.CosineSimilarityLoss(model)
-
-
-def _negative_dot(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
-    """Distances whose difference is that of dot products; all of shape (batch,)."""
-    return -(queries * passages).sum(dim=1)

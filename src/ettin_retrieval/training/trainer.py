@@ -1,4 +1,4 @@
-"""sentence-transformers' trainer with this package's batches and its own checkpoints."""
+"""sentence-transformers' trainer and evaluator, with this project's batches and checkpoints."""
 
 from __future__ import annotations
 
@@ -10,18 +10,29 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast
+from dvclive.live import Live
 from sentence_transformers import SentenceTransformerTrainer
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+from sentence_transformers.util import cos_sim, dot_score
 from torch.utils.data import DataLoader
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
-from ettin_retrieval.runtime.errors import LossNotFiniteError
+from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.encoders.encode import TextEncoder
+from ettin_retrieval.encoders.tokenise import Role
+from ettin_retrieval.runtime.errors import InputError, LossNotFiniteError
 from ettin_retrieval.training import checkpoints
-from ettin_retrieval.training.batches import SharedBatches
-from ettin_retrieval.training.memory import scoring_fits
-from ettin_retrieval.training.token_store import TrainingFeatures
+from ettin_retrieval.training.batches import SharedBatches, TrainingFeatures
+from ettin_retrieval.training.memory import is_out_of_memory
 
 SAVE_EVERY = 15 * 60
-"""Maximum interval between checkpoints, in seconds."""
+"""Maximum interval between checkpoints, in seconds: development evaluations may be hours apart."""
+
+DEV_METRIC = "dev_similarity_ndcg@10"
+"""nDCG@10, a fraction, whatever the encoder's similarity is; logged with the prefix `eval_`."""
+
+CURVES = {"loss": "loss", "learning_rate": "learning_rate", f"eval_{DEV_METRIC}": "dev_ndcg_at_10"}
+"""Name in the trainer's log to that of a live curve."""
 
 
 class RetrievalTrainer(SentenceTransformerTrainer):
@@ -29,24 +40,17 @@ class RetrievalTrainer(SentenceTransformerTrainer):
 
     Parameters
     ----------
-    features, batches
-        The training set, and this rank's share of its batches.
     parts
-        What the parent takes: `model`, `args`, `evaluator` and `loss`, which has two losses:
-        `divided` for a batch that the ranks share, and `whole` for one that every rank has.
+        What the parent takes: `model`, `args`, `evaluator`, `callbacks`, and `loss` with two
+        losses: `divided` for a batch that the ranks share, `whole` for one that every rank has.
     """
 
-    def __init__(
-        self,
-        features: TrainingFeatures,
-        batches: SharedBatches,
-        callbacks: list[TrainerCallback],
-        **parts: Any,
-    ) -> None:
-        super().__init__(callbacks=[*callbacks, _Checkpointing(self)], **parts)
-        self.features = features
-        self.batches = batches
-        self.work = Path(str(self.args.output_dir))
+    def __init__(self, features: TrainingFeatures, batches: SharedBatches, **parts: Any) -> None:
+        self.features: Any = features
+        self.batches: Any = batches
+        self.work = Path(parts["args"].output_dir)
+        parts["callbacks"] += [_LiveCurves(self.work / "live"), _Checkpointing(self)]
+        super().__init__(**parts)
 
     def train_or_resume(self) -> TrainerState:
         """Train from the last complete checkpoint or the start; the model gets the best weights."""
@@ -70,11 +74,9 @@ class RetrievalTrainer(SentenceTransformerTrainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The batches as they are: accelerate would divide them among the ranks again."""
-        features: Any = self.features
-        shares: Any = self.batches
         return DataLoader(
-            features,
-            batch_sampler=shares,
+            self.features,
+            batch_sampler=self.batches,
             collate_fn=lambda batch: batch,
             pin_memory=self.args.dataloader_pin_memory,
         )
@@ -102,11 +104,6 @@ class RetrievalTrainer(SentenceTransformerTrainer):
                 "finetuning.precision fp32"
             )
         return loss * weight
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Score the development set."""
-        with scoring_fits(self.args.per_device_eval_batch_size):
-            return super().evaluate(*args, **kwargs)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Checkpoints of this project have no model card."""
@@ -136,19 +133,54 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         self._load_from_checkpoint(str(self.work / f"checkpoint-{self.state.best_global_step}"))
 
 
-class _Checkpointing(TrainerCallback):
-    """Requests checkpoints by the clock, and resumes the loss curve where a checkpoint left it.
+class DevEvaluator(InformationRetrievalEvaluator):
+    """nDCG@10 and MRR@10 over development queries and their corpus, encoded as in evaluation.
 
-    Development evaluations, which have checkpoints anyway, may be hours apart.
+    The batch size is that of `TextEncoder`; `similarity`, `cosine` or `dot`, is the encoder's own.
     """
+
+    def __init__(self, dev: RetrievalDataset, batch_size: int, similarity: str = "cosine") -> None:
+        super().__init__(
+            queries=dict(zip(dev.queries["id"], dev.queries["text"], strict=True)),
+            corpus=dict(zip(dev.corpus["id"], dev.passage_texts(), strict=True)),
+            relevant_docs={query: set(passages) for query, passages in dev.positives().items()},
+            name="dev",
+            accuracy_at_k=[1],
+            precision_recall_at_k=[10],
+            map_at_k=[100],
+            batch_size=batch_size,
+            write_csv=False,
+            score_functions={"similarity": dot_score if similarity == "dot" else cos_sim},
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Scores by metric; if memory runs out here, smaller training batches would not help."""
+        try:
+            return super().__call__(*args, **kwargs)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise InputError(
+                "finetuning: out of memory while the development set was scored; set a smaller "
+                f"encoding.batch_size than {self.batch_size}"
+            ) from None
+
+    def embed_inputs(
+        self, model: Any, sentences: Any, encode_fn_name: str | None = None, *_: Any, **__: Any
+    ) -> Any:
+        """Embeddings of shape (len(sentences), dimension)."""
+        role: Role = "query" if encode_fn_name == "query" else "passage"
+        return torch.from_numpy(TextEncoder(model, self.batch_size).encode(list(sentences), role))
+
+
+class _Checkpointing(TrainerCallback):
+    """Requests checkpoints by the clock, and resumes the loss curve where a checkpoint left it."""
 
     def __init__(self, trainer: RetrievalTrainer) -> None:
         self.trainer = trainer
         self.last_save = 0.0
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, *_: Any, **__: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
         self.last_save = time.monotonic()
         if state.global_step > 0:
             # A resumed trainer has lost the losses since the curve's last point.
@@ -157,9 +189,7 @@ class _Checkpointing(TrainerCallback):
             self.trainer._tr_loss = torch.tensor(progress.pending_loss, device=args.device)
             self.trainer._globalstep_last_logged = progress.last_logged
 
-    def on_step_end(
-        self, args: TrainingArguments, state: Any, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
         overdue = time.monotonic() - self.last_save >= SAVE_EVERY
         # All ranks write a part, so all must agree: the first one's clock decides.
         if broadcast(torch.tensor(float(overdue), device=args.device)).item():
@@ -167,3 +197,42 @@ class _Checkpointing(TrainerCallback):
 
     def on_save(self, *_: Any, **__: Any) -> None:
         self.last_save = time.monotonic()
+
+
+class _LiveCurves(TrainerCallback):
+    """Curves to follow while training: `WORK/live/plots/metrics/NAME.tsv`, by training step.
+
+    transformers' own DVCLive callback counts log lines instead of steps, and logs steps twice that
+    are trained twice after a kill. Here a resumed run rewrites the curves up to its checkpoint.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.live: Any = None
+
+    def on_train_begin(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+        if state.is_world_process_zero:
+            self.live = _Live(str(self.directory), save_dvc_exp=False, dvcyaml=None)
+            for entry in state.log_history:
+                self._log(entry)
+
+    def on_log(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+        if self.live is not None:
+            self._log(state.log_history[-1])
+
+    def _log(self, entry: dict[str, Any]) -> None:
+        self.live.step = entry["step"]
+        for key, name in CURVES.items():
+            if key in entry:
+                self.live.log_metric(name, entry[key])
+        self.live.make_summary()
+
+
+class _Live(Live):
+    """DVCLive without its look at the DVC repository.
+
+    The stage has a dvc.yaml already; the look takes half a second, and fails without commits.
+    """
+
+    def _init_dvc(self) -> None:
+        pass

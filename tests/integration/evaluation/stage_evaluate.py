@@ -1,4 +1,4 @@
-"""Run stage evaluate, changed for a test, in this process. See test_evaluation.py.
+"""Run stage evaluate, changed for a test, in this process. See test_stage.py.
 
 stage_evaluate.py kill DIRECTORY    is killed while it writes the second task's files
 stage_evaluate.py count DIRECTORY   prints how many texts this rank encoded, from short shards
@@ -26,15 +26,17 @@ def main(mode: str, directory: Path) -> None:
     # These import torch, which must not happen earlier.
     from ettin_retrieval.encoders import encode
     from ettin_retrieval.evaluation import __main__ as stage
-    from ettin_retrieval.evaluation import result_files, resume, search
+    from ettin_retrieval.evaluation import result_files, search
     from ettin_retrieval.settings.load import load_settings
 
     encode_batches = encode._encode_batches
     encoded = {"passage": 0, "query": 0}
     written = []
 
+    write_scores = result_files.write_scores
+
     def write_or_die(scores: Any, target: Path) -> None:
-        result_files.write_scores(scores, target)
+        write_scores(scores, target)
         written.append(scores.name)
         if len(written) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -44,7 +46,7 @@ def main(mode: str, directory: Path) -> None:
         return encode_batches(model, tokenised, batches, role)
 
     if mode == "kill":
-        mock.patch.object(resume, "write_scores", write_or_die).start()
+        mock.patch.object(result_files, "write_scores", write_or_die).start()
     else:
         mock.patch.object(search, "SHARD", 60).start()
         mock.patch.object(encode, "_encode_batches", count).start()

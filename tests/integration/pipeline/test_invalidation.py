@@ -125,7 +125,7 @@ def test_a_setting_re_runs_the_stages_that_read_it(
         (["hub.py"], {*DATA, "base_encoder"}),
         (["mining/mine.py"], {"negatives"}),
         (["training/trainer.py"], {"finetuning"}),
-        (["evaluation/topk.py"], EVALUATIONS),
+        (["evaluation/search.py"], EVALUATIONS),
         (["encoders/encode.py"], ENCODING),
         (["ledger/merging.py"], {"results", "tables"}),
     ],

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from ettin_retrieval.base_encoder.pretrained import pretrained
 from ettin_retrieval.encoders.checkpoint import load_checkpoint, save_checkpoint
-from ettin_retrieval.encoders.encode import encode
+from ettin_retrieval.encoders.encode import TextEncoder
 from ettin_retrieval.runtime.errors import InputError
 from tests.collections import minilm
 from tests.encoders import local_entry, without_normalize
@@ -159,7 +159,7 @@ def test_the_checkpoint_has_the_similarity_of_training_mining_and_evaluation(
     assert record["normalize"] == (kept == "cosine")
     saved = load_checkpoint(tmp_path / "checkpoint")
     assert saved.similarity_fn_name == kept
-    vectors = encode(saved, ["an anchor", "a chain of iron"], "passage", batch_size=2)
+    vectors = TextEncoder(saved, 2).encode(["an anchor", "a chain of iron"], "passage")
     assert np.allclose(vectors @ vectors.T, saved.similarity(vectors, vectors), atol=1e-5)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
-from benchmarks import encoding, finetuning, gpu, growth, harness, memory, mining, search
+from benchmarks import encoding, finetuning, harness, memory, mining, search
 from benchmarks.harness import Contender, Inputs, Runs
 
 
@@ -27,7 +27,7 @@ def in_this_process(
 @pytest.fixture(autouse=True)
 def contests_in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(encoding.SCIFACT, raising=False)
-    for module in (encoding, finetuning, gpu, growth, memory, mining, search):
+    for module in (encoding, finetuning, memory, mining, search):
         monkeypatch.setattr(module, "contest", in_this_process)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # miniatures gain nothing from more, and lose on a busy machine

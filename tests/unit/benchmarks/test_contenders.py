@@ -6,17 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import (
-    encoding,
-    finetuning,
-    gpu,
-    growth,
-    memory,
-    mining,
-    pipeline,
-    search,
-    startup,
-)
+from benchmarks import encoding, finetuning, memory, mining, pipeline, search
 from benchmarks.harness import ROOT, Contender, Inputs, Run, Runs, timed
 from benchmarks.record import Section, regressions
 
@@ -154,7 +144,7 @@ def test_pairs_are_cut_and_carry_no_negatives(training: tuple[finetuning.Trainin
 
 
 def test_shapes_are_encoded_with_random_weights(peak: None) -> None:
-    found = gpu.measure({"shapes": "tiny", **PASSAGES}, 1)
+    found = encoding.measure_gpu({"shapes": "tiny", **PASSAGES}, 1)
     assert list(found.runs) == ["tiny, ours", "tiny, sentence-transformers"]
     ours, theirs = (runs[0] for runs in found.runs.values())
     # The same weights: the same passages are found.
@@ -168,7 +158,7 @@ def test_without_a_gpu_the_table_says_not_run(monkeypatch: pytest.MonkeyPatch) -
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    found = gpu.measure()
+    found = encoding.measure_gpu()
     assert [figure.values for figure in found.figures] == [[]] * 3
     assert found.notes == ["No GPU here."] and found.runs == {}
 
@@ -176,14 +166,14 @@ def test_without_a_gpu_the_table_says_not_run(monkeypatch: pytest.MonkeyPatch) -
 def test_growth_is_drawn_the_same_each_time(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(growth, "contest", lambda c, *_: {n: [{"seconds": 2.0}] for n in c})
-    found = growth.measure({"documents": 40, "queries": 4, "dimensions": 8}, 1)
-    assert len(found.runs) == 3 * 3 * len(growth.FACTORS)
+    monkeypatch.setattr(search, "contest", lambda c, *_: {n: [{"seconds": 2.0}] for n in c})
+    found = search.measure_growth({"documents": 40, "queries": 4, "dimensions": 8}, 1)
+    assert len(found.runs) == 3 * 3 * len(search.FACTORS)
     assert {"ours, documents 10", "mteb, queries 16", "bare top-k, dimensions 32"} <= set(
         found.runs
     )
     for name in ("one.png", "two.png"):
-        growth.draw(found, tmp_path / name)
+        search.draw_growth(found, tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
@@ -192,7 +182,7 @@ SIZES |= {"evaluated_queries": 3, "mined_queries": 5}
 
 
 def test_memory_is_measured_on_collections_read_from_disk() -> None:
-    found = memory.measure(SIZES, 1)
+    found = memory.measure(SIZES)
     assert list(found.runs) == [
         f"{stage}, {size} passages" for stage in ("evaluation", "mining") for size in (60, 120)
     ]
@@ -208,7 +198,7 @@ def test_memory_that_grows_with_the_corpus_misses_its_goal(
         return {name: [{"peak_mib": 100 + inputs["documents"] + table}] for name in contenders}
 
     monkeypatch.setattr(memory, "contest", grows)
-    found = memory.measure(SIZES, 1)
+    found = memory.measure(SIZES)
     growth, beside, index = found.figures
     assert growth.values == [pytest.approx(220 / 160)]
     assert growth.row()[2:] == ["at most 1.2", "missed"]
@@ -236,7 +226,7 @@ def test_the_pipeline_is_measured_in_a_clone(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_command_line_is_started_beside_python() -> None:
-    found = startup.measure(repetitions=2)
+    found = pipeline.measure_startup(repetitions=2)
     assert [len(runs) for runs in found.runs.values()] == [2, 2]
     (figure,) = found.figures
     assert (figure.goal, figure.unit, len(figure.values)) == (0.5, "s", 2)

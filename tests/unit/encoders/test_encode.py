@@ -1,7 +1,8 @@
-"""Texts to embeddings: batches, shards, ranks, and agreement with sentence-transformers."""
+"""Texts to embeddings: batches, shards, ranks, the cache, agreement with sentence-transformers."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,12 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from tokenizers.processors import TemplateProcessing
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders import encode as encoding
-from ettin_retrieval.encoders.embedding_cache import EmbeddingCache
-from ettin_retrieval.encoders.encode import ahead, encode, encode_shards, length_batches
+from ettin_retrieval.encoders.encode import EmbeddingCache, TextEncoder, ahead, length_batches
+from ettin_retrieval.runtime import determinism
 from ettin_retrieval.sources import tiny
+from tests.collections import minilm
 from tests.small import LetterCounts
 
 
@@ -28,10 +33,10 @@ def test_embeddings_are_those_of_sentence_transformers(
     model: Any, dataset: RetrievalDataset
 ) -> None:
     texts = [*dataset.passage_texts()[:50], "one", "two words", " ".join(["long"] * 200)]
-    ours = encode(model, texts, "passage", batch_size=4)
+    ours = TextEncoder(model, 4).encode(texts, "passage")
     np.testing.assert_allclose(ours, model.encode_document(texts, batch_size=4), atol=1e-6)
     queries = dataset.queries["text"].tolist()[:20]
-    ours = encode(model, queries, "query", batch_size=4)
+    ours = TextEncoder(model, 4).encode(queries, "query")
     np.testing.assert_allclose(ours, model.encode_query(queries, batch_size=4), atol=1e-6)
 
 
@@ -39,8 +44,8 @@ def test_prompts_are_applied_as_sentence_transformers_applies_them(model: Any) -
     model.prompts = {"query": "find: ", "passage": "text: "}
     texts = ["a river", "b"]
     for ours, theirs in (
-        (encode(model, texts, "query", batch_size=2), model.encode_query(texts)),
-        (encode(model, texts, "passage", batch_size=2), model.encode_document(texts)),
+        (TextEncoder(model, 2).encode(texts, "query"), model.encode_query(texts)),
+        (TextEncoder(model, 2).encode(texts, "passage"), model.encode_document(texts)),
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
         assert not np.allclose(ours, model.encode(texts), atol=1e-3)
@@ -53,8 +58,8 @@ def test_queries_and_passages_are_cut_at_their_own_lengths(
     words = " ".join(dataset.passage_texts()[:20]).split()
     known = [word for word in dict.fromkeys(words) if len(model.tokenizer.tokenize(word)) == 1]
     long, cut = " ".join(known[:5]), " ".join(known[:2])
-    query = encode(model, [long, cut], "query", batch_size=2)
-    passage = encode(model, [long, cut], "passage", batch_size=2)
+    query = TextEncoder(model, 2).encode([long, cut], "query")
+    passage = TextEncoder(model, 2).encode([long, cut], "passage")
     np.testing.assert_allclose(query[0], query[1], atol=1e-6)  # [CLS] two words [SEP]
     assert not np.allclose(passage[0], passage[1], atol=1e-3)
 
@@ -65,7 +70,7 @@ def test_the_ranks_embeddings_are_those_of_one_process(
 ) -> None:
     monkeypatch.setattr(encoding, "CPU_TOKENS", 256)  # several batches
     texts = dataset.passage_texts()[:60]
-    alone = encode(model, texts, "passage", batch_size=4)
+    alone = TextEncoder(model, 4).encode(texts, "passage")
     gathered: list[Any] = []
 
     def gather(value: Any) -> list[Any]:
@@ -77,16 +82,16 @@ def test_the_ranks_embeddings_are_those_of_one_process(
     for rank in range(world_size):
         monkeypatch.setattr(encoding, "rank_and_world_size", lambda r=rank: (r, world_size))
         with pytest.raises(InterruptedError):
-            encode(model, texts, "passage", batch_size=4, shared=True)
+            TextEncoder(model, 4).encode(texts, "passage", shared=True)
     assert max(len(rows) for rows, _ in gathered) < len(texts)
     monkeypatch.setattr(encoding, "all_gather", lambda _: gathered)
-    together = encode(model, texts, "passage", batch_size=4, shared=True)
+    together = TextEncoder(model, 4).encode(texts, "passage", shared=True)
     np.testing.assert_array_equal(together, alone)
 
 
 def test_equal_texts_are_encoded_once() -> None:
     model: Any = LetterCounts()
-    vectors = encode(model, ["ab", "b", "ab"], "passage", batch_size=8)
+    vectors = TextEncoder(model, 8).encode(["ab", "b", "ab"], "passage")
     assert vectors.tolist() == [[1, 1], [0, 1], [1, 1]]
     assert model.texts == ["ab", "b"]
 
@@ -97,6 +102,16 @@ def test_batches_stay_within_the_token_budget_and_hold_every_row_once() -> None:
     assert sorted(row for rows in batches for row in rows) == list(range(300))
     assert all(len(rows) * max(lengths[row] for row in rows) <= 64 for rows in batches)
     assert list(length_batches([100, 1], 64)) == [[0], [1]]
+
+
+def test_the_batch_size_changes_no_byte_on_a_cpu(model: Any, dataset: RetrievalDataset) -> None:
+    """So DVC re-runs nothing when encoding.batch_size changes."""
+    lengths = np.random.default_rng(0).integers(1, 90, size=150)
+    words = " ".join(dataset.passage_texts()).split()
+    texts = [" ".join(words[start : start + size]) for start, size in enumerate(lengths)]
+    for role in ("query", "passage"):
+        one, other = (TextEncoder(model.cpu(), size).encode(texts, role) for size in (2, 64))
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_killed_encoding_continues_with_the_missing_shards(
@@ -114,13 +129,13 @@ def test_a_killed_encoding_continues_with_the_missing_shards(
     cache = EmbeddingCache("fake", tmp_path)
     killed: Any = Killed()
     with pytest.raises(KeyboardInterrupt):
-        encode(killed, texts, "passage", batch_size=8, cache=cache)
+        TextEncoder(killed, 8, cache=cache).encode(texts, "passage")
     assert killed.texts == texts[:4]
     again: Any = LetterCounts()
-    vectors = encode(again, texts, "passage", batch_size=8, cache=cache)
+    vectors = TextEncoder(again, 8, cache=cache).encode(texts, "passage")
     assert again.texts == ["aa"]
     fresh: Any = LetterCounts()
-    np.testing.assert_array_equal(vectors, encode(fresh, texts, "passage", batch_size=8))
+    np.testing.assert_array_equal(vectors, TextEncoder(fresh, 8).encode(texts, "passage"))
 
 
 def test_at_most_one_item_is_fetched_ahead() -> None:
@@ -171,5 +186,54 @@ def test_the_next_shard_is_read_while_one_is_encoded() -> None:
         yield ["b"]
 
     model: Any = Waits()
-    found = list(encode_shards(model, shards(), "passage", batch_size=8))
+    found = list(TextEncoder(model, 8).encode_shards(shards(), "passage"))
     assert [vectors.tolist() for vectors in found] == [[[1, 0]], [[0, 1]]]
+
+
+def test_an_empty_text_is_embedded() -> None:
+    model = SentenceTransformer(minilm(), device="cpu", local_files_only=True)
+    vectors = TextEncoder(model, 2).encode(["", "an anchor", ""], "passage")
+    expected = model.encode([""])[0]
+    assert np.allclose(vectors[0], expected, atol=1e-5) and np.array_equal(vectors[0], vectors[2])
+
+    # A tokenizer without special tokens makes no token of an empty text.
+    plain = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    model.tokenizer.backend_tokenizer.post_processor = plain
+    assert np.isfinite(TextEncoder(model, 2).encode(["", "an anchor"], "passage")).all()
+
+
+def test_another_encoder_text_or_reading_has_another_key(tmp_path: Path) -> None:
+    cache = EmbeddingCache("a", tmp_path)
+    paths = {
+        cache.path(["x", "y"], "passage", "fp32", "prompt", 64),
+        cache.path(["xy"], "passage", "fp32", "prompt", 64),
+        cache.path(["y", "x"], "passage", "fp32", "prompt", 64),
+        cache.path(["x", "y"], "query", "fp32", "prompt", 64),
+        cache.path(["x", "y"], "passage", "bf16", "prompt", 64),
+        cache.path(["x", "y"], "passage", "fp32", None, 64),
+        cache.path(["x", "y"], "passage", "fp32", "prompt", 32),
+        EmbeddingCache("b", tmp_path).path(["x", "y"], "passage", "fp32", "prompt", 64),
+    }
+    assert len(paths) == 8
+
+
+@pytest.mark.parametrize("changed", ["libraries", "pinned", "threads", "device", "code"])
+def test_what_computes_embeddings_is_part_of_the_key(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = EmbeddingCache("a", tmp_path)
+    before = cache.path(["x"], "passage")
+    assert cache.path(["x"], "passage") == before
+    if changed == "libraries":
+        monkeypatch.setattr(determinism, "version", lambda name: f"another {name}")
+    elif changed == "pinned":
+        value = "default" if os.environ.get("ATEN_CPU_CAPABILITY") == "avx2" else "avx2"
+        monkeypatch.setenv("ATEN_CPU_CAPABILITY", value)
+    elif changed == "threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    elif changed == "device":
+        gpu = torch.device("cuda")
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: gpu)
+    else:
+        monkeypatch.setattr(encoding, "code_digest", lambda *packages: f"other {packages}")
+    assert cache.path(["x"], "passage") != before

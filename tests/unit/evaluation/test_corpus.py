@@ -1,4 +1,4 @@
-"""A corpus on disk and one in memory are read alike."""
+"""A corpus on disk and one in memory are read alike, and texts that are repeated are found."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from datasets import Dataset
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.storage import open_dataset, write_dataset
-from ettin_retrieval.evaluation.corpus import Corpus, LoadedCorpus, StoredCorpus
+from ettin_retrieval.evaluation.corpus import Corpus, DistinctTexts
 
 
 @pytest.fixture(params=["stored", "loaded"])
 def corpus(request: pytest.FixtureRequest, tmp_path: Path, dataset: RetrievalDataset) -> Corpus:
     if request.param == "stored":
         write_dataset(dataset, tmp_path)
-        return StoredCorpus(open_dataset(tmp_path).corpus)
-    return LoadedCorpus(Dataset.from_pandas(dataset.corpus, preserve_index=False))
+        return Corpus(open_dataset(tmp_path).corpus)
+    return Corpus(Dataset.from_pandas(dataset.corpus, preserve_index=False))
 
 
 def test_the_shards_of_all_ranks_are_the_corpus(corpus: Corpus, dataset: RetrievalDataset) -> None:
@@ -40,5 +40,19 @@ def test_ids_of_rows(corpus: Corpus, dataset: RetrievalDataset) -> None:
 
 
 def test_a_corpus_without_titles() -> None:
-    corpus = LoadedCorpus(Dataset.from_pandas(pd.DataFrame({"id": ["a"], "text": [" b "]})))
+    corpus = Corpus(Dataset.from_pandas(pd.DataFrame({"id": ["a"], "text": [" b "]})))
     assert list(corpus.shards(10, [0])) == [["b"]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_repeated_texts_are_those_that_a_loop_finds(seed: int) -> None:
+    """test_search.py restores them in results."""
+    texts = [str(n) for n in np.random.default_rng(seed).integers(0, 8, size=25)]
+    distinct = DistinctTexts([texts[:10], texts[10:11], texts[11:]])
+    assert distinct.first.tolist() == [texts.index(text) for text in texts]
+    originals = np.concatenate([distinct.shard(number, 7) for number in range(4)])
+    assert originals.tolist() == [row for row in range(25) if texts.index(texts[row]) == row]
+
+
+def test_an_empty_corpus_has_no_texts() -> None:
+    assert not len(DistinctTexts([]).first)

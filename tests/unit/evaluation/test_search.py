@@ -1,4 +1,4 @@
-"""Exact search: duplicates, shards, and how mteb keys a checkpoint's results."""
+"""Exact search: ties, duplicates, shards, and how mteb keys a checkpoint's results."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from datasets import Dataset
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from ettin_retrieval.encoders.encode import Embeddings, TextEncoder
 from ettin_retrieval.evaluation import search as search_module
-from ettin_retrieval.evaluation.search import ExactSearch, model_meta
+from ettin_retrieval.evaluation.search import ExactSearch, TopK, merged, model_meta
 from tests.small import CHANGES, LetterCounts
 
 RECORD = {
@@ -29,7 +30,7 @@ def search(
     model: Any, passages: list[str], queries: list[str], k: int
 ) -> dict[str, list[tuple[str, float]]]:
     """Hits of each query, in order, of passages d0, d1, ..."""
-    exact = ExactSearch(model, RECORD)
+    exact = ExactSearch(TextEncoder(model, 8), RECORD)
     corpus = pd.DataFrame({"id": [f"d{row}" for row in range(len(passages))], "text": passages})
     exact.index(Dataset.from_pandas(corpus, preserve_index=False))
     found = exact.search(Dataset.from_dict({"id": queries, "text": queries}), top_k=k)
@@ -75,7 +76,9 @@ def test_a_duplicate_in_another_shard_has_the_score_of_its_original(
 def test_search_needs_an_index() -> None:
     model: Any = LetterCounts()
     with pytest.raises(RuntimeError, match="before index"):
-        ExactSearch(model, RECORD).search(Dataset.from_dict({"text": ["a"]}), top_k=1)
+        ExactSearch(TextEncoder(model, 8), RECORD).search(
+            Dataset.from_dict({"text": ["a"]}), top_k=1
+        )
 
 
 def test_mteb_keys_results_on_the_fingerprint(checkpoint: Path, tmp_path: Path) -> None:
@@ -89,3 +92,50 @@ def test_mteb_keys_results_on_the_fingerprint(checkpoint: Path, tmp_path: Path) 
 def test_a_precision_is_an_experiment_of_its_own() -> None:
     assert model_meta(RECORD, "n/m").experiment_kwargs is None
     assert model_meta(RECORD, "n/m", "bf16").experiment_kwargs == {"precision": "bf16"}
+
+
+def add_shards(
+    best: TopK, queries: Embeddings, passages: Embeddings, size: int, every: int = 1, first: int = 0
+) -> None:
+    """Add every n-th shard of `size` passages."""
+    for start in range(first * size, len(passages), every * size):
+        shard = passages[start : start + size]
+        best.add(queries, shard, np.arange(start, start + len(shard)))
+
+
+def test_shards_give_what_a_full_sort_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "QUERIES_AT_ONCE", 2)
+    generator = np.random.default_rng(0)
+    queries = generator.standard_normal((5, 8)).astype(np.float32)
+    passages = generator.standard_normal((100, 8)).astype(np.float32)
+    best = TopK(5, 7)
+    add_shards(best, queries, passages, 30)
+    scores, rows = best.ranked()
+    np.testing.assert_array_equal(rows, np.argsort(-(queries @ passages.T), axis=1)[:, :7])
+    assert (np.diff(scores, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 40])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_of_equal_scores_the_earlier_rows_are_kept(size: int, world_size: int) -> None:
+    # Many ties: scores are small whole numbers.
+    passages = np.random.default_rng(1).integers(0, 3, size=(40, 1)).astype(np.float32)
+    queries = np.array([[1], [-1], [0]], dtype=np.float32)
+    parts = []
+    for rank in range(world_size):
+        best = TopK(3, 6)
+        add_shards(best, queries, passages, size, every=world_size, first=rank)
+        parts.append(best.ranked())
+    expected = np.argsort(-(queries @ passages.T), axis=1, kind="stable")[:, :6]
+    np.testing.assert_array_equal(merged(parts, 6)[1], expected)
+    if world_size == 1:
+        np.testing.assert_array_equal(parts[0][1], expected)
+
+
+def test_fewer_passages_than_k() -> None:
+    best = TopK(1, 3)
+    one = np.ones((1, 2), dtype=np.float32)
+    best.add(one, one, np.array([0]))
+    scores, rows = best.ranked()
+    assert rows.tolist() == [[0]]
+    assert scores.tolist() == [[2]]

@@ -16,8 +16,8 @@ from ettin_retrieval.data.dataset import (
     frame,
 )
 from ettin_retrieval.data.negatives import Pair
-from ettin_retrieval.encoders.embedding_cache import Embeddings
-from ettin_retrieval.mining.mine import choose
+from ettin_retrieval.encoders.encode import Embeddings
+from ettin_retrieval.mining.mine import mine, needs_encoder
 from ettin_retrieval.mining.report import MiningReport
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.settings.schema import Settings
@@ -72,8 +72,29 @@ def settings(
     return Settings.model_validate(content | {"seed": seed})
 
 
-def mined(given: RetrievalDataset, wanted: Settings) -> tuple[list[Pair], MiningReport]:
-    """Negatives by the vectors above; without them for random sampling."""
-    if wanted.negatives.sampling == "random":
-        return choose(given, None, None, wanted)
-    return choose(given, np.repeat(QUERY, len(given.queries), axis=0), PASSAGES, wanted)
+class Lookup:
+    """Stands for an encoder: the embedding of a text is a row of a table."""
+
+    def __init__(self, given: RetrievalDataset, queries: Embeddings, passages: Embeddings) -> None:
+        texts = [*given.queries["text"], *given.passage_texts()]
+        self.table = dict(zip(texts, np.concatenate([queries, passages]), strict=True))
+        self.calls: list[int] = []
+
+    def encode_document(self, texts: list[str], **_: Any) -> Embeddings:
+        self.calls.append(len(texts))
+        return np.stack([self.table[text] for text in texts])
+
+    encode_query = encode_document
+
+
+def mined(
+    given: RetrievalDataset,
+    wanted: Settings,
+    queries: Embeddings | None = None,
+    passages: Embeddings = PASSAGES,
+) -> tuple[list[Pair], MiningReport]:
+    """Negatives by the vectors above, or by others; all queries are at 0 unless given."""
+    if queries is None:
+        queries = np.repeat(QUERY, len(given.queries), axis=0)
+    encoder: Any = Lookup(given, queries, passages) if needs_encoder(wanted) else None
+    return mine(given, encoder, wanted)

@@ -7,25 +7,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.negatives import Pair, read_negatives
 from ettin_retrieval.data.storage import write_dataset
-from ettin_retrieval.encoders.embedding_cache import Embeddings
+from ettin_retrieval.encoders.encode import Embeddings
 from ettin_retrieval.mining import __main__ as stage
 from ettin_retrieval.mining import candidates
 from ettin_retrieval.mining import mine as module
-from ettin_retrieval.mining.mine import check_negatives, choose, mine
+from ettin_retrieval.mining.candidates import check_negatives
+from ettin_retrieval.mining.mine import mine
 from ettin_retrieval.mining.passage_index import PassageIndex
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import read_json
 from ettin_retrieval.settings.schema import Settings
 from tests.unit.mining.plane import (
-    CORPUS_ROWS,
     PASSAGES,
     POSITIVE,
     QUERY,
+    Lookup,
     dataset,
     mined,
     settings,
@@ -74,12 +74,13 @@ def test_negatives_are_those_of_a_naive_loop(batch: int, monkeypatch: pytest.Mon
         )
     ]
     given = dataset(qrels, corpus, queries=queries)
-    # Few distinct coordinates give many equal scores.
-    passages = random.integers(-2, 3, size=(80, 3)).astype(np.float32)
+    # Few distinct coordinates give many equal scores; equal texts have equal ones.
+    of_text = random.integers(-2, 3, size=(60, 3)).astype(np.float32)
+    passages = of_text[[int(text.split()[1]) for _, _, text in corpus]]
     of_queries = random.integers(-2, 3, size=(12, 3)).astype(np.float32)
     wanted = settings(sampling="semi_hard", margin=5.0, num_negatives=3, range_max=60)
     expected = naive(given, of_queries, passages, wanted)
-    pairs, report = choose(given, of_queries, passages, wanted)
+    pairs, report = mined(given, wanted, of_queries, passages)
     assert [pair[:2] for pair in pairs] == [pair[:2] for pair in expected]
     for (_, _, negatives), (_, _, nearest) in zip(pairs, expected, strict=True):
         assert negatives[: len(nearest)] == nearest
@@ -91,7 +92,7 @@ def test_negatives_are_those_of_a_naive_loop(batch: int, monkeypatch: pytest.Mon
 
 def test_equal_scores_are_ordered_by_id() -> None:
     same = vectors([30, 50, 50, 50, 50, 50])
-    pairs, _ = choose(dataset(), QUERY, same, settings(num_negatives=3))
+    pairs, _ = mined(dataset(), settings(num_negatives=3), passages=same)
     assert pairs == [("q", "p", ["a", "b", "c"])]
 
 
@@ -103,33 +104,18 @@ def test_another_search_order_gives_the_same_negatives(monkeypatch: pytest.Monke
     query = random.normal(size=(1, 8)).astype(np.float32)
     many = settings(range_max=20, num_negatives=15)
     data = dataset([("q", "d07", 1)], corpus)
-    here = choose(data, query, passages, many)
+    here = mined(data, many, query, passages)
     search = PassageIndex._search
     # As on other hardware: the same passages in another order.
     monkeypatch.setattr(PassageIndex, "_search", lambda self, q, k: search(self, q, k)[:, ::-1])
-    there = choose(data, query, passages, many)
+    there = mined(data, many, query, passages)
     assert here[0] == there[0]
     assert here[1].content() == there[1].content()
 
 
-class Lookup:
-    """Stands for an encoder: the embedding of a text is a row of a table."""
-
-    def __init__(self) -> None:
-        names = ["query q", *(text for _, _, text in CORPUS_ROWS)]
-        self.table = dict(zip(names, np.concatenate([QUERY, PASSAGES]), strict=True))
-        self.calls: list[int] = []
-
-    def encode_document(self, texts: list[str], **_: Any) -> torch.Tensor:
-        self.calls.append(len(texts))
-        return torch.from_numpy(np.stack([self.table[text] for text in texts]))
-
-    encode_query = encode_document
-
-
 def test_mining_encodes_the_corpus_shard_by_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "SHARD", 4)
-    model: Any = Lookup()
+    model: Any = Lookup(dataset(), QUERY, PASSAGES)
     pairs, _ = mine(dataset(), model, settings())
     assert pairs == mined(dataset(), settings())[0] == [("q", "p", ["a", "twin"])]
     assert model.calls == [4, 2, 1]

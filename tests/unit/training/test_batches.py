@@ -1,8 +1,9 @@
-"""Batches of every epoch, and the shares of each rank."""
+"""Batches of every epoch, the shares of each rank, and their features."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,25 +11,38 @@ import torch
 from datasets import Dataset
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 
-from ettin_retrieval.training.batches import EpochBatches, SharedBatches
+from ettin_retrieval.training.batches import Share, SharedBatches, TrainingFeatures
+from ettin_retrieval.training.examples import Example, training_rows
+from tests.training_inputs import encoder, settings
 
 
 def batches(
-    *columns: list[int], size: int, seed: int = 1, epochs: int = 1, distinct: bool = True
-) -> EpochBatches:
+    *columns: list[int],
+    size: int,
+    seed: int = 1,
+    epochs: int = 1,
+    contrastive: bool = True,
+    rank: int = 0,
+    world_size: int = 1,
+) -> SharedBatches:
     """Batches of rows whose texts are given as numbers, column by column."""
-    return EpochBatches(np.array(columns, dtype=np.int32).T, size, seed, epochs, distinct)
+    texts = np.array(columns, dtype=np.int32).T
+    return SharedBatches(texts, size, seed, epochs, contrastive, rank, world_size)
+
+
+def rows(made: SharedBatches) -> list[list[int]]:
+    return [share.rows for share in made]
 
 
 def test_no_batch_holds_a_text_twice() -> None:
     passages = [100 + i % 5 for i in range(20)]
-    made = list(batches(list(range(20)), passages, size=4))
+    made = rows(batches(list(range(20)), passages, size=4))
     assert sorted(row for batch in made for row in batch) == list(range(20))
     for batch in made:
         assert len({passages[row] for row in batch}) == len(batch)
     # Other objectives contrast with no other row, so a text may be in a batch twice.
-    others = batches(list(range(20)), passages, size=20, distinct=False)
-    assert [len(batch) for batch in others] == [20]
+    others = batches(list(range(20)), passages, size=20, contrastive=False)
+    assert [len(batch) for batch in rows(others)] == [20]
 
 
 def test_every_row_is_in_one_batch_of_each_epoch_however_often_texts_repeat() -> None:
@@ -38,7 +52,7 @@ def test_every_row_is_in_one_batch_of_each_epoch_however_often_texts_repeat() ->
     assert len(made) > math.ceil(300 / 16), "rows alone would fill fewer batches"
     for epoch in range(3):
         made.set_epoch(epoch)
-        of_epoch = list(made)
+        of_epoch = rows(made)
         assert len(of_epoch) == len(made), "the learning rate schedule counts on it"
         assert sorted(row for batch in of_epoch for row in batch) == list(range(300))
         for batch in of_epoch:
@@ -54,15 +68,15 @@ def test_batches_are_those_of_sentence_transformers() -> None:
         generator=torch.Generator(), seed=42,
     )  # fmt: skip
     theirs.set_epoch(0)
-    assert list(batches(list(range(100)), passages, size=8, seed=42)) == list(theirs)
+    assert rows(batches(list(range(100)), passages, size=8, seed=42)) == list(theirs)
 
 
-@pytest.mark.parametrize("distinct", [True, False])
-def test_only_seed_and_epoch_decide_the_order(distinct: bool) -> None:
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_only_seed_and_epoch_decide_the_order(contrastive: bool) -> None:
     def order(epoch: int, seed: int = 1) -> list[list[int]]:
-        made = batches(list(range(8)), size=4, seed=seed, epochs=2, distinct=distinct)
-        made.set_epoch(epoch)
-        return list(made)
+        made = batches(list(range(8)), size=4, seed=seed, epochs=2, contrastive=contrastive)
+        made.batch_sampler.set_epoch(epoch)  # as transformers does
+        return rows(made)
 
     # Not the epochs before: a resumed run begins in the middle.
     assert order(1) == order(1)
@@ -71,8 +85,12 @@ def test_only_seed_and_epoch_decide_the_order(distinct: bool) -> None:
 
 
 def test_the_shares_of_all_ranks_make_up_the_batch() -> None:
-    made = batches(list(range(13)), size=4, distinct=False)
-    shares = [list(SharedBatches(made, rank, 2)) for rank in (0, 1)]
+    numbers = list(range(13))
+    made = rows(batches(numbers, size=4, contrastive=False))
+    shares = [
+        list(batches(numbers, size=4, contrastive=False, rank=rank, world_size=2))
+        for rank in (0, 1)
+    ]
     for batch, *of_ranks in zip(made, *shares, strict=True):
         # The last batch is a single row: the second rank has it too, and does not count it.
         counted = [row for share in of_ranks for row in share.rows[: share.counted]]
@@ -81,23 +99,44 @@ def test_the_shares_of_all_ranks_make_up_the_batch() -> None:
 
 
 def test_a_contrastive_batch_that_does_not_divide_stays_whole() -> None:
-    made = batches(list(range(7)), size=4)
-    first, last = list(made)
-    shares = [list(SharedBatches(made, rank, 2, whole=True)) for rank in (0, 1)]
+    numbers = list(range(7))
+    first, last = rows(batches(numbers, size=4))
+    shares = [list(batches(numbers, size=4, rank=rank, world_size=2)) for rank in (0, 1)]
     assert shares[0][0].rows + shares[1][0].rows == first
     assert shares[0][1] == shares[1][1] and shares[0][1].rows == last and len(last) == 3
     assert [share.divided for share in shares[0]] == [True, False]
 
 
 def test_weighted_losses_of_all_ranks_average_to_the_mean_over_rows() -> None:
-    of_row = np.arange(13.0)
-    made = batches(list(range(13)), size=5, distinct=False)
+    of_row, numbers = np.arange(13.0), list(range(13))
     total = 0.0
     for rank in range(3):
-        ours = SharedBatches(made, rank, 3)
+        ours = batches(numbers, size=5, contrastive=False, rank=rank, world_size=3)
         shares = list(ours)
         for share, weight in zip(shares, ours.weights(shares), strict=True):
             total += weight * of_row[share.rows].mean() / len(shares) / 3
     assert total == pytest.approx(of_row.mean())
-    whole = SharedBatches(made, 0, 3, whole=True)
+    whole = batches(numbers, size=5, world_size=3)
     assert whole.weights(list(whole)) == [1, 1, 1]
+
+
+def test_features_are_those_of_preprocess_with_its_prompts(tmp_path: Path) -> None:
+    """As in mining and evaluation."""
+    model = encoder(tmp_path / "encoder", settings())
+    model.prompts = {"query": "date "}
+    examples = [Example("elm", "elm and fir", ["gum"], "q0"), Example("fir", "elm", ["gum"], "q1")]
+    features = TrainingFeatures(model, training_rows(examples, "contrastive"))
+    assert len(features) == 2
+    batch = features.__getitems__(Share([1, 0], 2, 2, divided=True))
+    assert batch["query_ids"] == ["q1", "q0"]
+    columns = {
+        "query_0": ["date fir", "date elm"],
+        "passage_1": ["elm", "elm and fir"],
+        "passage_2": ["gum", "gum"],
+    }
+    for column, texts in columns.items():
+        task = "query" if column == "query_0" else "document"
+        assert batch[f"{column}_task"] == task
+        for name, theirs in model.preprocess(texts, task=task).items():
+            ours = batch[f"{column}_{name}"]
+            assert torch.equal(ours, theirs) if name != "modality" else ours == theirs

@@ -11,7 +11,7 @@ import torch
 from sentence_transformers.base.evaluation import BaseEvaluator
 
 from ettin_retrieval.training import finetune
-from ettin_retrieval.training.dev_score import DEV_METRIC
+from ettin_retrieval.training.trainer import DEV_METRIC
 from tests.training_inputs import development, settings, trained
 
 
@@ -40,7 +40,7 @@ def test_the_weights_of_the_best_score_are_kept(
             return {DEV_METRIC: scores[len(seen) - 1]}
 
     evaluator: Any = Scripted
-    monkeypatch.setattr(finetune, "dev_evaluator", lambda *_: evaluator())
+    monkeypatch.setattr(finetune, "DevEvaluator", lambda *_: evaluator())
     model, curve = trained(tmp_path, settings(epochs=4, early_stopping=2))
     assert curve.dev == [(0, 0.1), (5, 0.5), (10, 0.4), (15, 0.3)]
     assert curve.best_step == 5

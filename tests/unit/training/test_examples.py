@@ -28,9 +28,9 @@ def test_a_margin_mse_row_is_a_negative_with_its_margin() -> None:
         Example("q", "p", ["n", "m"], scores=[1.0, 0.5, -0.25]),
         Example("r", "s", [], scores=[0.5]),
     ]
-    rows, texts = training_rows(examples, "margin_mse")
-    assert rows.columns == ["query", "positive", "negative"]
-    assert [[texts[n] for n in row] for row in rows.texts] == [["q", "p", "n"], ["q", "p", "m"]]
+    rows = training_rows(examples, "margin_mse")
+    texts = [[rows.texts[number] for number in row] for row in rows.numbers]
+    assert texts == [["q", "p", "n"], ["q", "p", "m"]]
     assert rows.labels is not None and rows.labels.tolist() == [0.5, 1.25]
     with pytest.raises(InputError, match="query 'q' lacks one"):
         training_rows([Example("q", "p", ["n"])], "margin_mse")
@@ -38,8 +38,8 @@ def test_a_margin_mse_row_is_a_negative_with_its_margin() -> None:
 
 def test_equal_texts_have_one_number_and_rows_keep_their_query_id() -> None:
     examples = [Example("same", "p", ["n"], "q1"), Example("same", "n", ["p"], "q2")]
-    rows, texts = training_rows(examples, "contrastive")
-    assert rows.texts.tolist() == [[0, 1, 2], [0, 2, 1]] and texts == ["same", "p", "n"]
+    rows = training_rows(examples, "contrastive")
+    assert rows.numbers.tolist() == [[0, 1, 2], [0, 2, 1]] and rows.texts == ["same", "p", "n"]
     assert rows.query_ids == ["q1", "q2"]
 
 

@@ -34,9 +34,9 @@ def test_each_role_has_its_length(tmp_path: Path, trainers: list[Any]) -> None:
     long = " ".join(WORDS * 3)
     trained(tmp_path, settings(), [Example(long, long, [long], "q")])
     (batch,) = trainers[0].get_train_dataloader()
-    assert batch["query_input_ids"].shape == (1, 6)
-    assert batch["positive_input_ids"].shape == (1, 9)
-    assert batch["negative_1_input_ids"].shape == (1, 9)
+    assert batch["query_0_input_ids"].shape == (1, 6)
+    assert batch["passage_1_input_ids"].shape == (1, 9)
+    assert batch["passage_2_input_ids"].shape == (1, 9)
 
 
 def test_optimizer_and_schedule_are_those_configured(tmp_path: Path, trainers: list[Any]) -> None:

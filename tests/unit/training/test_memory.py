@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from ettin_retrieval.encoders.encode import encode
+from ettin_retrieval.encoders.encode import TextEncoder
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.training import dev_score, memory
+from ettin_retrieval.training import memory
 from ettin_retrieval.training.finetune import Curve
 from ettin_retrieval.training.memory import BatchPlan, is_out_of_memory
 from tests.training_inputs import losses, settings, trained
@@ -87,10 +87,9 @@ def test_late_out_of_memory_resumes_from_a_checkpoint_and_saves_the_plan(
     curve = trained(tmp_path, settings())[1]
     assert losses(curve) == pytest.approx(losses(whole["contrastive"]), abs=1e-5)
     assert "out of memory; resuming from checkpoint-5 with 2 rows at a time" in caplog.text
-    plan = BatchPlan.of(settings())
-    restored = plan.restored(tmp_path / "work")
+    restored = BatchPlan.of(settings(), tmp_path / "work")
     assert restored.mini_batch_size == 2, "a restart does not try the whole batch again"
-    assert plan.restored(tmp_path) == plan
+    assert BatchPlan.of(settings(), tmp_path).mini_batch_size == 4
 
 
 @pytest.mark.parametrize(("mini_batch", "rows"), [("auto", 1), (2, 2)])
@@ -107,6 +106,7 @@ def test_out_of_memory_during_dev_evaluation_names_the_encoding_batch_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
     calls: list[Any] = []
+    encode = TextEncoder.encode
 
     def failing(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
@@ -114,7 +114,7 @@ def test_out_of_memory_during_dev_evaluation_names_the_encoding_batch_size(
             raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate")
         return encode(*args, **kwargs)
 
-    monkeypatch.setattr(dev_score, "encode", failing)
+    monkeypatch.setattr(TextEncoder, "encode", failing)
     with pytest.raises(InputError, match=r"smaller encoding\.batch_size than 32"):
         trained(tmp_path, settings())
 
@@ -134,26 +134,24 @@ def test_out_of_memory_is_recognised_by_the_message(message: str, expected: bool
     assert is_out_of_memory(RuntimeError(message)) == expected
 
 
-def test_ranks_share_a_batch_in_mini_batches_that_divide(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_share_a_batch_in_mini_batches_that_divide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     two = SimpleNamespace(num_processes=2, process_index=1)
     monkeypatch.setattr(memory, "process_state", lambda: two)
-    plan = BatchPlan.of(settings(objective="triplet", batch_size=12, mini_batch_size=4))
+    plan = BatchPlan.of(settings(objective="triplet", batch_size=12, mini_batch_size=4), tmp_path)
     # Six rows a rank: four do not divide them, and would make the batch eight.
     assert (plan.mini_batch_size, plan.losses_per_step) == (3, 2)
     assert plan.rows_per_loss * plan.world_size * plan.losses_per_step == 12
-    auto = BatchPlan.of(settings(batch_size=12))
+    auto = BatchPlan.of(settings(batch_size=12), tmp_path)
     with pytest.raises(InputError, match=r"on process 1 of 2.*set a smaller finetuning.mini_b"):
         auto.smaller()
     with pytest.raises(InputError, match="batch_size: 9 does not divide by 2 processes"):
-        BatchPlan.of(settings(batch_size=9))
-
-
-def test_a_whole_batch_takes_no_more_memory_than_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    two = SimpleNamespace(num_processes=2, process_index=0)
-    monkeypatch.setattr(memory, "process_state", lambda: two)
-    plan = BatchPlan.of(settings(batch_size=12))
-    assert (plan.cached_mini_batch(), plan.cached_mini_batch(plan.world_size)) == (None, 6)
-    assert BatchPlan.of(settings(objective="triplet", batch_size=12)).cached_mini_batch(2) is None
+        BatchPlan.of(settings(batch_size=9), tmp_path)
+    # A whole batch takes no more memory than a share.
+    assert (auto.cached_mini_batch(), auto.cached_mini_batch(auto.world_size)) == (None, 6)
+    triplets = BatchPlan.of(settings(objective="triplet", batch_size=12), tmp_path)
+    assert triplets.cached_mini_batch(2) is None
 
 
 def test_the_mini_batch_size_must_divide_the_batch_size() -> None:

@@ -1,16 +1,18 @@
-"""The trainer: lengths, diverging losses, and resumption in mixed precision."""
+"""The trainer: diverging losses, resumption in mixed precision, and live curves."""
 
 from __future__ import annotations
 
 import math
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from ettin_retrieval.encoders import precision
+from ettin_retrieval.encoders.precision import check_precision
 from ettin_retrieval.runtime.errors import InputError, LossNotFiniteError
 from ettin_retrieval.training.checkpoints import last_complete
 from ettin_retrieval.training.examples import Example
@@ -58,7 +60,7 @@ def test_training_in_bf16_resumes_and_leaves_an_encoder_in_fp32(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     given = settings(precision="bf16")
-    precision._warn_of_emulation.cache_clear()
+    check_precision.cache_clear()
     model, curve = trained(tmp_path / "whole", given)
     if "avx512_bf16" not in Path("/proc/cpuinfo").read_text():
         assert caplog.text.count("bf16 is emulated on a CPU without avx512_bf16") == 1
@@ -78,3 +80,15 @@ def test_training_in_bf16_resumes_and_leaves_an_encoder_in_fp32(
     assert finetune(again, train_examples(), development(), given, work) == curve
     pairs = zip(model.state_dict().values(), again.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_dvclive_has_the_curve_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A Git repository without commits, in which DVCLive finds no revision.
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.chdir(tmp_path)
+    _, curve = trained(tmp_path, settings())
+    live = tmp_path / "work" / "live" / "plots" / "metrics"
+    loss = pd.read_csv(live / "loss.tsv", sep="\t")
+    assert list(zip(loss["step"], loss["loss"], strict=True)) == curve.loss
+    dev = pd.read_csv(live / "dev_ndcg_at_10.tsv", sep="\t")
+    assert list(zip(dev["step"], dev["dev_ndcg_at_10"], strict=True)) == curve.dev[1:]
