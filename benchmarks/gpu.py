@@ -8,7 +8,7 @@ from benchmarks import encoding
 from benchmarks.harness import Inputs, Runs, contest
 from benchmarks.record import Figure, Section, ratios
 from ettin_retrieval.planning.flops import ETTIN_SHAPES
-from ettin_retrieval.settings.schema import Shape
+from ettin_retrieval.settings.sections import Shape
 
 INPUTS = {"shapes": "150m,400m,1b", "documents": 1_000, "queries": 95}
 OURS, PEER = "ours", "sentence-transformers"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ettin_retrieval.base_encoder.model_directory import transformer_directory
 from ettin_retrieval.encoders.checkpoint import is_normalised
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.settings.schema import Encoder
+from ettin_retrieval.settings.sections import Encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -9,7 +9,7 @@ from ettin_retrieval import hub
 from ettin_retrieval.base_encoder.assemble import assemble
 from ettin_retrieval.base_encoder.model_directory import check_model_directory
 from ettin_retrieval.encoders.checkpoint import fingerprint
-from ettin_retrieval.settings.schema import Encoder
+from ettin_retrieval.settings.sections import Encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ettin_retrieval.base_encoder.assemble import assemble
-from ettin_retrieval.settings.schema import Encoder
+from ettin_retrieval.settings.sections import Encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

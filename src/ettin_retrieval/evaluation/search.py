@@ -16,7 +16,7 @@ from ettin_retrieval.evaluation.corpus import Corpus, LoadedCorpus, Rows
 from ettin_retrieval.evaluation.duplicates import Duplicates
 from ettin_retrieval.evaluation.topk import TopK, merged
 from ettin_retrieval.runtime.distributed import all_gather, rank_and_world_size
-from ettin_retrieval.settings.schema import Precision
+from ettin_retrieval.settings.sections import Precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -17,7 +17,7 @@ from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.interop import BM25_MODEL
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import read_yaml
-from ettin_retrieval.settings.schema import Encoder, Section, Tuning
+from ettin_retrieval.settings.sections import Encoder, Section, Tuning
 
 if TYPE_CHECKING:
     from ettin_retrieval.evaluation.score import TaskScores

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ettin_retrieval.data.negatives import Pair
-from ettin_retrieval.settings.schema import Negatives
+from ettin_retrieval.settings.sections import Negatives
 
 BINS = 40
 

@@ -102,7 +102,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User:
     [
         ({"finetuning.margins": 0.3}, "finetuning.margins: unknown key; did you mean margin"),
         ({"seed": "42"}, "seed: '42' is not allowed; it must be a whole number"),
-        ({"seed": 4294967296}, "seed: .* at most"),
+        ({"seed": 4294967296}, "seed: .* less than or equal to 4294967295"),
         ({"model": "2b"}, "model: unknown model"),
         ({"recipe": "guid"}, "recipe: 'guid' is not allowed"),
         ({"evaluation.tasks": []}, "evaluation.tasks: .*at least one"),
@@ -220,7 +220,7 @@ IN_BENCHMARK_COLLECTIONS: list[Mistake] = [
     (
         "two directories of one task",
         lambda u: [shutil.copytree(u.collection, u.path / "own" / n) for n in ("fiqa", "FiQA2018")],
-        "are both the task FiQA2018; leave one of the two",
+        "are both the task FiQA2018; remove one of the two",
     ),
     (
         "a task that the directory lacks",
@@ -241,7 +241,7 @@ IN_ENCODERS: list[Mistake] = [
     (
         "weights cut short",
         lambda u: u.weights.write_bytes(u.weights.read_bytes()[:-9]),
-        "model.safetensors is .* whole",
+        "model.safetensors is not a complete safetensors file",
     ),
     (
         "a length beyond the positions",
@@ -289,7 +289,10 @@ def test_a_mistake_in_the_user_s_files(
         (lambda u: shutil.rmtree(u.encoder), "local.encoder: .*no such directory"),
         (lambda u: u.weights.unlink(), "local.encoder: .*no .safetensors weights in it"),
         (lambda u: u.weights.write_text(LFS), "local.encoder: .*pointer"),
-        (lambda u: u.weights.write_bytes(u.weights.read_bytes()[:-9]), "local.encoder: .*whole"),
+        (
+            lambda u: u.weights.write_bytes(u.weights.read_bytes()[:-9]),
+            "local.encoder: .*not a complete",
+        ),
         (replace_corpus_by_a_directory, "local.train: .*corpus.jsonl: "),
     ],
 )

@@ -140,8 +140,8 @@ def test_a_malformed_dataset_is_refused_with_the_row(
 
 
 def test_a_message_names_the_source_of_the_row() -> None:
-    with pytest.raises(InputError, match=r"^test.tsv:7: query_id 'q9' is not in the queries$"):
-        changed("qrels", [("q9", "d1", 1)]).validate(qrels_row=lambda row: f"test.tsv:{row + 7}")
+    with pytest.raises(InputError, match=r"^qrels.tsv:7: query_id 'q9' is not in the queries$"):
+        changed("qrels", [("q9", "d1", 1)]).validate(lambda table, row: f"{table}.tsv:{row + 7}")
 
 
 def test_a_frame_without_rows_has_the_schemas_types() -> None:
