@@ -17,7 +17,7 @@ from ettin_retrieval.encoders.checkpoint import save_checkpoint
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.settings.sections import Encoder, Shape
 from ettin_retrieval.sources import tiny
-from ettin_retrieval.sources.subsampling import subsampled
+from ettin_retrieval.sources.benchmark_data import subsampled
 
 ROOT = Path(__file__).resolve().parents[1]
 

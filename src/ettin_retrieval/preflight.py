@@ -64,7 +64,7 @@ def _check_directories(settings: Settings) -> None:
     from ettin_retrieval.sources import beir
 
     if settings.train_source == "beir":
-        beir.check_files(Path(settings.local.train), "train", "local.train")
+        beir.files_of(Path(settings.local.train), "train", "local.train")
     if settings.benchmark_source == "beir":
         beir.collections(Path(settings.local.benchmark), "local.benchmark")
 
@@ -72,12 +72,12 @@ def _check_directories(settings: Settings) -> None:
 def _check_hub(settings: Settings) -> None:
     """The hub has the encoder and the training data, or the local cache does."""
     from ettin_retrieval import hub
-    from ettin_retrieval.sources import msmarco, triplets
+    from ettin_retrieval.sources.training_data import msmarco
 
     encoder = settings.encoder
     if encoder.revision is not None and encoder.source not in {"tiny", "local"}:
         hub.resolve_commit(encoder.source, encoder.revision, "model")
-    repository = {"msmarco": msmarco.REPOSITORY, "triplets": triplets.REPOSITORY}
+    repository = {"msmarco": msmarco.REPOSITORY, "triplets": msmarco.TRIPLETS}
     if settings.train_source in repository:
         hub.resolve_commit(repository[settings.train_source], "main", "dataset")
 

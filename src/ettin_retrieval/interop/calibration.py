@@ -183,7 +183,8 @@ def cases_for(figures: Figures, name: str, task: str, stemmer: str) -> list[Case
 
 
 def _load(task: str, beir_directory: Path | None) -> RetrievalDataset:
-    from ettin_retrieval.sources import beir, mteb
+    from ettin_retrieval.sources import beir
+    from ettin_retrieval.sources.benchmark_data import mteb
     from ettin_retrieval.tasks import split_of
 
     if beir_directory is not None:
