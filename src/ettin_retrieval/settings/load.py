@@ -64,7 +64,7 @@ def load_settings(
     return validated(Settings, content, path)
 
 
-def validated(model: type[Model], content: Any, path: Path, key: str = "") -> Model:
+def validated(model: type[Model], content: Any, file: Path | str, key: str = "") -> Model:
     """A file's content, or that of one of its keys, as a model.
 
     Raises
@@ -75,7 +75,7 @@ def validated(model: type[Model], content: Any, path: Path, key: str = "") -> Mo
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise InputError(one_line(error, path, model, key)) from None
+        raise InputError(one_line(error, file, model, key)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,40 +19,25 @@ TYPES = {
 
 
 def one_line(
-    error: ValidationError, path: Path, model: type[BaseModel] = Settings, key: str = ""
+    error: ValidationError, file: Path | str, model: type[BaseModel] = Settings, key: str = ""
 ) -> str:
-    """The first thing that is wrong, and how many more there are.
-
-    Parameters
-    ----------
-    path
-        The file.
-    model
-        What was validated.
-    key
-        Where in the file it is; empty for the whole file.
-    """
+    """The first thing that is wrong with a model below a key of a file, and how many more."""
     # Unknown keys first: a misspelt required key is reported twice, and the typo is the cause.
     details = sorted(error.errors(), key=lambda d: d["type"] != "extra_forbidden")
     # Without a recipe no `auto` can be filled in, and each would be an error of its own.
     details = [d for d in details if d["loc"] == ("recipe",)] or details
     location = _location(details[0])
     message = _message(details, location, model)
-    places = {".".join(_location(detail)) for detail in details}
-    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-    where = ".".join([key, *location] if key else location)
-    return f"{path}: {where}: {message}{more}" if where else f"{path}: {message}{more}"
+    others = len({tuple(_location(detail)) for detail in details}) - 1
+    more = f" (and {others} more)" if others else ""
+    place = ".".join(filter(None, [key, *location]))
+    return ": ".join(filter(None, [str(file), place, message + more]))
 
 
 def _location(detail: Any) -> list[str]:
     """Keys down to the error, without the branches of unions that pydantic adds to them."""
-    branches = {"int", "float", "bool", "str", "none", "function-after"}
-    parts = map(str, detail["loc"])
-    return [
-        p
-        for p in parts
-        if p not in branches and not p.startswith(("literal[", "constrained-", "list["))
-    ]
+    branch = re.compile(r"int|float|bool|str|none|function-after|(literal|constrained|list)\W.*")
+    return [part for part in map(str, detail["loc"]) if not branch.fullmatch(part)]
 
 
 def _message(details: list[Any], location: list[str], model: type[BaseModel]) -> str:

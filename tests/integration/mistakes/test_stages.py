@@ -317,8 +317,14 @@ def test_without_a_mistake_the_stage_writes_its_output(
     ("change", "said"),
     [
         ({"passages": {"passage_text": ["a"], "is_selected": [0]}}, "has no selected passage"),
-        ({"passages": {"passage_text": [None], "is_selected": [1]}}, "a list of texts"),
-        ({"passages": None}, "a field is missing or null"),
+        (
+            {"passages": {"passage_text": [None], "is_selected": [1]}},
+            "passages.passage_text.0: None is not allowed; it must be text",
+        ),
+        (
+            {"passages": None},
+            "passages: None is not allowed; it must be a mapping with passage_text, is_sel",
+        ),
     ],
 )
 def test_an_ms_marco_row_that_cannot_be_used(

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, model_validator
 
 from ettin_retrieval import hub
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
 from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import validated
 
 REPOSITORY = "microsoft/ms_marco"
 SPLITS = {"train": "train", "dev": "validation"}
@@ -34,7 +35,21 @@ class Passages(BaseModel):
     """The passages of a row, and whether each was selected (0 or 1)."""
 
     passage_text: list[str]
-    is_selected: list[bool]
+    is_selected: list[int]
+
+    @model_validator(mode="after")
+    def _lengths_match(self) -> Passages:
+        if len(self.passage_text) != len(self.is_selected):
+            raise ValueError(
+                f"{len(self.passage_text)} passage_text but {len(self.is_selected)} is_selected; "
+                "they must match"
+            )
+        return self
+
+    def with_text(self) -> list[tuple[str, int]]:
+        """Passages that are not empty, and 1 for each that is selected."""
+        pairs = zip(map(str.strip, self.passage_text), map(bool, self.is_selected), strict=True)
+        return [(text, int(selected)) for text, selected in pairs if text]
 
 
 class Row(BaseModel):
@@ -114,7 +129,8 @@ def from_rows(
     skipped = 0
     for number, content in enumerate(rows, start=1):
         where = f"{origin.source} {origin.split} row {number}"
-        query_id, query, passages = _parse(content, where)
+        row = validated(Row, content, where)
+        query_id, passages = str(row.query_id), row.passages.with_text()
         if not any(selected for _, selected in passages):
             if not skip_without_positive:
                 raise InputError(
@@ -123,30 +139,10 @@ def from_rows(
                 )
             skipped += 1
             continue
-        collection.queries.append((query_id, query))
+        collection.queries.append((query_id, row.query.strip()))
         for position, (text, selected) in enumerate(passages):
-            collection.judge(query_id, text, int(selected), f"{query_id}-{position}")
+            collection.judge(query_id, text, selected, f"{query_id}-{position}")
     return collection.dataset().with_notes(rows_without_selected_passage_left_out=skipped)
-
-
-def _parse(content: Mapping[str, Any], where: str) -> tuple[str, str, list[tuple[str, bool]]]:
-    """Query id, query and (passage, selected) of a row, without empty passages."""
-    try:
-        row = Row.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{where}: {field}: {first['msg'].lower()}; a row has query, query_id and passages "
-            "with passage_text and is_selected, as in microsoft/ms_marco"
-        ) from None
-    texts, selected = row.passages.passage_text, row.passages.is_selected
-    if len(texts) != len(selected):
-        raise InputError(
-            f"{where}: {len(texts)} passage_text but {len(selected)} is_selected; they must match"
-        )
-    pairs = zip(map(str.strip, texts), selected, strict=True)
-    return str(row.query_id), row.query.strip(), [pair for pair in pairs if pair[0]]
 
 
 def from_triplets(
