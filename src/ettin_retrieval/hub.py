@@ -99,13 +99,7 @@ def load_split(repo_id: str, config: str, split: str, commit: str) -> Any:
 
 @contextmanager
 def downloading(repo_id: str, kind: Kind) -> Iterator[None]:
-    """Report a download that fails midway in one line.
-
-    Raises
-    ------
-    InputError
-        The Hub stopped answering.
-    """
+    """Report a download that fails midway as one line, an InputError."""
     import httpx2
 
     try:
