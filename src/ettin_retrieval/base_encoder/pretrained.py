@@ -29,12 +29,7 @@ POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camember
 
 
 def pretrained(entry: Encoder, local_path: str) -> tuple[SentenceTransformer, dict[str, Any]]:
-    """The encoder of an entry with a Hub id or `local`, and its origin.
-
-    Parameters
-    ----------
-    local_path
-        The directory that `local` means.
+    """The encoder of an entry with a Hub id or `local` (which means `local_path`), and its origin.
 
     Raises
     ------

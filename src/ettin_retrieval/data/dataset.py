@@ -38,51 +38,33 @@ Locate = Callable[[str, int], str]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a dataset comes from.
-
-    Attributes
-    ----------
-    source
-        Hub id, `tiny`, or `beir` for your own directory.
-    revision
-        Commit of a Hub dataset, version of the tiny world, or sha256 of your files.
-    licence
-        SPDX name, or `unknown`.
-    split
-        Split that the judgments come from.
-    notes
-        Further facts worth keeping, such as how many rows were left out and why.
-    """
+    """Where a dataset comes from."""
 
     source: str
+    """Hub id, `tiny`, or `beir` for your own directory."""
     revision: str
+    """Commit of a Hub dataset, version of the tiny world, or sha256 of your files."""
     licence: str
+    """SPDX name, or `unknown`."""
     split: str
+    """Split that the judgments come from."""
     notes: dict[str, Any] = field(default_factory=dict)
+    """Further facts worth keeping, such as how many rows were left out and why."""
 
 
 @dataclass(frozen=True)
 class RetrievalDataset:
-    """A collection with judgments.
-
-    Attributes
-    ----------
-    corpus
-        Columns id, title, text; one row per passage.
-    queries
-        Columns id, text. Queries without a judgment are not scored.
-    qrels
-        Columns query_id, corpus_id, score.
-    teacher
-        Columns query_id, corpus_id, score: similarity of query and passage by another model, a
-        cosine, for the passages that it has scored. None without a teacher.
-    """
+    """A collection with judgments: tables with the columns of `SCHEMAS`."""
 
     corpus: pd.DataFrame
+    """One row per passage."""
     queries: pd.DataFrame
+    """Queries without a judgment are not scored."""
     qrels: pd.DataFrame
     origin: Origin
     teacher: pd.DataFrame | None = None
+    """Similarity of query and passage by another model, a cosine, for the passages that it has
+    scored. None without a teacher."""
 
     def passage_texts(self) -> list[str]:
         """What an encoder reads of each passage: title and text, joined as in mteb."""
@@ -167,12 +149,9 @@ class RetrievalDataset:
             text, a judgment or teacher score of an unknown query or passage, a second one of the
             same pair, a teacher score that is not a cosine, or no positive judgment.
         """
-        for name, message in {
-            "corpus": "the corpus is empty; it needs at least one passage",
-            "queries": "there are no queries; at least one is needed",
-        }.items():
+        for name in ("corpus", "queries"):
             if getattr(self, name).empty:
-                raise InputError(f"{locate(name, 0)}: {message}")
+                raise InputError(f"{locate(name, 0)}: {name} is empty; it needs at least one row")
         for name, wrong, message in self._rules(as_published):
             if wrong.any():
                 row = int(wrong.to_numpy().argmax())

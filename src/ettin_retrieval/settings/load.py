@@ -36,14 +36,9 @@ Model = TypeVar("Model", bound=BaseModel)
 def load_settings(
     path: str | Path = "params.yaml", changes: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Read and validate the settings.
+    """Read and validate a params.yaml, with the encoders.yaml and recipes.yaml beside it.
 
-    Parameters
-    ----------
-    path
-        A params.yaml; encoders.yaml and recipes.yaml lie beside it.
-    changes
-        Top-level keys that replace those of the file, such as `model`.
+    `changes` replace top-level keys of the file, such as `model`.
 
     Raises
     ------

@@ -39,12 +39,8 @@ Row = tuple[Any, ...]
 def collections(directory: Path, key: str) -> list[Path]:
     """The directory itself if it is a collection, otherwise the collections in it.
 
-    BEIR keeps twelve of them one level deeper, in `cqadupstack`.
-
-    Parameters
-    ----------
-    key
-        The setting that names the directory, for messages.
+    BEIR keeps twelve of them one level deeper, in `cqadupstack`. `key` is the setting that names
+    the directory, for messages.
 
     Raises
     ------
@@ -66,12 +62,7 @@ def splits(directory: Path) -> list[str]:
 
 
 def files_of(directory: Path, split: str, key: str = "") -> dict[str, Path]:
-    """The files of a collection: table to path.
-
-    Parameters
-    ----------
-    key
-        The setting that names the directory, for messages.
+    """The files of a collection: table to path. `key` is the setting that names the directory.
 
     Raises
     ------

@@ -87,8 +87,8 @@ def test_a_published_revision_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("table", "rows", "message"),
     [
-        ("corpus", [], "corpus row 1: the corpus is empty"),
-        ("queries", [], "queries row 1: there are no queries"),
+        ("corpus", [], "corpus row 1: corpus is empty; it needs at least one row"),
+        ("queries", [], "queries row 1: queries is empty; it needs at least one row"),
         (
             "corpus",
             [("d1", "", "a"), ("d2", "", "b"), ("d1", "", "c")],

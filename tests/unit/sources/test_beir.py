@@ -82,7 +82,7 @@ TWO_PASSAGES = lines({"_id": "d1", "text": "a"}, {"_id": "d2", "text": "b"})
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (CORPUS, "", "corpus.jsonl: the corpus is empty"),
+        (CORPUS, "", "corpus.jsonl: corpus is empty"),
         (CORPUS, '{"_id": "d1", "text": "a"}\n{"_id": \n', "corpus.jsonl:2: not valid JSON"),
         (CORPUS, TWO_PASSAGES + lines({"_id": "d1", "text": "c"}), "corpus.jsonl:3: id 'd1' "),
         (

@@ -26,12 +26,7 @@ def run(settings: Settings, paths: Paths) -> str:
 
 
 def write_benchmark(settings: Settings, output: Path) -> str:
-    """Write one directory per task.
-
-    Returns
-    -------
-    What was written, for the log.
-    """
+    """Write one directory per task, and say what was written, for the log."""
     summary = []
     with replacing(output) as directory:
         for full_name, full in load_tasks(settings):

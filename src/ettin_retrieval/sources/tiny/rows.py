@@ -29,10 +29,7 @@ DISTRACTORS: tuple[Slot, ...] = ("aspect", "subject", "subject", "finding")
 def training_rows(domain: DomainName = "web") -> dict[str, list[dict[str, Any]]]:
     """Training and development rows (`train`, `dev`) in the schema of microsoft/ms_marco.
 
-    Parameters
-    ----------
-    domain
-        `web` is what the pipeline trains on; `scientific` is for training across domains.
+    The pipeline trains on `web`; `scientific` is for training across domains.
     """
     return {
         part: [_as_ms_marco(number, row) for number, row in enumerate(_rows(domain, part))]
@@ -43,8 +40,6 @@ def training_rows(domain: DomainName = "web") -> dict[str, list[dict[str, Any]]]
 def teacher_scores(domain: DomainName = "web") -> dict[tuple[int, str], float]:
     """Scores of a perfect teacher for the passages of the training rows.
 
-    Returns
-    -------
     (query_id, passage text) to the share of the four slots in which query and passage have the
     same concept: 1 for a relevant passage, 0.75 for a distractor, down to 0.
     """

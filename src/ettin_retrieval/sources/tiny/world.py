@@ -135,21 +135,14 @@ class Query(NamedTuple):
 class Domain:
     """Concepts and templates of a domain: its tables in texts.csv.
 
-    Attributes
-    ----------
-    openings
-        Templates of a passage's first sentence: the slots of a fact, a number and a year.
-    fillers
-        Sentences that may follow; they say nothing about the fact.
-    literal
-        Share of the relevant passages in which the subject has the query's wording.
+    `literal` is the share of the relevant passages in which the subject has the query's wording.
     """
 
     def __init__(self, name: DomainName, literal: float) -> None:
         self.aspects = GENERAL_ASPECTS + concepts(f"{name} aspect")
         self.subjects = concepts(f"{name} subject")
-        self.openings = texts(f"{name} opening")
-        self.fillers = texts(f"{name} filler")
+        # A passage's first sentence, with a number and a year, and sentences that may follow.
+        self.openings, self.fillers = texts(f"{name} opening"), texts(f"{name} filler")
         self.titles = texts(f"{name} title")
         self.literal = literal
 
@@ -197,14 +190,8 @@ class Domain:
     ) -> Query:
         """A query about a fact with one or two relevant passages, and distractors.
 
-        Parameters
-        ----------
-        distractors
-            The slot that each of them changes.
-        residues
-            Of the facts that the distractors state.
-        partial
-            Two relevant passages, and three on facts that differ in this slot.
+        Each distractor changes one slot, and states a fact with one of the residues. With
+        `partial` there are two relevant passages, and three on facts that differ in that slot.
         """
         wording = Wording.random(draw)
         text = draw.one(templates).format(**self.words(fact, wording))

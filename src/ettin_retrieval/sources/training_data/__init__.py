@@ -70,9 +70,7 @@ def write_training(
 ) -> str:
     """Decontaminate, choose queries, and write `train/`, `dev/` and `decontamination.json`.
 
-    Returns
-    -------
-    What was written and what was removed, for the log.
+    Returns what was written and what was removed, for the log.
     """
     setting = settings.data.decontaminate
     clean, report = decontamination.decontaminate(datasets, benchmark, setting)

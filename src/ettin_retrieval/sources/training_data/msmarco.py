@@ -63,13 +63,8 @@ class Row(BaseModel):
 def load(config: str, rows_without_positive: str) -> dict[str, RetrievalDataset]:
     """Training and development set of microsoft/ms_marco, at the current commit of `main`.
 
-    Parameters
-    ----------
-    config
-        `v1.1` or `v2.1`.
-    rows_without_positive
-        `error` refuses rows without a selected passage; `skip` and `auto` leave them out: the
-        published data has some.
+    `config` is v1.1 or v2.1. `rows_without_positive: error` refuses rows without a selected
+    passage; `skip` and `auto` leave them out: the published data has some.
 
     Raises
     ------
@@ -150,14 +145,9 @@ def from_triplets(
 ) -> RetrievalDataset:
     """Rows of query, positive and negative as one collection; equal passages are merged.
 
-    Parameters
-    ----------
-    merge_queries
-        Whether rows with the same query become one query with all their judgments. Otherwise
-        each row is a query with one passage of score 1 and one of score 0.
+    With `merge_queries`, rows with the same query become one query with all their judgments.
+    Otherwise each row is a query with one passage of score 1 and one of score 0.
 
-    Examples
-    --------
     >>> rows = [{"query": "q", "positive": "p", "negative": n} for n in ("n", "m")]
     >>> origin = Origin("example", "1", "CC0-1.0", "train")
     >>> from_triplets(rows, origin).judgments()
