@@ -24,10 +24,7 @@ from ettin_retrieval.settings.schema import Settings
 def check(settings: Settings) -> None:
     """Check that the machine, the user's directories and the Hub have what the settings need.
 
-    Raises
-    ------
-    InputError
-        They do not.
+    Raises InputError if they do not.
     """
     for section in ("finetuning", "evaluation"):
         precision = getattr(settings, section).precision

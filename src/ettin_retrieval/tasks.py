@@ -132,10 +132,7 @@ def split_of(name: str) -> str:
 
     A collection that mteb does not know is scored on `test`.
 
-    Raises
-    ------
-    InputError
-        The task exists in mteb but cannot be scored here.
+    Raises InputError if the task exists in mteb but cannot be scored here.
     """
     # Importing mteb takes seconds, so the common names are decided without it.
     if name in {*GUIDE_TASKS, *ENG_V2_TASKS, *CQADUPSTACK_PARTS, *TINY_TASKS}:
@@ -158,10 +155,7 @@ def task_of_directory(directory: Path) -> tuple[str, str]:
     >>> task_of_directory(Path("data/beir/msmarco")), task_of_directory(Path("cqadupstack/gis"))
     (('MSMARCO', 'dev'), ('CQADupstackGisRetrieval', 'test'))
 
-    Raises
-    ------
-    InputError
-        The directory is named after an mteb task that cannot be scored here.
+    Raises InputError if it is named after an mteb task that cannot be scored here.
     """
     directory = directory.resolve()
     name = directory.name
@@ -185,10 +179,7 @@ def mteb_names(wanted: list[str] | str) -> list[str]:
 def expand(names: Iterable[str]) -> list[str]:
     """Task names with CQADupstackRetrieval replaced by its twelve parts, without repeats.
 
-    Raises
-    ------
-    InputError
-        A name is not an English retrieval task of mteb.
+    Raises InputError if a name is not an English retrieval task of mteb.
     """
     expanded: list[str] = []
     for name in names:

@@ -17,10 +17,7 @@ from ettin_retrieval.sources.tiny.world import lexicon
 def make_base_encoder(settings: Settings, output: Path) -> dict[str, Any]:
     """Write the checkpoint directory and return its record.
 
-    Raises
-    ------
-    InputError
-        The Hub cannot be reached, or the directory does not hold an encoder that fits.
+    Raises InputError if the Hub cannot be reached or the directory does not hold such an encoder.
     """
     entry, seed = settings.encoder, settings.seed
     with replacing(output) as directory, tempfile.TemporaryDirectory() as scratch:

@@ -47,10 +47,7 @@ class StoredDataset:
 def read_dataset(directory: Path) -> RetrievalDataset:
     """Read what `write_dataset` wrote.
 
-    Raises
-    ------
-    InputError
-        A file is missing, or is not the one that the manifest describes.
+    Raises InputError if a file is missing or is not the one that the manifest describes.
     """
     origin, names = _checked(directory)
     return RetrievalDataset(**{name: _read(directory, name) for name in names}, origin=origin)

@@ -7,22 +7,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from ettin_retrieval.settings import sections
-from ettin_retrieval.settings.sections import (
-    Auto,
-    BenchmarkSource,
-    Encoder,
-    NegativeSource,
-    NotNegative,
-    NotNegativeFloat,
-    Positive,
-    RecipeName,
-    Sampling,
-    Section,
-    Seed,
-    Share,
-    TrainSource,
-    Tuning,
-)
+from ettin_retrieval.settings.sections import BenchmarkSource, Section, TrainSource, Tuning
 
 ENCODER_PREFIX = "ettin_"
 """`model: 1b` selects `ettin_1b` in encoders.yaml: `-S` cannot parse a key that starts with a
@@ -39,23 +24,23 @@ BENCHMARK_OF_TIER: dict[str, BenchmarkSource] = {"tiny": "tiny", "guide": "mteb"
 class RecipeData(Section):
     """A recipe's part of `data`."""
 
-    dev_queries: Positive
+    dev_queries: sections.Positive
 
 
 class RecipeNegatives(Section):
     """A recipe's part of `negatives`."""
 
-    source: NegativeSource
-    sampling: Sampling
-    num_negatives: NotNegative
+    source: sections.NegativeSource
+    sampling: sections.Sampling
+    num_negatives: sections.NotNegative
 
 
 class RecipeFinetuning(Section):
     """A recipe's part of `finetuning`; a number in `mini_batch_size` selects the cached loss."""
 
-    mini_batch_size: Positive | Auto
-    warmup_ratio: Share
-    weight_decay: NotNegativeFloat
+    mini_batch_size: sections.Positive | sections.Auto
+    warmup_ratio: sections.Share
+    weight_decay: sections.NotNegativeFloat
 
 
 class Recipe(Section):
@@ -80,11 +65,11 @@ class Settings(Section):
 
     model: str
     """Selects the entry `ettin_MODEL` of encoders.yaml."""
-    recipe: RecipeName
+    recipe: sections.RecipeName
     """Selects the entry of recipes.yaml. Its values replace `auto` before validation."""
     checkpoint: Literal["base", "finetuned"]
     """Whose scores metrics/mteb.json shows; both checkpoints are always evaluated."""
-    seed: Seed
+    seed: sections.Seed
     strict: bool
     """Pin threads and instruction set: the same bytes on any x86-64 CPU. false uses the whole
     machine."""
@@ -95,15 +80,12 @@ class Settings(Section):
     encoding: sections.Encoding
     evaluation: sections.Evaluation
     recipes: Recipes
-    encoders: dict[str, Encoder]
+    encoders: dict[str, sections.Encoder]
 
     def with_changes(self, changes: dict[str, Any]) -> Settings:
         """The settings with dotted keys changed, validated again as a whole.
 
-        Raises
-        ------
-        ValidationError
-            The changes do not fit together.
+        Raises ValidationError if the changes do not fit together.
         """
         content = self.model_dump()
         for key, value in changes.items():
@@ -127,7 +109,7 @@ class Settings(Section):
         return content
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> sections.Encoder:
         """The selected entry of encoders.yaml."""
         return self.encoders[ENCODER_PREFIX + self.model]
 

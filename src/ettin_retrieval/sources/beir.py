@@ -42,10 +42,7 @@ def collections(directory: Path, key: str) -> list[Path]:
     BEIR keeps twelve of them one level deeper, in `cqadupstack`. `key` is the setting that names
     the directory, for messages.
 
-    Raises
-    ------
-    InputError
-        There are no collections.
+    Raises InputError if there are no collections.
     """
     for patterns in (("corpus.jsonl",), ("*/corpus.jsonl", "cqadupstack/*/corpus.jsonl")):
         files = [path for pattern in patterns for path in directory.glob(pattern)]
@@ -64,26 +61,19 @@ def splits(directory: Path) -> list[str]:
 def files_of(directory: Path, split: str, key: str = "") -> dict[str, Path]:
     """The files of a collection: table to path. `key` is the setting that names the directory.
 
-    Raises
-    ------
-    InputError
-        A file is missing.
+    Raises InputError if a file is missing.
     """
     files = {
         "corpus": directory / "corpus.jsonl",
         "queries": directory / "queries.jsonl",
         "qrels": directory / "qrels" / f"{split}.tsv",
     }
-    where = f"{key}: " if key else ""
-    if not directory.is_dir():
-        problem = "a file, not a directory" if directory.exists() else "no such directory"
-        raise InputError(f"{where}{directory}: {problem}")
     for path in files.values():
-        if path.is_dir():
-            raise InputError(f"{where}{path}: a directory, not a file; {LAYOUT}")
         if not path.is_file():
+            problem = "a directory, not a file" if path.is_dir() else "no such file"
             found = ", ".join(splits(directory)) or "none"
-            raise InputError(f"{where}{path}: no such file; {LAYOUT}; judgment files here: {found}")
+            message = f"{path}: {problem}; {LAYOUT}; judgment files here: {found}"
+            raise InputError(f"{key}: {message}" if key else message)
     teacher = directory / "teacher" / f"{split}.tsv"
     return files | {"teacher": teacher} if teacher.is_file() else files
 
@@ -144,8 +134,9 @@ def _read_json(path: Path, schema: pa.Schema) -> Iterator[tuple[int, Row]]:
         try:
             record = json.loads(content)
         except (RecursionError, ValueError) as error:  # the latter for a number of 4,301 digits too
-            found = isinstance(error, json.JSONDecodeError)
-            reason = f"{error.msg} at column {error.colno}" if found else error
+            reason = str(error)
+            if isinstance(error, json.JSONDecodeError):
+                reason = f"{error.msg} at column {error.colno}"
             raise InputError(
                 f"{where}: not valid JSON ({reason}); each line is one JSON object"
             ) from None

@@ -39,10 +39,7 @@ def write_benchmark(settings: Settings, output: Path) -> str:
 def load_tasks(settings: Settings) -> Iterable[tuple[str, RetrievalDataset]]:
     """Name and data of each task, one at a time: only one is in memory.
 
-    Raises
-    ------
-    InputError
-        The source does not have a task.
+    Raises InputError if the source does not have a task.
     """
     source, wanted = settings.benchmark_source, settings.evaluation.tasks
     if source == "mteb":

@@ -15,10 +15,7 @@ from ettin_retrieval.tasks import expand, mteb_task, split_of
 def load(names: list[str]) -> Iterator[tuple[str, RetrievalDataset]]:
     """Name and data of each task, one at a time: only one is in memory.
 
-    Raises
-    ------
-    InputError
-        An unknown task, or the Hub cannot be reached.
+    Raises InputError if a task is unknown or the Hub cannot be reached.
     """
     tasks = {name: mteb_task(name) for name in expand(names)}
     for task in tasks.values():

@@ -101,10 +101,7 @@ def training_and_dev(
     a tenth if that is fewer. The development corpus is cut to `data.dev_passages`, because it is
     encoded again and again during training; passages judged for a development query are kept.
 
-    Raises
-    ------
-    InputError
-        There are not enough queries for both.
+    Raises InputError if there are not enough queries for both.
     """
     random = np.random.default_rng(settings.seed)
     train, dev = datasets["train"], datasets.get("dev", datasets["train"])

@@ -155,10 +155,7 @@ def remove_development_queries(
 ) -> tuple[RetrievalDataset, int]:
     """The training set without queries that have the text of a development query, and their number.
 
-    Raises
-    ------
-    InputError
-        No training query is left.
+    Raises InputError if no training query is left.
     """
     dev_queries = {digest(text) for text in dev.queries["text"]}
     texts = zip(train.queries["id"], train.queries["text"], strict=True)

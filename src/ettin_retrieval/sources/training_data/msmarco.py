@@ -66,10 +66,7 @@ def load(config: str, rows_without_positive: str) -> dict[str, RetrievalDataset]
     `config` is v1.1 or v2.1. `rows_without_positive: error` refuses rows without a selected
     passage; `skip` and `auto` leave them out: the published data has some.
 
-    Raises
-    ------
-    InputError
-        The Hub cannot be reached, or a row does not have MS MARCO's columns.
+    Raises InputError if the Hub cannot be reached or a row does not have MS MARCO's columns.
     """
     commit = hub.resolve_commit(REPOSITORY, "main", "dataset")
     return {
@@ -85,10 +82,7 @@ def load(config: str, rows_without_positive: str) -> dict[str, RetrievalDataset]
 def load_triplets() -> dict[str, RetrievalDataset]:
     """Training and development set of the triplets from the Hub.
 
-    Raises
-    ------
-    InputError
-        The Hub cannot be reached, or its rows have other columns.
+    Raises InputError if the Hub cannot be reached or its rows have other columns.
     """
     commit = hub.resolve_commit(TRIPLETS, "main", "dataset")
     rows = hub.load_split(TRIPLETS, TRIPLET_CONFIG, "train", commit)
@@ -155,10 +149,7 @@ def from_triplets(
     >>> from_triplets(rows, origin, merge_queries=False).judgments()
     {'q0': {'p0': 1, 'p1': 0}, 'q1': {'p0': 1, 'p2': 0}}
 
-    Raises
-    ------
-    InputError
-        A row lacks one of the three columns.
+    Raises InputError if a row lacks one of the three columns.
     """
     collection = _Collection(origin)
     query_ids: dict[str, str] = {}
