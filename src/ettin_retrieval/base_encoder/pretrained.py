@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +61,12 @@ def assemble(directory: Path, entry: Encoder, where: str) -> SentenceTransformer
         encoder does not have positions for the entry's lengths.
     """
     from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers.utils import logging as reports
 
-    with _quiet_transformers():
+    with ExitStack() as afterwards:
+        # `_check_weights` reports missing and mismatched weights, so transformers need not.
+        afterwards.callback(reports.set_verbosity, reports.get_verbosity())
+        reports.set_verbosity(logging.ERROR)
         model = _load(directory, where)
         if len(model) < 2 or not isinstance(model[1], Pooling):
             raise InputError(
@@ -104,19 +107,6 @@ def _load(directory: Path, where: str) -> SentenceTransformer:
         OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, SafetensorError,
     ) as error:  # fmt: skip
         raise InputError(f"{where}: not a model that can be loaded: {str(error)[:200]}") from None
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Silence transformers' report on unexpected, missing and mismatched weights."""
-    from transformers.utils import logging as reports
-
-    level = reports.get_verbosity()
-    reports.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        reports.set_verbosity(level)
 
 
 def _check_weights(model: Any, directory: Path, where: str) -> None:
@@ -175,7 +165,10 @@ def _set_lengths(model: SentenceTransformer, entry: Encoder, stated: bool, where
     """Set the lengths of queries and passages, which are saved with the transformer module."""
     transformer: Any = model[0]
     longest = model.max_seq_length or DEFAULT_PASSAGE_LENGTH
-    positions = _positions(transformer.model.config)
+    config = transformer.model.config
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
+        positions -= config.pad_token_id + 1
     for key, attribute, default in (
         ("max_query_length", "query_length", DEFAULT_QUERY_LENGTH),
         ("max_passage_length", "document_length", DEFAULT_PASSAGE_LENGTH),
@@ -189,11 +182,3 @@ def _set_lengths(model: SentenceTransformer, entry: Encoder, stated: bool, where
                 f"positions for; lower ettin_MODEL.base.{key} in encoders.yaml"
             )
         setattr(transformer, attribute, length)
-
-
-def _positions(config: Any) -> int | None:
-    """Maximum number of tokens of an encoder; None if it does not have one."""
-    positions: int | None = getattr(config, "max_position_embeddings", None)
-    if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
-        return positions - config.pad_token_id - 1
-    return positions
