@@ -74,7 +74,7 @@ def test_an_objective_that_the_encoder_cannot_be_trained_with(
         (
             "train",
             "file",
-            "local.train: .*file/corpus.jsonl: no such file; a BEIR directory has corpus.jsonl, ",
+            "local.train: .*file: a file, not a directory; a BEIR directory has corpus.jsonl, ",
         ),
         ("benchmark", "file", "local.benchmark: .*no corpus.jsonl"),
         ("encoder", "file", "local.encoder: .*this is a file"),

@@ -68,12 +68,15 @@ def files_of(directory: Path, split: str, key: str = "") -> dict[str, Path]:
         "queries": directory / "queries.jsonl",
         "qrels": directory / "qrels" / f"{split}.tsv",
     }
+    where = f"{key}: " if key else ""
+    if not directory.is_dir():
+        problem = "a file, not a" if directory.exists() else "no such"
+        raise InputError(f"{where}{directory}: {problem} directory; {LAYOUT}")
     for path in files.values():
         if not path.is_file():
             problem = "a directory, not a file" if path.is_dir() else "no such file"
             found = ", ".join(splits(directory)) or "none"
-            message = f"{path}: {problem}; {LAYOUT}; judgment files here: {found}"
-            raise InputError(f"{key}: {message}" if key else message)
+            raise InputError(f"{where}{path}: {problem}; {LAYOUT}; judgment files here: {found}")
     teacher = directory / "teacher" / f"{split}.tsv"
     return files | {"teacher": teacher} if teacher.is_file() else files
 

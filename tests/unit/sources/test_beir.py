@@ -174,11 +174,11 @@ def test_missing_files_are_named(collection: Path, name: str) -> None:
 
 def test_the_directory_itself_may_be_missing_or_a_file(collection: Path) -> None:
     with pytest.raises(
-        InputError, match=r"contracts/none/corpus.jsonl: no such file; a BEIR directory"
+        InputError, match=r"contracts/none: no such directory; a BEIR directory has"
     ):
         beir.load(collection / "none", "test")
     with pytest.raises(
-        InputError, match=r"corpus.jsonl/corpus.jsonl: no such file; a BEIR directory"
+        InputError, match=r"corpus.jsonl: a file, not a directory; a BEIR directory has"
     ):
         beir.load(collection / CORPUS, "test")
 
