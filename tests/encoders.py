@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ettin_retrieval.settings.load import load_settings
-from ettin_retrieval.settings.schema import Encoder
+from ettin_retrieval.settings.sections import Encoder
 from tests.workspace import ROOT
 
 

@@ -15,9 +15,9 @@ from ettin_retrieval.base_encoder.random_weights import random_encoder
 from ettin_retrieval.data.storage import write_dataset
 from ettin_retrieval.encoders.checkpoint import save_checkpoint
 from ettin_retrieval.settings.load import load_settings
-from ettin_retrieval.settings.schema import Encoder, Shape
+from ettin_retrieval.settings.sections import Encoder, Shape
 from ettin_retrieval.sources import tiny
-from ettin_retrieval.sources.subsampling import subsampled
+from ettin_retrieval.sources.benchmark_data import subsampled
 
 ROOT = Path(__file__).resolve().parents[1]
 

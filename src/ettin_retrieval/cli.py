@@ -30,7 +30,8 @@ Expected = Annotated[
     Path, typer.Option(metavar="DIR", help="Expected scores, and the tasks of each benchmark.")
 ]
 Scores = Annotated[Path, typer.Option(metavar="DIR", help="Such as data/scores/finetuned.")]
-Out = Annotated[Path, typer.Option(metavar="DIR")]
+Directory = Annotated[Path, typer.Option(metavar="DIR")]
+File = Annotated[Path, typer.Option(metavar="FILE")]
 
 RESULTS, EXPECTED = Path("results"), Path("expected")
 
@@ -69,8 +70,7 @@ def verify(
         print(line)
     *failed, summary = verify_scores(results, expected)
     stale = table_problem(results, expected, tables)
-    for line in [*failed, summary, stale or f"{tables}: every table is current"]:
-        print(line)
+    print(*failed, summary, stale or f"{tables}: every table is current", sep="\n")
     if found or failed or stale:
         raise typer.Exit(1)
 
@@ -103,8 +103,7 @@ def migrate(results: Results = RESULTS) -> None:
     """Convert a ledger of an earlier schema."""
     from ettin_retrieval.ledger.migrate import migrate as migrate_ledger
 
-    converted = migrate_ledger(results)
-    print(f"{results}: {len(converted)} entries converted")
+    print(f"{results}: {len(migrate_ledger(results))} entries converted")
 
 
 @app.command()
@@ -144,7 +143,7 @@ def calibrate(
     beir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The task's data (default: from the hub).")
     ] = None,
-    expected: Annotated[Path, typer.Option(metavar="FILE")] = EXPECTED / "calibration.yaml",
+    expected: File = EXPECTED / "calibration.yaml",
 ) -> None:
     """Check the evaluation against a model's published score."""
     from ettin_retrieval.interop import calibration
@@ -173,7 +172,7 @@ def bm25(
 def export_leaderboard(
     scores: Scores,
     checkpoint: Annotated[Path, typer.Option(metavar="DIR", help="The checkpoint scored.")],
-    out: Out,
+    out: Directory,
     name: Annotated[
         str | None, typer.Option(metavar="ORG/MODEL", help="(default: from the fingerprint)")
     ] = None,
@@ -182,15 +181,13 @@ def export_leaderboard(
     from ettin_retrieval.interop import leaderboard
 
     written = leaderboard.export_leaderboard(scores, checkpoint, out, name)
-    for line in leaderboard.foreign_data(written):
-        print(line)
-    print(written)
+    print(*leaderboard.foreign_data(written), written, sep="\n")
 
 
 @app.command("export-trec")
 def export_trec(
     scores: Scores,
-    out: Out,
+    out: Directory,
     benchmark: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the judgments of these tasks too.")
     ] = None,
@@ -204,7 +201,7 @@ def export_trec(
 
 @app.command()
 def plan(
-    params: Annotated[Path, typer.Option(metavar="FILE")] = Path("params.yaml"),
+    params: File = Path("params.yaml"),
     model: Annotated[str | None, typer.Option(help="Instead of params.yaml's, such as 1b.")] = None,
     tasks: Annotated[
         str | None, typer.Option(metavar="TIER|NAME,...", help="Instead of params.yaml's.")
@@ -230,10 +227,10 @@ def sweep(
     queries: Annotated[
         int | None, typer.Option(min=1, help="Training queries (default: all).")
     ] = None,
-    training: Annotated[Path, typer.Option(metavar="DIR")] = Path("data/training"),
-    negatives: Annotated[Path, typer.Option(metavar="DIR")] = Path("data/negatives"),
-    encoder: Annotated[Path, typer.Option(metavar="DIR")] = Path("models/base"),
-    output: Out = Path("studies/sweeps"),
+    training: Directory = Path("data/training"),
+    negatives: Directory = Path("data/negatives"),
+    encoder: Directory = Path("models/base"),
+    output: Directory = Path("studies/sweeps"),
 ) -> None:
     """Pick a learning rate on the development set."""
     from ettin_retrieval.settings.load import load_settings
@@ -264,10 +261,8 @@ def _print(parts: Iterable[Table | str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command.
+    """Run one command and return its exit status.
 
-    Returns
-    -------
     0; 1 if a check failed or the input is wrong, which is reported in one line; 2 for unusable
     arguments; 130 if interrupted.
     """

@@ -1,7 +1,6 @@
 """The whole way in one function: load, mine, pair, train, evaluate.
 
-The stages of `dvc.yaml` do the same step by step, with files between the steps. The studies call
-`run_experiment` once for each encoder that they train.
+The stages of `dvc.yaml` do the same step by step. The studies call it once for each encoder.
 """
 
 from __future__ import annotations
@@ -29,17 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Material:
-    """What an encoder is trained on.
-
-    Attributes
-    ----------
-    pairs
-        Query, positive and negatives; None mines them with the encoder that is to be trained.
-    """
+    """What an encoder is trained on."""
 
     train: RetrievalDataset
     dev: RetrievalDataset
     pairs: list[Pair] | None = None
+    """Query, positive and negatives; None mines them with the encoder that is to be trained."""
 
     @classmethod
     def read(cls, training: Path, negatives: Path | None = None) -> Material:
@@ -113,18 +107,8 @@ def measurement(
 ) -> Measurement:
     """Scores outside the pipeline as a measurement for a ledger.
 
-    Parameters
-    ----------
-    key
-        Model, checkpoint and seed.
-    benchmark
-        Directory of the tasks that were scored.
-    record
-        Of the run, as `run_record` gives it.
-    weights
-        The checkpoint's record.
-    own
-        Whether these are all collections of the user's benchmark.
+    `key` is model, checkpoint and seed, `record` the run's (see `run_record`), and `weights` the
+    checkpoint's. `own` says that the tasks are all collections of the user's benchmark.
     """
     model, checkpoint, seed = key
     records = task_records(benchmark)

@@ -63,10 +63,7 @@ def resolve_commit(repo_id: str, revision: str, kind: Kind) -> str:
 def download_model(repo_id: str, commit: str) -> Path:
     """Fetch the configuration, tokenizer and safetensors of a model; no code and no pickles.
 
-    Raises
-    ------
-    InputError
-        The download failed.
+    Raises InputError if the download fails.
     """
     from huggingface_hub import snapshot_download
 
@@ -83,10 +80,7 @@ def download_model(repo_id: str, commit: str) -> Path:
 def load_split(repo_id: str, config: str, split: str, commit: str) -> Any:
     """One split of a Hub dataset, as a `datasets.Dataset` over memory-mapped files.
 
-    Raises
-    ------
-    InputError
-        The dataset has no such configuration or split, or the download failed.
+    Raises InputError if there is no such configuration or split, or the download fails.
     """
     from datasets import load_dataset
 
@@ -99,13 +93,7 @@ def load_split(repo_id: str, config: str, split: str, commit: str) -> Any:
 
 @contextmanager
 def downloading(repo_id: str, kind: Kind) -> Iterator[None]:
-    """Report a download that fails midway in one line.
-
-    Raises
-    ------
-    InputError
-        The Hub stopped answering.
-    """
+    """Report a download that fails midway as one line, an InputError."""
     import httpx2
 
     try:

@@ -1,7 +1,7 @@
 """Runs one stage of dvc.yaml: settings, paths, pinned arithmetic, one line of log, its cost.
 
-Each stage is a module with a function `run(settings, paths)`. It reads files of earlier stages,
-calls the library, writes its files, and returns what its log line ends with.
+A stage's module has a function `run(settings, paths)`. It reads files of earlier stages, calls the
+library, writes its files, and returns what its log line ends with.
 """
 
 from __future__ import annotations
@@ -68,11 +68,8 @@ def run_stage(stage: str, run: Run, *, reads: Sequence[str] = (), writes: Sequen
         seconds = time.monotonic() - start
         record_cost(paths[writes[0]], seconds, settings)
         written = ", ".join(str(paths[option]) for option in writes)
-        logger.info("%s: wrote %s in %.1f s%s", stage, written, seconds, _after(summary))
-
-
-def _after(summary: str | None) -> str:
-    return f"; {summary}" if summary else ""
+        after = f"; {summary}" if summary else ""
+        logger.info("%s: wrote %s in %.1f s%s", stage, written, seconds, after)
 
 
 def warn_of_strict_mode(settings: Settings, precision: str) -> None:
@@ -102,9 +99,8 @@ def costs_of(outputs: Iterable[str], settings: Settings) -> dict[str, Any]:
 
 
 def _read_costs() -> dict[str, Any]:
-    costs: dict[str, Any] = read_json(COSTS) if COSTS.is_file() else {}
-    return costs
+    return read_json(COSTS) if COSTS.is_file() else {}
 
 
 def _run_key(settings: Settings) -> dict[str, Any]:
-    return {"model": settings.model, "recipe": settings.recipe, "seed": settings.seed}
+    return settings.model_dump(include={"model", "recipe", "seed"})

@@ -41,21 +41,12 @@ CQADUPSTACK_PARTS = frozenset(f"CQADupstack{f.capitalize()}Retrieval" for f in C
 """The score of `CQADUPSTACK` is the mean over these twelve tasks."""
 
 BEIR_TASKS = {
-    "arguana": "ArguAna",
-    "climate-fever": "ClimateFEVER",
-    "dbpedia-entity": "DBPedia",
-    "fever": "FEVER",
-    "fiqa": "FiQA2018",
-    "hotpotqa": "HotpotQA",
-    "msmarco": "MSMARCO",
-    "nfcorpus": "NFCorpus",
-    "nq": "NQ",
-    "quora": "QuoraRetrieval",
-    "scidocs": "SCIDOCS",
-    "scifact": "SciFact",
-    "trec-covid": "TRECCOVID",
-    "webis-touche2020": "Touche2020",
-} | {f"cqadupstack/{f}": f"CQADupstack{f.capitalize()}Retrieval" for f in CQADUPSTACK_FORUMS}
+    "arguana": "ArguAna", "climate-fever": "ClimateFEVER", "dbpedia-entity": "DBPedia",
+    "fever": "FEVER", "fiqa": "FiQA2018", "hotpotqa": "HotpotQA", "msmarco": "MSMARCO",
+    "nfcorpus": "NFCorpus", "nq": "NQ", "quora": "QuoraRetrieval", "scidocs": "SCIDOCS",
+    "scifact": "SciFact", "trec-covid": "TRECCOVID", "webis-touche2020": "Touche2020",
+    **{f"cqadupstack/{f}": f"CQADupstack{f.capitalize()}Retrieval" for f in CQADUPSTACK_FORUMS},
+}  # fmt: skip
 """Directory name of a collection in BEIR's archives to mteb's name of the task."""
 
 SUBSAMPLED = "-subsampled-"
@@ -141,15 +132,18 @@ def split_of(name: str) -> str:
 
     A collection that mteb does not know is scored on `test`.
 
-    Raises
-    ------
-    InputError
-        The task exists in mteb but cannot be scored here.
+    Raises InputError if the task exists in mteb but cannot be scored here.
     """
     # Importing mteb takes seconds, so the common names are decided without it.
     if name in {*GUIDE_TASKS, *ENG_V2_TASKS, *CQADUPSTACK_PARTS, *TINY_TASKS}:
         return "dev" if name.endswith("MSMARCO") else "test"
-    return str(mteb_task(name).metadata.eval_splits[0]) if _is_mteb_retrieval(name) else "test"
+    import mteb
+
+    try:
+        known = mteb.get_task(name).metadata.type == "Retrieval"
+    except KeyError:
+        known = False
+    return str(mteb_task(name).metadata.eval_splits[0]) if known else "test"
 
 
 def task_of_directory(directory: Path) -> tuple[str, str]:
@@ -161,19 +155,15 @@ def task_of_directory(directory: Path) -> tuple[str, str]:
     >>> task_of_directory(Path("data/beir/msmarco")), task_of_directory(Path("cqadupstack/gis"))
     (('MSMARCO', 'dev'), ('CQADupstackGisRetrieval', 'test'))
 
-    Raises
-    ------
-    InputError
-        The directory is named after an mteb task that cannot be scored here.
+    Raises InputError if it is named after an mteb task that cannot be scored here.
     """
     directory = directory.resolve()
-    own = directory.name
-    for name in (f"{directory.parent.name}/{own}", own):
-        if name.lower() in BEIR_TASKS:
-            task = BEIR_TASKS[name.lower()]
-            return task, split_of(task)
-    known = {task.lower(): task for task in BEIR_TASKS.values()}
-    name = known.get(own.lower(), own)
+    name = directory.name
+    known = BEIR_TASKS | {task.lower(): task for task in BEIR_TASKS.values()}
+    for spelling in (f"{directory.parent.name}/{name}", name):
+        if spelling.lower() in known:
+            name = known[spelling.lower()]
+            break
     return name, split_of(name)
 
 
@@ -189,10 +179,7 @@ def mteb_names(wanted: list[str] | str) -> list[str]:
 def expand(names: Iterable[str]) -> list[str]:
     """Task names with CQADupstackRetrieval replaced by its twelve parts, without repeats.
 
-    Raises
-    ------
-    InputError
-        A name is not an English retrieval task of mteb.
+    Raises InputError if a name is not an English retrieval task of mteb.
     """
     expanded: list[str] = []
     for name in names:
@@ -219,9 +206,8 @@ def mteb_task(name: str) -> Any:
         hint = f"did you mean {' or '.join(close)}?" if close else "see `mteb available-tasks`"
         raise InputError(f"{key}: unknown task {name!r}; {hint}") from None
     metadata = task.metadata
-    if metadata.type != "Retrieval":
-        raise InputError(f"{key}: {name} is a {metadata.type} task; name retrieval tasks")
     reasons = {
+        f"is a {metadata.type} task": metadata.type != "Retrieval",
         "is an aggregate of tasks": getattr(task, "tasks", None),
         f"is in {', '.join(sorted(metadata.languages))}": set(metadata.languages) != {"eng"},
         "has several subsets": isinstance(metadata.eval_langs, dict),
@@ -235,12 +221,3 @@ def mteb_task(name: str) -> Any:
                 "and one split"
             )
     return task
-
-
-def _is_mteb_retrieval(name: str) -> bool:
-    import mteb
-
-    try:
-        return bool(mteb.get_task(name).metadata.type == "Retrieval")
-    except KeyError:
-        return False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ettin_retrieval.sources.msmarco import REPOSITORY as MS_MARCO
-from ettin_retrieval.sources.triplets import REPOSITORY as TRIPLETS
+from ettin_retrieval.sources.training_data.msmarco import REPOSITORY as MS_MARCO
+from ettin_retrieval.sources.training_data.msmarco import TRIPLETS
 from ettin_retrieval.tasks import GUIDE_TASKS, expand, mteb_task
 from tests.hub.datasets import Qrels, Row, msmarco_files, retrieval_files, triplet_files
 from tests.hub.encoders import encoder_files

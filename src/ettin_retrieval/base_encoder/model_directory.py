@@ -15,10 +15,7 @@ LFS_POINTER = b"version https://git-lfs"
 def check_model_directory(directory: Path, where: str) -> None:
     """Check that a transformers or sentence-transformers directory has complete safetensors.
 
-    Parameters
-    ----------
-    where
-        What messages begin with.
+    Messages begin with `where`.
 
     Raises
     ------
@@ -66,8 +63,7 @@ def scores_by_dot_product(directory: Path, where: str) -> bool:
 
 def _modules(directory: Path, where: str) -> list[dict[str, Any]]:
     path = directory / "modules.json"
-    modules: list[dict[str, Any]] = _read_json(path, where) if path.is_file() else []
-    return modules
+    return _read_json(path, where) if path.is_file() else []
 
 
 def _is(module: dict[str, Any], name: str) -> bool:

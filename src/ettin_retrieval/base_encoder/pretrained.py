@@ -1,27 +1,34 @@
-"""A pretrained encoder from the Hub or a local directory."""
+"""A Hub id or a model directory as a SentenceTransformer with the settings of its entry."""
 
 from __future__ import annotations
 
+import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ettin_retrieval import hub
-from ettin_retrieval.base_encoder.assemble import assemble
-from ettin_retrieval.base_encoder.model_directory import check_model_directory
-from ettin_retrieval.encoders.checkpoint import fingerprint
-from ettin_retrieval.settings.schema import Encoder
+from ettin_retrieval.base_encoder.model_directory import (
+    check_model_directory,
+    transformer_directory,
+)
+from ettin_retrieval.encoders.checkpoint import fingerprint, is_normalised
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.sections import Encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+DEFAULT_QUERY_LENGTH = 64
+
+DEFAULT_PASSAGE_LENGTH = 512
+
+POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
+"""Architectures that number positions from the padding token's id + 1."""
+
 
 def pretrained(entry: Encoder, local_path: str) -> tuple[SentenceTransformer, dict[str, Any]]:
-    """The encoder of an entry with a Hub id or `local`, and its origin.
-
-    Parameters
-    ----------
-    local_path
-        The directory that `local` means.
+    """The encoder of an entry with a Hub id or `local` (which means `local_path`), and its origin.
 
     Raises
     ------
@@ -39,3 +46,139 @@ def pretrained(entry: Encoder, local_path: str) -> tuple[SentenceTransformer, di
         where = f"encoder {entry.source} at {revision}"
         check_model_directory(directory, where)
     return assemble(directory, entry, where), {"source": entry.source, "revision": revision}
+
+
+def assemble(directory: Path, entry: Encoder, where: str) -> SentenceTransformer:
+    """Load a transformers or sentence-transformers directory and apply the entry's settings.
+
+    `auto` keeps what a sentence-transformers directory states, and otherwise means mean pooling,
+    normalisation, 64 tokens per query and 512 per passage. `where` begins messages.
+
+    Raises
+    ------
+    InputError
+        The directory is not a dense encoder, its weights do not fit its configuration, or the
+        encoder does not have positions for the entry's lengths.
+    """
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers.utils import logging as reports
+
+    with ExitStack() as afterwards:
+        # `_check_weights` reports missing and mismatched weights, so transformers need not.
+        afterwards.callback(reports.set_verbosity, reports.get_verbosity())
+        reports.set_verbosity(logging.ERROR)
+        model = _load(directory, where)
+        if len(model) < 2 or not isinstance(model[1], Pooling):
+            raise InputError(
+                f"{where}: its modules are not a transformer and a pooling; only dense encoders fit"
+            )
+        _check_weights(model[0].model, directory, where)
+    stated = (directory / "modules.json").is_file()
+    if entry.pooling != "auto":
+        model[1].pooling_mode = entry.pooling
+    elif not stated:
+        model[1].pooling_mode = "mean"
+    _set_similarity(model, entry, stated, where)
+    _set_lengths(model, entry, stated, where)
+    return model
+
+
+def _load(directory: Path, where: str) -> SentenceTransformer:
+    import torch
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        # A layer that the weights lack and nothing uses, such as BERT's pooler, is initialised at
+        # random. It is part of the fingerprint, so it must be the same each time.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return SentenceTransformer(
+                str(directory),
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={
+                    "dtype": torch.float32,
+                    "use_safetensors": True,
+                    "ignore_mismatched_sizes": True,  # `_check_weights` reports them by name
+                },
+            )
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, SafetensorError,
+    ) as error:  # fmt: skip
+        raise InputError(f"{where}: not a model that can be loaded: {str(error)[:200]}") from None
+
+
+def _check_weights(model: Any, directory: Path, where: str) -> None:
+    """Refuse weights that leave a part of the encoder random. Heads it does not use may stay.
+
+    transformers reads names and shapes once more, on the meta device.
+    """
+    _, found = type(model).from_pretrained(
+        str(transformer_directory(directory)),
+        config=model.config,
+        local_files_only=True,
+        use_safetensors=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        device_map="meta",
+    )
+    # Embeddings pool the states of the tokens: BERT's pooler is not used.
+    missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise InputError(
+            f"{where}: the weights lack {missing[0]!r} (and {len(missing) - 1} more) of "
+            f"{type(model).__name__}; they are of another model, or under other names"
+        )
+    if found["mismatched_keys"]:
+        key, shape, expected = min(found["mismatched_keys"])
+        raise InputError(
+            f"{where}: {key!r} has shape {tuple(shape)}, and config.json says {tuple(expected)}"
+        )
+
+
+def _set_similarity(model: SentenceTransformer, entry: Encoder, stated: bool, where: str) -> None:
+    """Make cosine or dot product the similarity of training, mining and evaluation alike.
+
+    A normalised encoder is scored by cosine, any other by dot product. `normalize: auto` keeps
+    the similarity that the directory states; for cosine it adds a missing `Normalize`.
+    """
+    from sentence_transformers.base.modules import Normalize
+
+    normalised, wanted = is_normalised(model), entry.normalize
+    if wanted == "auto":
+        similarity = model.similarity_fn_name if stated and not normalised else "cosine"
+        if similarity not in {"cosine", "dot"}:
+            raise InputError(
+                f"{where}: its similarity is {similarity}; search needs cosine or dot, so set "
+                "ettin_MODEL.base.normalize to true or false in encoders.yaml"
+            )
+        wanted = similarity == "cosine"
+    if wanted and not normalised:
+        model.append(Normalize())
+    elif normalised and not wanted:
+        del model[len(model) - 1]
+    model.similarity_fn_name = "cosine" if wanted else "dot"
+
+
+def _set_lengths(model: SentenceTransformer, entry: Encoder, stated: bool, where: str) -> None:
+    """Set the lengths of queries and passages, which are saved with the transformer module."""
+    transformer: Any = model[0]
+    longest = model.max_seq_length or DEFAULT_PASSAGE_LENGTH
+    config = transformer.model.config
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
+        positions -= config.pad_token_id + 1
+    for key, attribute, default in (
+        ("max_query_length", "query_length", DEFAULT_QUERY_LENGTH),
+        ("max_passage_length", "document_length", DEFAULT_PASSAGE_LENGTH),
+    ):
+        length = getattr(entry, key)
+        if length == "auto":
+            length = longest if stated else min(default, longest)
+        if positions is not None and length > positions:
+            raise InputError(
+                f"{where}: {key} {length} is more than the {positions} tokens that the encoder has "
+                f"positions for; lower ettin_MODEL.base.{key} in encoders.yaml"
+            )
+        setattr(transformer, attribute, length)

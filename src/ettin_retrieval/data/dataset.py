@@ -11,7 +11,7 @@ On disk it is a directory, which every source writes and every later stage reads
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -28,62 +28,43 @@ TEACHER = pa.schema(
 )
 
 SCHEMAS = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS, "teacher": TEACHER}
-OPTIONAL = {"teacher"}
 
 ROW_GROUP = 16_384
 """Rows per row group of the Parquet files: the least that a streaming reader holds in memory."""
 
-Locate = Callable[[int], str]
-"""Where a row comes from, such as `corpus.jsonl:17`, for messages."""
+Locate = Callable[[str, int], str]
+"""Name of a table and number of a row (from 0) to where the row comes from, for messages."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a dataset comes from.
-
-    Attributes
-    ----------
-    source
-        Hub id, `tiny`, or `beir` for your own directory.
-    revision
-        Commit of a Hub dataset, version of the tiny world, or sha256 of your files.
-    licence
-        SPDX name, or `unknown`.
-    split
-        Split that the judgments come from.
-    notes
-        Further facts worth keeping, such as how many rows were left out and why.
-    """
+    """Where a dataset comes from."""
 
     source: str
+    """Hub id, `tiny`, or `beir` for your own directory."""
     revision: str
+    """Commit of a Hub dataset, version of the tiny world, or sha256 of your files."""
     licence: str
+    """SPDX name, or `unknown`."""
     split: str
+    """Split that the judgments come from."""
     notes: dict[str, Any] = field(default_factory=dict)
+    """Further facts worth keeping, such as how many rows were left out and why."""
 
 
 @dataclass(frozen=True)
 class RetrievalDataset:
-    """A collection with judgments.
-
-    Attributes
-    ----------
-    corpus
-        Columns id, title, text; one row per passage.
-    queries
-        Columns id, text. Queries without a judgment are not scored.
-    qrels
-        Columns query_id, corpus_id, score.
-    teacher
-        Columns query_id, corpus_id, score: similarity of query and passage by another model, a
-        cosine, for the passages that it has scored. None without a teacher.
-    """
+    """A collection with judgments: tables with the columns of `SCHEMAS`."""
 
     corpus: pd.DataFrame
+    """One row per passage."""
     queries: pd.DataFrame
+    """Queries without a judgment are not scored."""
     qrels: pd.DataFrame
     origin: Origin
     teacher: pd.DataFrame | None = None
+    """Similarity of query and passage by another model, a cosine, for the passages that it has
+    scored. None without a teacher."""
 
     def passage_texts(self) -> list[str]:
         """What an encoder reads of each passage: title and text, joined as in mteb."""
@@ -117,8 +98,11 @@ class RetrievalDataset:
             queries=only(self.queries, "id"),
             qrels=only(self.qrels, "query_id"),
             teacher=None if self.teacher is None else only(self.teacher, "query_id"),
-            origin=replace(self.origin, notes={**self.origin.notes, **notes}),
-        )
+        ).with_notes(**notes)
+
+    def with_notes(self, **notes: Any) -> RetrievalDataset:
+        """The same tables with further facts in the origin's notes."""
+        return replace(self, origin=replace(self.origin, notes=self.origin.notes | notes))
 
     def manifest(self) -> dict[str, Any]:
         """Origin and counts: the content of manifest.json except the files' digests."""
@@ -143,10 +127,7 @@ class RetrievalDataset:
 
     def validate(
         self,
-        corpus_row: Locate = lambda row: f"corpus row {row + 1}",
-        queries_row: Locate = lambda row: f"queries row {row + 1}",
-        qrels_row: Locate = lambda row: f"qrels row {row + 1}",
-        teacher_row: Locate = lambda row: f"teacher row {row + 1}",
+        locate: Locate = lambda table, row: f"{table} row {row + 1}",
         *,
         as_published: bool = False,
     ) -> RetrievalDataset:
@@ -168,45 +149,50 @@ class RetrievalDataset:
             text, a judgment or teacher score of an unknown query or passage, a second one of the
             same pair, a teacher score that is not a cosine, or no positive judgment.
         """
-        if self.corpus.empty:
-            raise InputError(f"{corpus_row(0)}: the corpus is empty; it needs at least one passage")
-        if self.queries.empty:
-            raise InputError(f"{queries_row(0)}: there are no queries; at least one is needed")
-        for table, locate in ((self.corpus, corpus_row), (self.queries, queries_row)):
-            repeated = table["id"].duplicated()
-            _refuse(table, repeated, locate, "id {id!r} occurs twice; ids must be unique")
-            _refuse(table, _blank(table["id"]), locate, "the id is empty")
-        _refuse(self.queries, _blank(self.queries["text"]), queries_row, "query {id!r} has no text")
-        self._check_pairs(self.qrels, qrels_row, "judged", passages_known=not as_published)
-        relevant = self.qrels["score"] > 0
-        if not as_published:
-            wrong = self._without_text() & self.corpus["id"].isin(self.qrels["corpus_id"][relevant])
-            message = "passage {id!r} is judged relevant and has no text"
-            _refuse(self.corpus, wrong, corpus_row, message)
-        if not relevant.any():
-            raise InputError(f"{qrels_row(0)}: no judgment has a score above 0")
-        if self.teacher is not None:
-            self._check_pairs(self.teacher, teacher_row, "scored")
-            wrong = ~self.teacher["score"].between(-1, 1)
-            message = "score {score} is not between -1 and 1, as a cosine is"
-            _refuse(self.teacher, wrong, teacher_row, message)
+        for name in ("corpus", "queries"):
+            if getattr(self, name).empty:
+                raise InputError(f"{locate(name, 0)}: {name} is empty; it needs at least one row")
+        for name, wrong, message in self._rules(as_published):
+            if wrong.any():
+                row = int(wrong.to_numpy().argmax())
+                others = int(wrong.sum()) - 1
+                more = f" (and {others} more)" if others else ""
+                problem = message.format(**getattr(self, name).iloc[row])
+                raise InputError(f"{locate(name, row)}: {problem}{more}")
+        if not (self.qrels["score"] > 0).any():
+            raise InputError(f"{locate('qrels', 0)}: no judgment has a score above 0")
         return self
+
+    def _rules(self, as_published: bool) -> Iterator[tuple[str, pd.Series[bool], str]]:
+        """Table, which of its rows break a rule, and the message about one of them."""
+        for name, table in (("corpus", self.corpus), ("queries", self.queries)):
+            yield name, table["id"].duplicated(), "id {id!r} occurs twice; ids must be unique"
+            yield name, _blank(table["id"]), "the id is empty"
+        yield "queries", _blank(self.queries["text"]), "query {id!r} has no text"
+        for name, pairs, done in (
+            ("qrels", self.qrels, "judged"),
+            ("teacher", self.teacher, "scored"),
+        ):
+            if pairs is None:
+                continue
+            unknown = ~pairs["query_id"].isin(self.queries["id"])
+            yield name, unknown, "query_id {query_id!r} is not in the queries"
+            if name == "teacher" or not as_published:
+                unknown = ~pairs["corpus_id"].isin(self.corpus["id"])
+                yield name, unknown, "corpus_id {corpus_id!r} is not in the corpus"
+            repeated = pairs.duplicated(["query_id", "corpus_id"])
+            yield name, repeated, f"({{query_id!r}}, {{corpus_id!r}}) is {done} twice"
+        if not as_published:
+            relevant = self.corpus["id"].isin(self.qrels["corpus_id"][self.qrels["score"] > 0])
+            empty = self._without_text() & relevant
+            yield "corpus", empty, "passage {id!r} is judged relevant and has no text"
+        if self.teacher is not None:
+            other = ~self.teacher["score"].between(-1, 1)
+            yield "teacher", other, "score {score} is not between -1 and 1, as a cosine is"
 
     def _without_text(self) -> pd.Series[bool]:
         """Which passages have neither title nor text."""
         return _blank(self.corpus["title"]) & _blank(self.corpus["text"])
-
-    def _check_pairs(
-        self, pairs: pd.DataFrame, locate: Locate, done: str, *, passages_known: bool = True
-    ) -> None:
-        """Refuse rows of an unknown query or passage, and a second row of the same pair."""
-        unknown = ~pairs["query_id"].isin(self.queries["id"])
-        _refuse(pairs, unknown, locate, "query_id {query_id!r} is not in the queries")
-        if passages_known:
-            unknown = ~pairs["corpus_id"].isin(self.corpus["id"])
-            _refuse(pairs, unknown, locate, "corpus_id {corpus_id!r} is not in the corpus")
-        repeated = pairs.duplicated(["query_id", "corpus_id"])
-        _refuse(pairs, repeated, locate, f"({{query_id!r}}, {{corpus_id!r}}) is {done} twice")
 
 
 def passage_text(title: str, text: str) -> str:
@@ -244,12 +230,3 @@ def by_query(pairs: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def _blank(texts: pd.Series[str]) -> pd.Series[bool]:
     return texts.str.strip().eq("")
-
-
-def _refuse(table: pd.DataFrame, wrong: pd.Series[bool], locate: Locate, message: str) -> None:
-    """Report the first wrong row, if any; the message may name the table's columns."""
-    if wrong.any():
-        row = int(wrong.to_numpy().argmax())
-        others = int(wrong.sum()) - 1
-        more = f" (and {others} more)" if others else ""
-        raise InputError(f"{locate(row)}: {message.format(**table.iloc[row])}{more}")

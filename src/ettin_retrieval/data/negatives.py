@@ -9,13 +9,8 @@ import pyarrow.parquet as pq
 
 from ettin_retrieval.data.dataset import table
 
-SCHEMA = pa.schema(
-    [
-        ("query_id", pa.string()),
-        ("positive_id", pa.string()),
-        ("negative_ids", pa.list_(pa.string())),
-    ]
-)
+IDS = pa.list_(pa.string())
+SCHEMA = pa.schema([("query_id", pa.string()), ("positive_id", pa.string()), ("negative_ids", IDS)])
 
 FILE = "negatives.parquet"
 

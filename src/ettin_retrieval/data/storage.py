@@ -9,14 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ettin_retrieval.data.dataset import (
-    OPTIONAL,
-    ROW_GROUP,
-    SCHEMAS,
-    Origin,
-    RetrievalDataset,
-    by_query,
-)
+from ettin_retrieval.data.dataset import ROW_GROUP, SCHEMAS, Origin, RetrievalDataset, by_query
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import read_json, sha256_file, write_json
 
@@ -39,15 +32,7 @@ def write_dataset(dataset: RetrievalDataset, directory: Path) -> None:
 
 @dataclass(frozen=True)
 class StoredDataset:
-    """A dataset whose corpus stays on disk.
-
-    Attributes
-    ----------
-    corpus
-        Path of corpus.parquet.
-    queries, qrels, origin
-        As in `RetrievalDataset`.
-    """
+    """A dataset whose corpus stays on disk: `corpus` is the path of corpus.parquet."""
 
     corpus: Path
     queries: pd.DataFrame
@@ -62,45 +47,35 @@ class StoredDataset:
 def read_dataset(directory: Path) -> RetrievalDataset:
     """Read what `write_dataset` wrote.
 
-    Raises
-    ------
-    InputError
-        A file is missing, or is not the one that the manifest describes.
+    Raises InputError if a file is missing or is not the one that the manifest describes.
     """
     origin, names = _checked(directory)
     return RetrievalDataset(**{name: _read(directory, name) for name in names}, origin=origin)
 
 
 def open_dataset(directory: Path) -> StoredDataset:
-    """Read what `write_dataset` wrote, except for the corpus.
-
-    Raises
-    ------
-    InputError
-        See `read_dataset`.
-    """
+    """Read what `write_dataset` wrote, except for the corpus; raises as `read_dataset` does."""
     origin, _ = _checked(directory)
     queries, qrels = _read(directory, "queries"), _read(directory, "qrels")
     return StoredDataset(directory / "corpus.parquet", queries, qrels, origin)
 
 
 def _checked(directory: Path) -> tuple[Origin, list[str]]:
-    """Origin and tables of a dataset whose files match the manifest."""
+    """Origin and names of the tables of a dataset whose files match the manifest."""
     path = directory / "manifest.json"
     if not path.is_file():
         raise InputError(f"{path}: no such file; run `dvc repro` to make {directory}")
     manifest = read_json(path)
-    digests = manifest["sha256"]
-    names = [name for name in SCHEMAS if name not in OPTIONAL or f"{name}.parquet" in digests]
-    for name in names:
-        path = directory / f"{name}.parquet"
-        if not path.is_file() or sha256_file(path) != digests[path.name]:
+    for name, digest in manifest["sha256"].items():
+        path = directory / name
+        if not path.is_file() or sha256_file(path) != digest:
             raise InputError(
                 f"{path}: missing or not the file that manifest.json describes; "
                 "run `dvc checkout`, or `dvc repro` to make it again"
             )
     facts = ("source", "revision", "licence", "split", "notes")
-    return Origin(**{fact: manifest[fact] for fact in facts}), names
+    origin = Origin(**{fact: manifest[fact] for fact in facts})
+    return origin, [name.removesuffix(".parquet") for name in manifest["sha256"]]
 
 
 def _read(directory: Path, name: str) -> pd.DataFrame:

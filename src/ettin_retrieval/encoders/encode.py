@@ -24,7 +24,7 @@ from ettin_retrieval.encoders.tokenise import Role, Tokenised, max_length_of, pr
 from ettin_retrieval.runtime.determinism import arithmetic
 from ettin_retrieval.runtime.distributed import all_gather, rank_and_world_size
 from ettin_retrieval.runtime.files import code_digest
-from ettin_retrieval.settings.schema import Precision
+from ettin_retrieval.settings.sections import Precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

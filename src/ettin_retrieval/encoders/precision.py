@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.settings.schema import Precision
+from ettin_retrieval.settings.sections import Precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

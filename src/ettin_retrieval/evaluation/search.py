@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from ettin_retrieval.encoders.encode import SHARD, Embeddings, TextEncoder
 from ettin_retrieval.evaluation.corpus import Corpus, DistinctTexts, Rows
 from ettin_retrieval.runtime.distributed import all_gather, rank_and_world_size
-from ettin_retrieval.settings.schema import Precision
+from ettin_retrieval.settings.sections import Precision
 
 QUERIES_AT_ONCE = 512
 """Queries per matrix product: caps the scores in memory at this many times a shard."""

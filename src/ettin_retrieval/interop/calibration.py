@@ -17,7 +17,7 @@ from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.interop import BM25_MODEL
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import read_yaml
-from ettin_retrieval.settings.schema import Encoder, Section, Tuning
+from ettin_retrieval.settings.sections import Encoder, Section, Tuning
 
 if TYPE_CHECKING:
     from ettin_retrieval.evaluation.score import TaskScores
@@ -183,7 +183,8 @@ def cases_for(figures: Figures, name: str, task: str, stemmer: str) -> list[Case
 
 
 def _load(task: str, beir_directory: Path | None) -> RetrievalDataset:
-    from ettin_retrieval.sources import beir, mteb
+    from ettin_retrieval.sources import beir
+    from ettin_retrieval.sources.benchmark_data import mteb
     from ettin_retrieval.tasks import split_of
 
     if beir_directory is not None:

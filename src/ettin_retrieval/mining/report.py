@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ettin_retrieval.settings.schema import Negatives
+from ettin_retrieval.settings.sections import Negatives
 
 BINS = 40
 Bools = npt.NDArray[np.bool_]

@@ -17,7 +17,8 @@ from numpy.polynomial import Polynomial
 
 from ettin_retrieval.base_encoder.model_directory import transformer_directory
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.settings.schema import ENCODER_PREFIX, Settings, Shape
+from ettin_retrieval.settings.schema import ENCODER_PREFIX, Settings
+from ettin_retrieval.settings.sections import Shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import BENCHMARK_OF_TIER, Settings
 from ettin_retrieval.sources import beir, tiny
-from ettin_retrieval.sources.triplets import TRAIN_ROWS
+from ettin_retrieval.sources.training_data.msmarco import TRIPLET_ROWS
 from ettin_retrieval.tasks import expand, mteb_names, mteb_task, split_of, task_of_directory
 
 CHARACTERS_PER_TOKEN = 4.5
@@ -73,7 +73,7 @@ MSMARCO = {
     "v1.1": Collection("msmarco", Texts(82_326 * 8, 420), Texts(82_326, 33)),
     "v2.1": Collection("msmarco", Texts(808_731 * 10, 336), Texts(808_731, 33)),
     # The same passages and queries as in v2.1.
-    "triplets": Collection("triplets", Texts(TRAIN_ROWS * 2, 336), Texts(TRAIN_ROWS, 33)),
+    "triplets": Collection("triplets", Texts(TRIPLET_ROWS * 2, 336), Texts(TRIPLET_ROWS, 33)),
 }
 
 MSMARCO_DOWNLOAD = {"v1.1": 217_328_153, "v2.1": 1_384_271_865}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from numpy.polynomial import Polynomial
 
-from ettin_retrieval.base_encoder.tokenizer import train_tokenizer
+from ettin_retrieval.base_encoder.random_weights import train_tokenizer
 from ettin_retrieval.planning.flops import Encoder, build, forward
 from ettin_retrieval.planning.stages import Stage
 from ettin_retrieval.sources import tiny

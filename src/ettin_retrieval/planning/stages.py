@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ettin_retrieval.base_encoder.assemble import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUERY_LENGTH
+from ettin_retrieval.base_encoder.pretrained import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUERY_LENGTH
 from ettin_retrieval.encoders.encode import SHARD
 from ettin_retrieval.planning.flops import Encoder
 from ettin_retrieval.planning.sizes import MSMARCO_DOWNLOAD, Collection

@@ -18,7 +18,7 @@ from ettin_retrieval.ledger.entry import arm_name
 from ettin_retrieval.ledger.table import Key
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import read_yaml
-from ettin_retrieval.settings.schema import NotNegativeFloat, Rate, RecipeName, Section
+from ettin_retrieval.settings.sections import NotNegativeFloat, Rate, RecipeName, Section
 
 Verdict = Literal["reproduced", "above", "below", "not run"]
 

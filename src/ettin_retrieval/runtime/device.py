@@ -13,17 +13,10 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def strict_mode_warnings(strict: bool, track: str, precision: str) -> list[str]:
-    """Lines on how strict mode slows down what is about to run; none on a GPU.
+    """Lines on how strict mode slows down an encoder of a track in a precision.
 
     On a GPU it costs nothing measurable. The track `tiny` exists to be the same everywhere, so
     unused cores are not reported for it.
-
-    Parameters
-    ----------
-    track
-        The track of the encoder.
-    precision
-        Of the forward passes to come.
     """
     import torch
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.messages import one_line
-from ettin_retrieval.settings.schema import ENCODER_PREFIX, RecipeName, Settings
+from ettin_retrieval.settings.schema import ENCODER_PREFIX, Recipes, Settings
+from ettin_retrieval.settings.sections import Entry, Family
 
 RENAMED = {
     "data.remove_overlap": "data.decontaminate",
@@ -29,23 +30,15 @@ RENAMED = {
 }
 """Keys of earlier versions and where they are now."""
 
-RECIPES = get_args(RecipeName)
-
-ENTRY = ("track", "base", "lr")
-"""Keys of an entry of encoders.yaml; `base` names a family or is a mapping like one."""
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_settings(
     path: str | Path = "params.yaml", changes: Mapping[str, Any] | None = None
 ) -> Settings:
-    """Read and validate the settings.
+    """Read and validate a params.yaml, with the encoders.yaml and recipes.yaml beside it.
 
-    Parameters
-    ----------
-    path
-        A params.yaml; encoders.yaml and recipes.yaml lie beside it.
-    changes
-        Top-level keys that replace those of the file, such as `model`.
+    `changes` replace top-level keys of the file, such as `model`.
 
     Raises
     ------
@@ -55,16 +48,29 @@ def load_settings(
     path = Path(path)
     content = read_yaml(path)
     for key, now in RENAMED.items():
-        if _has(content, key):
+        name, _, last = key.rpartition(".")
+        section = content.get(name) if name else content
+        if isinstance(section, dict) and last in section:
             raise InputError(f"{path}: {key}: renamed; it is now {now}")
-    files = {name: path.with_name(f"{name}.yaml") for name in ("encoders", "recipes")}
     content |= changes or {}
-    content["recipes"] = read_yaml(files["recipes"])
-    content["encoders"], bases = _encoders(files["encoders"])
+    recipes = path.with_name("recipes.yaml")
+    content["recipes"] = validated(Recipes, read_yaml(recipes), recipes).model_dump()
+    content["encoders"] = _encoders(path.with_name("encoders.yaml"))
+    return validated(Settings, content, path)
+
+
+def validated(model: type[Model], content: Any, file: Path | str, key: str = "") -> Model:
+    """A file's content, or that of one of its keys, as a model.
+
+    Raises
+    ------
+    InputError
+        One line that names the file, the key and the allowed values.
+    """
     try:
-        return Settings.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise InputError(one_line(error, {"": path, **files}, bases)) from None
+        raise InputError(one_line(error, file, model, key)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -109,57 +115,32 @@ def _check_keys(content: dict[Any, Any], where: str) -> None:
             _check_keys(value, f"{where}{key}.")
 
 
-def _has(content: Any, key: str) -> bool:
-    first, _, rest = key.partition(".")
-    if not isinstance(content, dict) or first not in content:
-        return False
-    return _has(content[first], rest) if rest else True
-
-
-def _encoders(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Entries of encoders.yaml as `schema.Encoder` wants them, and the key of each one's base."""
-    content = read_yaml(path)
-    families = {k: v for k, v in content.items() if not k.startswith(ENCODER_PREFIX)}
-    encoders, bases = {}, {}
-    for name in [key for key in content if key not in families]:
-        encoders[name] = _merged(name, content[name], families, f"{path}: {name}")
-        base = content[name]["base"]
-        bases[name] = base if isinstance(base, str) else f"{name}.base"
-    for name in sorted(families.keys() - bases.values()):
-        raise InputError(
-            f"{path}: {name}: no encoder has it as its base; write {ENCODER_PREFIX}{name} for an "
-            f"encoder that model: {name} selects"
-        )
-    return encoders, bases
-
-
-def _merged(name: str, entry: Any, families: dict[str, Any], where: str) -> dict[str, Any]:
-    _check_entry(entry, where)
-    base = entry["base"]
-    if isinstance(base, str) and base not in families:
-        raise InputError(f"{where}.base: no family {base!r}; there are {', '.join(families)}")
-    base = families[base] if isinstance(base, str) else base
-    if not isinstance(base, dict):
-        raise InputError(f"{where}.base: must name a family or be a mapping with a source")
-    merged = {"shape": None, **base, "track": entry["track"]}
-    if isinstance(base.get("source"), str):
-        merged["source"] = base["source"].replace("{size}", name.removeprefix(ENCODER_PREFIX))
-    rates = entry["lr"]
-    for recipe in RECIPES:
-        if isinstance(base.get(recipe), dict):
-            merged[recipe] = base[recipe] | {"learning_rate": rates[recipe]}
-    return merged
-
-
-def _check_entry(entry: Any, where: str) -> None:
-    if not isinstance(entry, dict):
-        raise InputError(f"{where}: must be a mapping with {', '.join(ENTRY)}")
-    for key in entry:
-        if key not in ENTRY:
-            raise InputError(f"{where}.{key}: unknown key; allowed: {', '.join(ENTRY)}")
-    for key in ENTRY:
-        if key not in entry:
-            raise InputError(f"{where}.{key}: missing; write a value for it")
-    rates = entry["lr"]
-    if not isinstance(rates, dict) or sorted(rates) != sorted(RECIPES):
-        raise InputError(f"{where}.lr: write one learning rate each for {' and '.join(RECIPES)}")
+def _encoders(path: Path) -> dict[str, dict[str, Any]]:
+    """The entries of encoders.yaml as `Encoder` wants them: each with the values of its base."""
+    families = read_yaml(path)
+    entries = {
+        name: families.pop(name) for name in list(families) if name.startswith(ENCODER_PREFIX)
+    }
+    bases = {name: entry.get("base") for name, entry in entries.items() if isinstance(entry, dict)}
+    for name in families:
+        if name not in bases.values():
+            raise InputError(
+                f"{path}: {name}: no encoder has it as its base; write {ENCODER_PREFIX}{name} for "
+                f"an encoder that model: {name} selects"
+            )
+    shared = {name: validated(Family, content, path, name) for name, content in families.items()}
+    encoders = {}
+    for name, content in entries.items():
+        base = bases.get(name)
+        if isinstance(base, str):
+            if base not in shared:
+                known = ", ".join(shared)
+                raise InputError(f"{path}: {name}.base: no family {base!r}; there are {known}")
+            content = content | {"base": shared[base]}
+        entry = validated(Entry, content, path, name)
+        encoder = entry.base.model_dump() | {"track": entry.track}
+        encoder["source"] = entry.base.source.replace("{size}", name.removeprefix(ENCODER_PREFIX))
+        for recipe, rate in entry.lr:
+            encoder[recipe]["learning_rate"] = rate
+        encoders[name] = encoder
+    return encoders

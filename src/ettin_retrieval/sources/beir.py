@@ -11,22 +11,14 @@ import json
 import re
 from array import array
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from ettin_retrieval.data.dataset import (
-    CORPUS,
-    QRELS,
-    QUERIES,
-    ROW_GROUP,
-    TEACHER,
-    Origin,
-    RetrievalDataset,
-    table,
-)
+from ettin_retrieval.data.dataset import QRELS, ROW_GROUP, SCHEMAS, Origin, RetrievalDataset, table
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import sha256_file
 
@@ -41,26 +33,20 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """JSON can escape one; UTF-8 and Parquet cannot hold it."""
 
+Row = tuple[Any, ...]
+
 
 def collections(directory: Path, key: str) -> list[Path]:
     """The directory itself if it is a collection, otherwise the collections in it.
 
-    BEIR keeps twelve of them one level deeper, in `cqadupstack`.
+    BEIR keeps twelve of them one level deeper, in `cqadupstack`. `key` is the setting that names
+    the directory, for messages.
 
-    Parameters
-    ----------
-    key
-        The setting that names the directory, for messages.
-
-    Raises
-    ------
-    InputError
-        There are no collections.
+    Raises InputError if there are no collections.
     """
     for patterns in (("corpus.jsonl",), ("*/corpus.jsonl", "cqadupstack/*/corpus.jsonl")):
         files = [path for pattern in patterns for path in directory.glob(pattern)]
-        found = sorted(path.parent for path in files if path.is_file())
-        if found:
+        if found := sorted(path.parent for path in files if path.is_file()):
             return found
     raise InputError(
         f"{key}: {directory}: no corpus.jsonl in it or in a directory in it; name a BEIR directory"
@@ -72,23 +58,27 @@ def splits(directory: Path) -> list[str]:
     return sorted(path.stem for path in (directory / "qrels").glob("*.tsv"))
 
 
-def check_files(directory: Path, split: str, key: str | None = None) -> None:
-    """Check that a collection has the files that `load` reads.
+def files_of(directory: Path, split: str, key: str = "") -> dict[str, Path]:
+    """The files of a collection: table to path. `key` is the setting that names the directory.
 
-    Parameters
-    ----------
-    key
-        The setting that names the directory, for messages.
-
-    Raises
-    ------
-    InputError
-        A file is missing.
+    Raises InputError if a file is missing.
     """
-    for path in _files(directory, split):
+    files = {
+        "corpus": directory / "corpus.jsonl",
+        "queries": directory / "queries.jsonl",
+        "qrels": directory / "qrels" / f"{split}.tsv",
+    }
+    where = f"{key}: " if key else ""
+    if not directory.is_dir():
+        problem = "a file, not a" if directory.exists() else "no such"
+        raise InputError(f"{where}{directory}: {problem} directory; {LAYOUT}")
+    for path in files.values():
         if not path.is_file():
-            message = _missing(path, directory)
-            raise InputError(f"{key}: {message}" if key else message)
+            problem = "a directory, not a file" if path.is_dir() else "no such file"
+            found = ", ".join(splits(directory)) or "none"
+            raise InputError(f"{where}{path}: {problem}; {LAYOUT}; judgment files here: {found}")
+    teacher = directory / "teacher" / f"{split}.tsv"
+    return files | {"teacher": teacher} if teacher.is_file() else files
 
 
 def load(directory: Path, split: str) -> RetrievalDataset:
@@ -99,103 +89,63 @@ def load(directory: Path, split: str) -> RetrievalDataset:
     InputError
         A file is missing or malformed; the message names file and line.
     """
-    check_files(directory, split)
-    files = _files(directory, split)
-    corpus = _read_json(files[0], CORPUS)
-    queries = _read_json(files[1], QUERIES)
-    qrels = _read_scores(files[2], QRELS)
-    teacher = _Rows(directory / "teacher" / f"{split}.tsv", TEACHER)
-    if teacher.path.is_file():
-        files.append(teacher.path)
-        teacher = _read_scores(teacher.path, TEACHER)
-    dataset = RetrievalDataset(
-        corpus=corpus.frame(),
-        queries=queries.frame(),
-        qrels=qrels.frame(),
-        origin=Origin("beir", _revision(files, directory), "unknown", split),
-        teacher=teacher.frame() if teacher.lines else None,
-    ).validate(corpus.locate, queries.locate, qrels.locate, teacher.locate)
+    files = files_of(directory, split)
+    tables, lines = {}, {}
+    for name, path in files.items():
+        read = _read_json if path.suffix == ".jsonl" else _read_scores
+        tables[name], lines[name] = _collect(read(path, SCHEMAS[name]), SCHEMAS[name])
+    if not lines.get("teacher"):  # no file, or nothing in it
+        tables.pop("teacher", None)
+
+    def locate(name: str, row: int) -> str:
+        return f"{files[name]}:{lines[name][row]}" if lines[name] else str(files[name])
+
+    origin = Origin("beir", _revision(files, directory), "unknown", split)
+    dataset = RetrievalDataset(**tables, origin=origin).validate(locate)
     judged = set(dataset.qrels["query_id"])
     return dataset.with_queries([q for q in dataset.queries["id"] if q in judged])
 
 
-def _files(directory: Path, split: str) -> list[Path]:
-    names = ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")
-    return [directory / name for name in names]
-
-
-def _missing(path: Path, directory: Path) -> str:
-    if not directory.is_dir():
-        return f"{directory}: {'a file, not a' if directory.exists() else 'no such'} directory"
-    if path.is_dir():
-        return f"{path}: a directory, not a file; {LAYOUT}"
-    found = ", ".join(splits(directory)) or "none"
-    return f"{path}: no such file; {LAYOUT}; judgment files here: {found}"
-
-
-def _revision(files: list[Path], directory: Path) -> str:
+def _revision(files: dict[str, Path], directory: Path) -> str:
     """sha256 over the files' digests: the same files have the same revision anywhere."""
     digest = hashlib.sha256()
-    for path in files:
+    for path in files.values():
         name = path.relative_to(directory).as_posix()
         digest.update(f"{name}\0{sha256_file(path)}\n".encode())
     return digest.hexdigest()
 
 
-class _Rows:
-    """Rows of a file and the line of each.
+def _collect(rows: Iterator[tuple[int, Row]], schema: pa.Schema) -> tuple[pd.DataFrame, array[int]]:
+    """Numbered rows as a data frame and the line of each.
 
     Rows go into Arrow block by block: as Python objects they take several times the memory.
     """
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.path = path
-        self.schema = schema
-        self.lines = array("q")
-        self._block: list[tuple[Any, ...]] = []
-        self._tables: list[pa.Table] = []
-
-    def add(self, line: int, row: tuple[Any, ...]) -> None:
-        self.lines.append(line)
-        self._block.append(row)
-        if len(self._block) == ROW_GROUP:
-            self._close_block()
-
-    def frame(self) -> pd.DataFrame:
-        """The rows as a data frame; call it once, because it frees them as it converts."""
-        self._close_block()
-        whole = pa.concat_tables(self._tables)
-        self._tables.clear()
-        rows: pd.DataFrame = whole.to_pandas(split_blocks=True, self_destruct=True)
-        return rows
-
-    def locate(self, row: int) -> str:
-        """Path and line of a row; the path alone if there is no such row."""
-        return f"{self.path}:{self.lines[row]}" if row < len(self.lines) else str(self.path)
-
-    def _close_block(self) -> None:
-        self._tables.append(table(self._block, self.schema))
-        self._block = []
+    lines, blocks = array("q"), [schema.empty_table()]
+    while block := list(islice(rows, ROW_GROUP)):
+        lines.extend(line for line, _ in block)
+        blocks.append(table([row for _, row in block], schema))
+    whole = pa.concat_tables(blocks)
+    del blocks  # so that the conversion frees columns as it goes
+    return whole.to_pandas(split_blocks=True, self_destruct=True), lines
 
 
-def _read_json(path: Path, schema: pa.Schema) -> _Rows:
-    """Rows of a file with one JSON object per line."""
-    rows, columns = _Rows(path, schema), schema.names
+def _read_json(path: Path, schema: pa.Schema) -> Iterator[tuple[int, Row]]:
+    """Rows of a file with one JSON object per line, and the line of each."""
+    columns = schema.names
     for line, content in _lines(path):
         where = f"{path}:{line}"
         try:
             record = json.loads(content)
-        except json.JSONDecodeError as error:
+        except (RecursionError, ValueError) as error:  # the latter for a number of 4,301 digits too
+            reason = str(error)
+            if isinstance(error, json.JSONDecodeError):
+                reason = f"{error.msg} at column {error.colno}"
             raise InputError(
-                f"{where}: not valid JSON ({error.msg} at column {error.colno}); each line is one "
-                "JSON object"
+                f"{where}: not valid JSON ({reason}); each line is one JSON object"
             ) from None
-        except (RecursionError, ValueError) as error:  # ValueError: a number of 4,301 digits
-            raise InputError(f"{where}: cannot be read as JSON ({error})") from None
         if not isinstance(record, dict):
             raise InputError(f"{where}: not a JSON object; each line is one")
-        rows.add(line, tuple([_text(record, column, where) for column in columns]))
-    return rows
+        yield line, tuple([_text(record, column, where) for column in columns])
 
 
 def _text(record: dict[str, Any], column: str, where: str) -> str:
@@ -216,13 +166,11 @@ def _text(record: dict[str, Any], column: str, where: str) -> str:
     )
 
 
-def _read_scores(path: Path, schema: pa.Schema) -> _Rows:
-    """Rows of query id, passage id and score; a header line is optional."""
+def _read_scores(path: Path, schema: pa.Schema) -> Iterator[tuple[int, Row]]:
+    """Query id, passage id and score of each row, and its line; a header line is optional."""
     whole = schema is QRELS
-    number, expected = (
-        (WHOLE_NUMBER, "a whole number of at most 18 digits") if whole else (NUMBER, "a number")
-    )
-    rows = _Rows(path, schema)
+    number = WHOLE_NUMBER if whole else NUMBER
+    expected = "a whole number of at most 18 digits" if whole else "a number"
     for line, content in _lines(path):
         cells = content.split("\t")
         if line == 1 and cells == HEADER:
@@ -237,8 +185,7 @@ def _read_scores(path: Path, schema: pa.Schema) -> _Rows:
             raise InputError(f"{path}:1: unknown header; write {' <tab> '.join(HEADER)}, or none")
         if not number.fullmatch(score):
             raise InputError(f"{path}:{line}: score {score!r} is not {expected}")
-        rows.add(line, (query_id, corpus_id, int(score) if whole else float(score)))
-    return rows
+        yield line, (query_id, corpus_id, int(score) if whole else float(score))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

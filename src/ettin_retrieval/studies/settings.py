@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import read_yaml
 from ettin_retrieval.settings.messages import one_line
-from ettin_retrieval.settings.schema import (
+from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.settings.sections import (
     NotNegative,
     Objective,
     Pooling,
@@ -19,7 +20,6 @@ from ettin_retrieval.settings.schema import (
     Sampling,
     Section,
     Seed,
-    Settings,
 )
 
 PARAMS = Path("studies/params.yaml")
@@ -93,7 +93,7 @@ def load_study_settings(path: Path = PARAMS) -> StudySettings:
     try:
         return StudySettings.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise InputError(one_line(error, {"": path}, StudySettings)) from None
+        raise InputError(one_line(error, path, StudySettings)) from None
 
 
 def varied(settings: Settings, changes: dict[str, Any], study: StudySettings) -> Settings:
@@ -109,4 +109,4 @@ def varied(settings: Settings, changes: dict[str, Any], study: StudySettings) ->
         return settings.with_changes(every | changes)
     except ValidationError as error:
         wanted = ", ".join(f"{key}={value}" for key, value in changes.items())
-        raise InputError(one_line(error, {"": PARAMS}).replace(":", f": {wanted}:", 1)) from None
+        raise InputError(one_line(error, PARAMS).replace(":", f": {wanted}:", 1)) from None

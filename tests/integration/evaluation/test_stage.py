@@ -16,7 +16,7 @@ from ettin_retrieval.base_encoder.random_weights import random_encoder
 from ettin_retrieval.encoders.checkpoint import save_checkpoint
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.sources import beir, tiny
-from ettin_retrieval.sources.subsampling import subsampled
+from ettin_retrieval.sources.benchmark_data import subsampled
 from tests.collections import minilm
 from tests.mteb_search import assert_scores_are_mtebs
 from tests.small import ROOT, save_small_checkpoint, write_small_benchmark

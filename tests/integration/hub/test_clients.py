@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ettin_retrieval.sources.msmarco import REPOSITORY as MS_MARCO
-from ettin_retrieval.sources.triplets import REPOSITORY as TRIPLETS
+from ettin_retrieval.sources.training_data.msmarco import REPOSITORY as MS_MARCO
+from ettin_retrieval.sources.training_data.msmarco import TRIPLETS
 from tests.hub import LoopbackHub, populate
 from tests.hub.datasets import msmarco_files, triplet_files
 from tests.hub.encoders import encoder_files

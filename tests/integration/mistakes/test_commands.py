@@ -13,7 +13,7 @@ def test_a_stage_s_command_prints_one_line_and_exits_with_1(workspace: Workspace
     workspace.edit("params.yaml", "seed: 42", "seed: -1")
     done = workspace.stage("preflight", "--settings", "metrics/settings.json")
     assert (done.returncode, done.stdout) == (1, "")
-    said = "error: params.yaml: seed: -1 is not allowed; it must be at least 0\n"
+    said = "error: params.yaml: seed: -1 is not allowed; it must be greater than or equal to 0\n"
     assert done.stderr == said
 
 

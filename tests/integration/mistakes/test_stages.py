@@ -102,7 +102,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User:
     [
         ({"finetuning.margins": 0.3}, "finetuning.margins: unknown key; did you mean margin"),
         ({"seed": "42"}, "seed: '42' is not allowed; it must be a whole number"),
-        ({"seed": 4294967296}, "seed: .* at most"),
+        ({"seed": 4294967296}, "seed: .* less than or equal to 4294967295"),
         ({"model": "2b"}, "model: unknown model"),
         ({"recipe": "guid"}, "recipe: 'guid' is not allowed"),
         ({"evaluation.tasks": []}, "evaluation.tasks: .*at least one"),
@@ -317,8 +317,14 @@ def test_without_a_mistake_the_stage_writes_its_output(
     ("change", "said"),
     [
         ({"passages": {"passage_text": ["a"], "is_selected": [0]}}, "has no selected passage"),
-        ({"passages": {"passage_text": [None], "is_selected": [1]}}, "a list of texts"),
-        ({"passages": None}, "a field is missing or null"),
+        (
+            {"passages": {"passage_text": [None], "is_selected": [1]}},
+            "passages.passage_text.0: None is not allowed; it must be text",
+        ),
+        (
+            {"passages": None},
+            "passages: None is not allowed; it must be a mapping with passage_text, is_sel",
+        ),
     ],
 )
 def test_an_ms_marco_row_that_cannot_be_used(

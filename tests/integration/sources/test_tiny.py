@@ -8,7 +8,7 @@ import sys
 
 DIGESTS = """
 import hashlib, json
-from ettin_retrieval.base_encoder.tokenizer import train_tokenizer
+from ettin_retrieval.base_encoder.random_weights import train_tokenizer
 from ettin_retrieval.sources import tiny
 
 texts = {domain: tiny.training_rows(domain) for domain in tiny.DOMAINS}

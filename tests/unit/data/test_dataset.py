@@ -87,8 +87,8 @@ def test_a_published_revision_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("table", "rows", "message"),
     [
-        ("corpus", [], "corpus row 1: the corpus is empty"),
-        ("queries", [], "queries row 1: there are no queries"),
+        ("corpus", [], "corpus row 1: corpus is empty; it needs at least one row"),
+        ("queries", [], "queries row 1: queries is empty; it needs at least one row"),
         (
             "corpus",
             [("d1", "", "a"), ("d2", "", "b"), ("d1", "", "c")],
@@ -140,8 +140,8 @@ def test_a_malformed_dataset_is_refused_with_the_row(
 
 
 def test_a_message_names_the_source_of_the_row() -> None:
-    with pytest.raises(InputError, match=r"^test.tsv:7: query_id 'q9' is not in the queries$"):
-        changed("qrels", [("q9", "d1", 1)]).validate(qrels_row=lambda row: f"test.tsv:{row + 7}")
+    with pytest.raises(InputError, match=r"^qrels.tsv:7: query_id 'q9' is not in the queries$"):
+        changed("qrels", [("q9", "d1", 1)]).validate(lambda table, row: f"{table}.tsv:{row + 7}")
 
 
 def test_a_frame_without_rows_has_the_schemas_types() -> None:

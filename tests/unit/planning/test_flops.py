@@ -19,7 +19,7 @@ from ettin_retrieval.planning.flops import (
 )
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import load_settings
-from ettin_retrieval.settings.schema import Shape
+from ettin_retrieval.settings.sections import Shape
 
 SMALL = Shape(layers=4, hidden_size=32, intermediate_size=48, heads=2, vocabulary=128)
 BERT = {

@@ -11,7 +11,8 @@ from ettin_retrieval.planning.flops import Encoder, config_of, modernbert_config
 from ettin_retrieval.planning.sizes import Collection, Texts
 from ettin_retrieval.planning.stages import HIT_BYTES, HITS, PARQUET_SHARE, Stage, stages_of
 from ettin_retrieval.settings.load import load_settings
-from ettin_retrieval.settings.schema import Settings, Shape
+from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.settings.sections import Shape
 
 SHAPE = Shape(layers=2, hidden_size=32, intermediate_size=32, heads=2, vocabulary=128)
 TRAIN = Collection("train", Texts(100, 90.0), Texts(10, 45.0))

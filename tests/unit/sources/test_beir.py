@@ -82,7 +82,7 @@ TWO_PASSAGES = lines({"_id": "d1", "text": "a"}, {"_id": "d2", "text": "b"})
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (CORPUS, "", "corpus.jsonl: the corpus is empty"),
+        (CORPUS, "", "corpus.jsonl: corpus is empty"),
         (CORPUS, '{"_id": "d1", "text": "a"}\n{"_id": \n', "corpus.jsonl:2: not valid JSON"),
         (CORPUS, TWO_PASSAGES + lines({"_id": "d1", "text": "c"}), "corpus.jsonl:3: id 'd1' "),
         (
@@ -108,8 +108,8 @@ TWO_PASSAGES = lines({"_id": "d1", "text": "a"}, {"_id": "d2", "text": "b"})
             r'{"_id": "q1", "text": "\ud800"}',
             "queries.jsonl:1: 'text' contains half of a surrogate pair",
         ),
-        (QUERIES, "[" * 100_000, "queries.jsonl:1: cannot be read as JSON"),
-        (QUERIES, '{"_id": ' + "1" * 5000 + "}", "queries.jsonl:1: cannot be read as JSON"),
+        (QUERIES, "[" * 100_000, "queries.jsonl:1: not valid JSON"),
+        (QUERIES, '{"_id": ' + "1" * 5000 + "}", "queries.jsonl:1: not valid JSON"),
         (QRELS, "q1\td1\t1\nq1\td9\t1\n", "test.tsv:2: corpus_id 'd9' is not in the corpus"),
         (QRELS, "q9\td1\t1\n", "test.tsv:1: query_id 'q9' is not in the queries"),
         (QRELS, "q1\td1\thigh\n", "test.tsv:1: score 'high' is not a whole number"),
@@ -166,16 +166,20 @@ def test_missing_files_are_named(collection: Path, name: str) -> None:
     with pytest.raises(InputError, match=f"^{collection}/{name}: no such file; a BEIR directory"):
         beir.load(collection, "test")
     with pytest.raises(InputError, match=f"^local.train: {collection}/{name}: no such file"):
-        beir.check_files(collection, "test", "local.train")
+        beir.files_of(collection, "test", "local.train")
     (collection / name).mkdir()
     with pytest.raises(InputError, match=f"{name}: a directory, not a file"):
         beir.load(collection, "test")
 
 
 def test_the_directory_itself_may_be_missing_or_a_file(collection: Path) -> None:
-    with pytest.raises(InputError, match=r"contracts/none: no such directory"):
+    with pytest.raises(
+        InputError, match=r"contracts/none: no such directory; a BEIR directory has"
+    ):
         beir.load(collection / "none", "test")
-    with pytest.raises(InputError, match=r"corpus.jsonl: a file, not a directory"):
+    with pytest.raises(
+        InputError, match=r"corpus.jsonl: a file, not a directory; a BEIR directory has"
+    ):
         beir.load(collection / CORPUS, "test")
 
 

@@ -9,7 +9,7 @@ import pytest
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
 from ettin_retrieval.data.storage import write_dataset
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.sources.decontamination import (
+from ettin_retrieval.sources.training_data.decontamination import (
     Setting,
     decontaminate,
     remove_development_queries,

@@ -8,7 +8,7 @@ import pytest
 
 from ettin_retrieval.data.dataset import Origin
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.sources import msmarco
+from ettin_retrieval.sources.training_data import msmarco
 
 ORIGIN = Origin("microsoft/ms_marco v1.1", "c0ffee", "terms", "train")
 
@@ -45,17 +45,23 @@ def test_a_row_without_a_selected_passage_is_refused_or_counted() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"passages": None}, "a field is missing or null"),
-        ({"passages": {}}, "a field is missing or null ('passage_text')"),
-        ({"query": None}, "query must be text"),
+        (
+            {"passages": None},
+            "passages: None is not allowed; it must be a mapping with passage_text",
+        ),
+        ({"passages": {}}, "passages.passage_text: missing; write a value for it (and 1 more)"),
+        ({"query": None}, "query: None is not allowed; it must be text"),
         (
             {"passages": {"passage_text": [None], "is_selected": [1]}},
-            "query must be text, passage_text a list of texts",
+            "passages.passage_text.0: None is not allowed; it must be text",
         ),
-        ({"passages": {"passage_text": ["a"], "is_selected": None}}, "query must be text"),
+        (
+            {"passages": {"passage_text": ["a"], "is_selected": None}},
+            "passages.is_selected: None is not allowed; it must be a list",
+        ),
         (
             {"passages": {"passage_text": ["a", "b"], "is_selected": [1]}},
-            "2 passage_text but 1 is_selected",
+            "passages: 2 passage_text but 1 is_selected",
         ),
     ],
 )
@@ -67,5 +73,5 @@ def test_a_row_of_another_schema_is_refused(change: dict[str, Any], message: str
 
 
 def test_a_row_without_passages_is_refused() -> None:
-    with pytest.raises(InputError, match=r"train row 1: a field is missing or null \('passages'\)"):
+    with pytest.raises(InputError, match="train row 1: passages: missing"):
         msmarco.from_rows([{"query": "q", "query_id": 1}], ORIGIN, skip_without_positive=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.sources import mteb
+from ettin_retrieval.sources.benchmark_data import mteb
 
 
 def test_an_unknown_task_is_refused_before_any_download() -> None:

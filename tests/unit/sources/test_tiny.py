@@ -8,22 +8,20 @@ from typing import get_args
 
 import pytest
 
-from ettin_retrieval.base_encoder.tokenizer import train_tokenizer
+from ettin_retrieval.base_encoder.random_weights import train_tokenizer
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.sources import tiny
-from ettin_retrieval.sources.tiny.concepts import (
-    FINDINGS,
-    GENERAL_ASPECTS,
-    SCIENTIFIC_ASPECTS,
-    SCIENTIFIC_SUBJECTS,
-    WEB_ASPECTS,
-    WEB_SUBJECTS,
-    Concept,
-)
-from ettin_retrieval.sources.tiny.draw import Draw
-from ettin_retrieval.sources.tiny.facts import ANY, FORMS, NOT_QUERIED, RESIDUES, Slot, Wording
-from ettin_retrieval.sources.tiny.passages import distractors, relevant_passage
 from ettin_retrieval.sources.tiny.tasks import Task
+from ettin_retrieval.sources.tiny.world import (
+    ANY,
+    FORMS,
+    NOT_QUERIED,
+    RESIDUES,
+    Draw,
+    Slot,
+    Wording,
+    concepts,
+)
 from ettin_retrieval.tasks import TINY_TASKS
 
 DOMAINS: tuple[tiny.DomainName, ...] = get_args(tiny.DomainName)
@@ -120,7 +118,9 @@ def test_passages_of_a_row_are_near_the_query() -> None:
     near = total = 0
     for row in ROWS["web"]["train"]:
         query = row["query"]
-        subjects = [c for c in WEB_SUBJECTS if any(re.search(rf"\b{w}\b", query) for w in c)]
+        subjects = [
+            c for c in tiny.DOMAINS["web"].subjects if any(re.search(rf"\b{w}\b", query) for w in c)
+        ]
         names = [wording for concept in subjects for wording in concept]
         names += re.findall(r"\bin ([A-Z]\w+ [A-Z]\w+)", query)
         texts = row["passages"]["passage_text"]
@@ -137,15 +137,14 @@ def test_passages_on_a_fact_avoid_the_query_s_words_and_distractors_repeat_them(
     for fact in world.facts("train", 50, draw):
         wording = Wording.random(draw)
         words = world.words(fact, wording)
-        relevant = relevant_passage(world, fact, wording, draw)
+        relevant = world.relevant(fact, wording, draw)
         assert relevant.about == fact
         assert words["place"] in relevant.text
         assert f" {words['aspect']} " not in relevant.text
         assert f" {words['finding']}" not in relevant.text
         slots: tuple[Slot, ...] = ("aspect", "subject", "finding")
-        for slot, passage in zip(
-            slots, distractors(world, fact, wording, slots, NOT_QUERIED, draw), strict=True
-        ):
+        for slot in slots:
+            passage = world.distractor(fact, wording, slot, NOT_QUERIED, draw)
             assert passage.about.residue in NOT_QUERIED
             assert fact.shared(passage.about) == 3
             assert getattr(passage.about, slot) != getattr(fact, slot)
@@ -178,20 +177,24 @@ def test_no_benchmark_passage_is_a_training_passage() -> None:
 
 @pytest.mark.parametrize(
     "table",
-    [FINDINGS, GENERAL_ASPECTS, WEB_ASPECTS, SCIENTIFIC_ASPECTS, WEB_SUBJECTS, SCIENTIFIC_SUBJECTS],
-)
-def test_wordings_of_a_concept_share_no_word(table: tuple[Concept, ...]) -> None:
-    for concept in table:
+    ["finding", "general aspect", "web aspect", "scientific aspect", "web subject",
+     "scientific subject"],
+)  # fmt: skip
+def test_wordings_of_a_concept_share_no_word(table: str) -> None:
+    assert concepts(table)
+    for concept in concepts(table):
         assert len(concept) == FORMS
         words = [word for wording in concept for word in content_words(wording)]
         assert len(words) == len(set(words)), concept
-    wordings = [wording for concept in table for wording in concept]
+    wordings = [wording for concept in concepts(table) for wording in concept]
     assert len(wordings) == len(set(wordings))
 
 
 def test_subjects_belong_to_one_domain() -> None:
-    web = {wording for concept in WEB_SUBJECTS for wording in concept}
-    scientific = {wording for concept in SCIENTIFIC_SUBJECTS for wording in concept}
+    web, scientific = (
+        {wording for concept in tiny.DOMAINS[name].subjects for wording in concept}
+        for name in DOMAINS
+    )
     assert not web & scientific
 
 

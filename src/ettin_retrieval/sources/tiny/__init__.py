@@ -25,21 +25,11 @@ answer nothing in the benchmark.
 10
 """
 
-from ettin_retrieval.sources.tiny.domains import DOMAINS
-from ettin_retrieval.sources.tiny.draw import VERSION
-from ettin_retrieval.sources.tiny.facts import DomainName
 from ettin_retrieval.sources.tiny.rows import teacher_scores, training_rows
 from ettin_retrieval.sources.tiny.tasks import LICENCE, TASKS, benchmark
-from ettin_retrieval.sources.tiny.vocabulary import lexicon
+from ettin_retrieval.sources.tiny.world import DOMAINS, VERSION, DomainName, lexicon
 
 __all__ = [
-    "DOMAINS",
-    "LICENCE",
-    "TASKS",
-    "VERSION",
-    "DomainName",
-    "benchmark",
-    "lexicon",
-    "teacher_scores",
-    "training_rows",
-]
+    "DOMAINS", "LICENCE", "TASKS", "VERSION", "DomainName", "benchmark", "lexicon",
+    "teacher_scores", "training_rows",
+]  # fmt: skip

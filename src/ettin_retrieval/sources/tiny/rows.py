@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from ettin_retrieval.sources.tiny.domains import DOMAINS, QUESTIONS
-from ettin_retrieval.sources.tiny.draw import Draw
-from ettin_retrieval.sources.tiny.facts import NOT_QUERIED, DomainName, Fact, Part, Slot, Wording
-from ettin_retrieval.sources.tiny.passages import Passage, distractors, relevant_passage
+from ettin_retrieval.sources.tiny.world import (
+    DOMAINS,
+    NOT_QUERIED,
+    QUESTIONS,
+    DomainName,
+    Draw,
+    Part,
+    Passage,
+    Query,
+    Slot,
+)
 
 SIZES: dict[Part, int] = {"train": 1600, "dev": 100}
 
@@ -18,26 +26,10 @@ DISTRACTORS: tuple[Slot, ...] = ("aspect", "subject", "subject", "finding")
 """The slot that each of a row's distractors changes."""
 
 
-class Row(NamedTuple):
-    """A fact, the query about it, and ten passages."""
-
-    fact: Fact
-    query: str
-    passages: list[Passage]
-
-
 def training_rows(domain: DomainName = "web") -> dict[str, list[dict[str, Any]]]:
-    """Training and development rows in the schema of microsoft/ms_marco.
+    """Training and development rows (`train`, `dev`) in the schema of microsoft/ms_marco.
 
-    Parameters
-    ----------
-    domain
-        `web` is what the pipeline trains on; `scientific` is for training across domains.
-
-    Returns
-    -------
-    `train` and `dev`: rows with query, query_id, query_type, answers, wellFormedAnswers and
-    passages.
+    The pipeline trains on `web`; `scientific` is for training across domains.
     """
     return {
         part: [_as_ms_marco(number, row) for number, row in enumerate(_rows(domain, part))]
@@ -48,8 +40,6 @@ def training_rows(domain: DomainName = "web") -> dict[str, list[dict[str, Any]]]
 def teacher_scores(domain: DomainName = "web") -> dict[tuple[int, str], float]:
     """Scores of a perfect teacher for the passages of the training rows.
 
-    Returns
-    -------
     (query_id, passage text) to the share of the four slots in which query and passage have the
     same concept: 1 for a relevant passage, 0.75 for a distractor, down to 0.
     """
@@ -61,43 +51,41 @@ def teacher_scores(domain: DomainName = "web") -> dict[tuple[int, str], float]:
 
 
 @cache
-def _rows(domain_name: DomainName, part: Part) -> list[Row]:
-    """Make relevant passages and distractors for every row, then add passages of other rows."""
+def _rows(domain_name: DomainName, part: Part) -> list[Query]:
+    """Make passages and distractors for every query, then fill up with passages of others."""
     domain, draw = DOMAINS[domain_name], Draw("rows", domain_name, part)
     facts = domain.facts(part, SIZES[part], draw)
-    queries: list[str] = []
-    own: list[list[Passage]] = []
+    rows = [domain.query(fact, QUESTIONS, DISTRACTORS, NOT_QUERIED, draw) for fact in facts]
+    own = [row.passages for row in rows]
     on_subject: dict[int, list[Passage]] = {}
-    for fact in facts:
-        wording = Wording.random(draw)
-        queries.append(draw.one(QUESTIONS).format(**domain.words(fact, wording)))
-        passages = [
-            relevant_passage(domain, fact, wording, draw) for _ in range(1 + draw.chance(0.1))
-        ]
-        passages += distractors(domain, fact, wording, DISTRACTORS, NOT_QUERIED, draw)
-        own.append(passages)
-        for passage in passages:
-            on_subject.setdefault(passage.about.subject, []).append(passage)
-    rows = []
-    for number, fact in enumerate(facts):
-        # On the same subject, as a search engine would find them, as long as there are any.
-        near = [passage for passage in on_subject[fact.subject] if passage not in own[number]]
-        passages = own[number] + draw.several(near, PASSAGES_PER_ROW - len(own[number]))
-        while len(passages) < PASSAGES_PER_ROW:
-            further = draw.one(draw.one(own))
-            if further not in passages:
-                passages.append(further)
-        rows.append(Row(fact, queries[number], draw.shuffled(passages)))
-    return rows
+    for passage in itertools.chain.from_iterable(own):
+        on_subject.setdefault(passage.about.subject, []).append(passage)
+    return [
+        row._replace(passages=_filled_up(row.passages, on_subject[row.fact.subject], own, draw))
+        for row in rows
+    ]
 
 
-def _as_ms_marco(number: int, row: Row) -> dict[str, Any]:
+def _filled_up(
+    own: list[Passage], on_subject: list[Passage], of_rows: list[list[Passage]], draw: Draw
+) -> list[Passage]:
+    """Ten passages in random order: a row's own and, as long as there are any, on its subject."""
+    near = [passage for passage in on_subject if passage not in own]
+    passages = own + draw.several(near, PASSAGES_PER_ROW - len(own))
+    while len(passages) < PASSAGES_PER_ROW:
+        further = draw.one(draw.one(of_rows))
+        if further not in passages:
+            passages.append(further)
+    return draw.several(passages, len(passages))
+
+
+def _as_ms_marco(number: int, row: Query) -> dict[str, Any]:
     selected = [passage.about == row.fact for passage in row.passages]
     answers = [p.answer for p, chosen in zip(row.passages, selected, strict=True) if chosen]
     return {
-        "query": row.query,
+        "query": row.text,
         "query_id": number,
-        "query_type": "numeric" if "what year" in row.query else "description",
+        "query_type": "numeric" if "what year" in row.text else "description",
         "answers": answers[:1],
         "wellFormedAnswers": [],
         "passages": {

@@ -15,10 +15,7 @@ from ettin_retrieval.tasks import expand, mteb_task, split_of
 def load(names: list[str]) -> Iterator[tuple[str, RetrievalDataset]]:
     """Name and data of each task, one at a time: only one is in memory.
 
-    Raises
-    ------
-    InputError
-        An unknown task, or the Hub cannot be reached.
+    Raises InputError if a task is unknown or the Hub cannot be reached.
     """
     tasks = {name: mteb_task(name) for name in expand(names)}
     for task in tasks.values():
@@ -40,15 +37,9 @@ def _read(task: Any, split: str) -> RetrievalDataset:
     # Sorted, because mteb's order differs from run to run.
     judgments = [(q, d, int(relevant[q][d])) for q in sorted(relevant) for d in sorted(relevant[q])]
     task.unload_data()
-    where = f"{repository} {split}"
     return RetrievalDataset(
         corpus=corpus.fillna("")[CORPUS.names].reset_index(drop=True),
         queries=data["queries"].to_pandas()[QUERIES.names],
         qrels=frame(judgments, QRELS),
         origin=Origin(repository, revision, task.metadata.license or "unknown", split),
-    ).validate(
-        corpus_row=lambda row: f"{where}: passage {row + 1}",
-        queries_row=lambda row: f"{where}: query {row + 1}",
-        qrels_row=lambda row: f"{where}: judgment {row + 1}",
-        as_published=True,
-    )
+    ).validate(lambda table, row: f"{repository} {split}: {table} row {row + 1}", as_published=True)

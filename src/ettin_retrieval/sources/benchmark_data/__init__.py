@@ -1,0 +1,104 @@
+"""The tasks to evaluate on as RetrievalDatasets, one directory per task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.pipeline import Paths
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.runtime.files import replacing
+from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.tasks import SUBSAMPLED, mteb_names, task_of_directory
+
+SUBSAMPLING_SEED = 42
+"""Not the training seed: encoders trained with different seeds are compared on one corpus."""
+
+
+def run(settings: Settings, paths: Paths) -> str:
+    """Write the tasks of the configured benchmark."""
+    return write_benchmark(settings, paths["benchmark"])
+
+
+def write_benchmark(settings: Settings, output: Path) -> str:
+    """Write one directory per task, and say what was written, for the log."""
+    summary = []
+    with replacing(output) as directory:
+        for full_name, full in load_tasks(settings):
+            name, dataset = subsampled(full_name, full, settings.data.max_corpus_size)
+            write_dataset(dataset, directory / name)
+            summary.append(f"{name}: {len(dataset.queries):,} queries over {len(dataset.corpus):,}")
+    return ", ".join(summary)
+
+
+def load_tasks(settings: Settings) -> Iterable[tuple[str, RetrievalDataset]]:
+    """Name and data of each task, one at a time: only one is in memory.
+
+    Raises InputError if the source does not have a task.
+    """
+    source, wanted = settings.benchmark_source, settings.evaluation.tasks
+    if source == "mteb":
+        from ettin_retrieval.sources.benchmark_data import mteb
+
+        return mteb.load(mteb_names(wanted))
+    if source == "tiny":
+        from ettin_retrieval.sources import tiny
+
+        tasks = tiny.benchmark()
+        return [(name, tasks[name]) for name in _selected(tasks, wanted, "the tiny benchmark")]
+    from ettin_retrieval.sources import beir
+
+    directory = Path(settings.local.benchmark)
+    found: dict[str, tuple[Path, str]] = {}
+    for collection in beir.collections(directory, "local.benchmark"):
+        name, split = task_of_directory(collection)
+        if name in found:
+            raise InputError(
+                f"local.benchmark: {found[name][0]} and {collection} are both the task {name}; "
+                "remove one of the two"
+            )
+        found[name] = collection, split
+    names = _selected(found, wanted, str(directory))
+    return ((name, beir.load(*found[name])) for name in names)
+
+
+def _selected(available: Iterable[str], wanted: list[str] | str, where: str) -> list[str]:
+    """Names of the wanted tasks in order; a tier takes all."""
+    known = sorted(available)
+    if isinstance(wanted, str):
+        return known
+    for name in wanted:
+        if name not in known:
+            raise InputError(
+                f"params.yaml: evaluation.tasks: {name!r} is not in {where}; there are "
+                f"{', '.join(known)}"
+            )
+    return sorted(wanted)
+
+
+def subsampled(
+    name: str, dataset: RetrievalDataset, max_corpus_size: int | None
+) -> tuple[str, RetrievalDataset]:
+    """Name and data of a task whose corpus is cut to `max_corpus_size` passages, for a first look.
+
+    All judged passages are kept, even if there are more, and a seeded sample of the others. A
+    corpus that is small enough stays as it is, under its own name. Search is easier in a smaller
+    corpus, so a cut task has another name: it is never compared with the full task or averaged
+    with others.
+    """
+    if max_corpus_size is None or len(dataset.corpus) <= max_corpus_size:
+        return name, dataset
+    keep = dataset.corpus["id"].isin(dataset.qrels["corpus_id"]).to_numpy(copy=True)
+    others = np.flatnonzero(~keep)
+    wanted = max(0, max_corpus_size - int(keep.sum()))
+    keep[np.random.default_rng(SUBSAMPLING_SEED).choice(others, size=wanted, replace=False)] = True
+    corpus = dataset.corpus[keep].reset_index(drop=True)
+    cut = replace(dataset, corpus=corpus).with_notes(
+        subsampled_from=len(dataset.corpus), subsampling_seed=SUBSAMPLING_SEED
+    )
+    return f"{name}{SUBSAMPLED}{max_corpus_size}", cut

@@ -1,0 +1,135 @@
+"""What to train on: the configured source as a training and a development set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ettin_retrieval.data.dataset import TEACHER, Origin, RetrievalDataset, frame
+from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.pipeline import Paths
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.runtime.files import replacing, write_json
+from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.sources.training_data import decontamination
+
+if TYPE_CHECKING:
+    from ettin_retrieval.sources.tiny import DomainName
+
+
+def run(settings: Settings, paths: Paths) -> str:
+    """Read the configured source and write its training and development set."""
+    datasets = load_source(settings, Path(settings.local.train))
+    return write_training(datasets, paths["benchmark"], settings, paths["training"])
+
+
+def load_source(settings: Settings, beir_directory: Path) -> dict[str, RetrievalDataset]:
+    """The source's `train`, and `dev` if it has a development split."""
+    source = settings.train_source
+    if source == "tiny":
+        return load_tiny("web", settings)
+    if source == "beir":
+        from ettin_retrieval.sources import beir
+
+        names = {"train", "dev"} & set(beir.splits(beir_directory)) | {"train"}
+        return {name: beir.load(beir_directory, name) for name in sorted(names)}
+    from ettin_retrieval.sources.training_data import msmarco
+
+    if source == "triplets":
+        return msmarco.load_triplets()
+    return msmarco.load(settings.data.msmarco_config, settings.data.rows_without_positive)
+
+
+def load_tiny(domain: DomainName, settings: Settings) -> dict[str, RetrievalDataset]:
+    """Generated rows of a domain; the training rows with a teacher's scores."""
+    from ettin_retrieval.sources import tiny
+    from ettin_retrieval.sources.training_data import msmarco
+
+    skip = settings.data.rows_without_positive == "skip"
+    datasets = {
+        name: msmarco.from_rows(
+            rows, Origin("tiny", tiny.VERSION, tiny.LICENCE, name), skip_without_positive=skip
+        )
+        for name, rows in tiny.training_rows(domain).items()
+    }
+    train = datasets["train"]
+    ids = dict(zip(train.corpus["text"], train.corpus["id"], strict=True))
+    scores = [
+        (str(query_id), ids[passage], score)
+        for (query_id, passage), score in tiny.teacher_scores(domain).items()
+    ]
+    datasets["train"] = replace(train, teacher=frame(scores, TEACHER)).validate()
+    return datasets
+
+
+def write_training(
+    datasets: dict[str, RetrievalDataset], benchmark: Path, settings: Settings, output: Path
+) -> str:
+    """Decontaminate, choose queries, and write `train/`, `dev/` and `decontamination.json`.
+
+    Returns what was written and what was removed, for the log.
+    """
+    setting = settings.data.decontaminate
+    clean, report = decontamination.decontaminate(datasets, benchmark, setting)
+    chosen = training_and_dev(clean, settings)
+    chosen["train"], removed = decontamination.remove_development_queries(
+        chosen["train"], chosen["dev"]
+    )
+    with replacing(output) as directory:
+        for name, dataset in chosen.items():
+            write_dataset(dataset, directory / name)
+        content = {"decontaminate": setting, **report, "removed_for_development": removed}
+        write_json(directory / decontamination.REPORT_FILE, content)
+    parts = [
+        f"{name}: {len(dataset.queries):,} queries over {len(dataset.corpus):,} passages"
+        for name, dataset in chosen.items()
+    ]
+    if removed:
+        parts.append(f"{removed:,} training queries with the text of a development query removed")
+    return ", ".join(filter(None, [*parts, decontamination.summary(report)]))
+
+
+def training_and_dev(
+    datasets: dict[str, RetrievalDataset], settings: Settings
+) -> dict[str, RetrievalDataset]:
+    """Seeded choice of the training and development queries.
+
+    Without a development split, queries are held out of training: `data.dev_queries` of them, or
+    a tenth if that is fewer. The development corpus is cut to `data.dev_passages`, because it is
+    encoded again and again during training; passages judged for a development query are kept.
+
+    Raises InputError if there are not enough queries for both.
+    """
+    random = np.random.default_rng(settings.seed)
+    train, dev = datasets["train"], datasets.get("dev", datasets["train"])
+    train_ids = _shuffled(train, random)
+    if dev is not train:
+        dev_ids = _shuffled(dev, random)[: settings.data.dev_queries]
+    else:
+        count = min(settings.data.dev_queries, -(-len(train_ids) // 10))
+        dev_ids, train_ids = train_ids[:count], train_ids[count:]
+    train_ids = train_ids[: settings.data.max_train_queries]
+    for name, ids in (("training", train_ids), ("development", dev_ids)):
+        if not ids:
+            raise InputError(
+                f"{train.origin.source} {train.origin.split}: no query is left for {name}; give "
+                "more judged queries, or a development set of their own"
+            )
+    # Dev scores are rankings: they need no teacher.
+    dev = replace(dev, teacher=None).with_queries(dev_ids)
+    judged = dev.corpus["id"].isin(set(dev.qrels["corpus_id"])).to_numpy()
+    wanted = max(0, settings.data.dev_passages - int(judged.sum()))
+    others = random.permutation(np.flatnonzero(~judged))[:wanted]
+    kept = np.sort(np.concatenate([np.flatnonzero(judged), others]))
+    corpus = dev.corpus.iloc[kept].reset_index(drop=True)
+    dev = replace(dev, corpus=corpus).with_notes(passages_of_whole_corpus=len(dev.corpus))
+    return {"train": train.with_queries(train_ids), "dev": dev}
+
+
+def _shuffled(dataset: RetrievalDataset, random: np.random.Generator) -> list[str]:
+    """Ids of the queries with a relevant passage."""
+    ids = sorted(dataset.positives())
+    return [ids[i] for i in random.permutation(len(ids))]
