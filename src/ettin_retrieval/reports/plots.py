@@ -11,43 +11,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-
-from ettin_retrieval.ledger.entry import Entry, arm_name
-from ettin_retrieval.ledger.table import Measured, keys_of, measure, of_arm
-from ettin_retrieval.reports.view import BM25, View, model_order
-from ettin_retrieval.runtime.files import replacing, write_json
-from ettin_retrieval.tasks import CQADUPSTACK
-
-matplotlib.use("Agg")
-
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.store import QUERY_METRICS
+from ettin_retrieval.reports.references import Key
+from ettin_retrieval.reports.style import WIDTH, save, styled
+from ettin_retrieval.reports.view import (
+    BM25,
+    Measured,
+    View,
+    entry_order,
+    model_order,
+    scored_tasks,
+    task_score,
+)
+from ettin_retrieval.runtime.files import replacing, write_json
+from ettin_retrieval.tasks import CQADUPSTACK
+
 BASE, TUNED, LOSS = "#a6a6a6", "#0072b2", "#d55e00"
 """From Okabe and Ito's palette, which colour-blind readers can tell apart, also in grey."""
-
-WIDTH = 6.5
-"""Inches between the margins of a page; text is sized to be read at this width."""
-
-STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine has the same
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.08,  # inches; the last number of an axis needs them
-    "figure.dpi": 160,
-    "savefig.dpi": 160,
-}
 
 SHARES = tuple(range(0, 101, 5))
 """Percentages of queries at which queries.json gives the difference."""
@@ -69,9 +57,8 @@ Differences = dict[str, npt.NDArray[np.float64]]
 def write_plots(results: Path, expected: Path, directory: Path) -> int:
     """Draw every picture into a directory, replacing what it held; return the number of files."""
     view = View.read(results, expected)
-    scores = ndcg_scores(view.scores)
-    # The style starts from the defaults, so that a user's matplotlibrc changes nothing.
-    with replacing(directory) as partial, plt.style.context(STYLE, after_reset=True):
+    scores = ndcg_scores(view)
+    with replacing(directory) as partial, styled():
         write_json(partial / "tasks.json", task_rows(view))
         rows, drawn = [], set()
         for base, tuned in view.pairs():
@@ -84,42 +71,40 @@ def write_plots(results: Path, expected: Path, directory: Path) -> int:
                 continue
             drawn.add(name)
             rows += query_rows(tuned, differences)
-            _save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
-            _save(draw_queries(tuned, differences), partial / f"queries-{name}")
+            save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
+            save(draw_queries(tuned, differences), partial / f"queries-{name}")
         write_json(partial / "queries.json", rows)
         (partial / "heatmaps").mkdir()
         for name, chosen in _heat_maps(scores).items():
-            _save(draw_heat_map(chosen), partial / "heatmaps" / name)
+            save(draw_heat_map(chosen), partial / "heatmaps" / name)
         return len([path for path in partial.rglob("*") if path.is_file()])
 
 
-def ndcg_scores(scores: pd.DataFrame) -> Scores:
-    """nDCG@10 of every model, arm and task, from the long table."""
+def ndcg_scores(view: View) -> Scores:
+    """nDCG@10 of every model, arm and task."""
     return {
-        (key.model, arm_name(key.checkpoint, key.recipe), key.task): measure(scores, key)
-        for key in keys_of(scores, "ndcg_at_10")
+        (e.model, e.arm, task): view.measured(
+            Key(e.model, e.checkpoint, e.recipe, task, split, "ndcg_at_10")
+        )
+        for e in view.entries
+        for task, split in scored_tasks(e).items()
+        if task_score(e, task, "ndcg_at_10") is not None
     }
 
 
 def task_rows(view: View) -> list[dict[str, Any]]:
     """Rows of tasks.json: one per model, arm, seed and task; scores are fractions."""
-    rows = []
-    for entry in sorted(view.entries, key=lambda e: (model_order(e.model), e.arm, e.seed)):
-        rows_of_arm = of_arm(view.scores, entry.model, entry.checkpoint, entry.recipe)
-        own = rows_of_arm[(rows_of_arm["seed"] == entry.seed) & rows_of_arm["split"].notna()]
-        for task, metrics in own.groupby("task", sort=True):
-            values = dict(zip(metrics["metric"], metrics["value"].tolist(), strict=True))
-            rows.append(
-                {
-                    "model": entry.model,
-                    "checkpoint": ARM_NAMES.get(entry.arm, entry.arm),
-                    "seed": entry.seed,
-                    "task": task,
-                    "ndcg_at_10": values.get("ndcg_at_10"),
-                    "mrr_at_10": values.get("mrr_at_10"),
-                }
-            )
-    return rows
+    return [
+        {
+            "model": entry.model,
+            "checkpoint": ARM_NAMES.get(entry.arm, entry.arm),
+            "seed": entry.seed,
+            "task": task,
+            **{metric: task_score(entry, task, metric) for metric in QUERY_METRICS},
+        }
+        for entry in sorted(view.entries, key=entry_order)
+        for task in scored_tasks(entry)
+    ]
 
 
 def query_differences(base: pd.DataFrame, tuned: pd.DataFrame) -> Differences:
@@ -296,9 +281,3 @@ def _heat_maps(scores: Scores) -> dict[str, Scores]:
     tiny = {key: value for key, value in scores.items() if key[2].startswith("Tiny")}
     real = {key: value for key, value in scores.items() if key not in tiny}
     return {name: chosen for name, chosen in (("tiny.png", tiny), ("mteb.png", real)) if chosen}
-
-
-def _save(figure: Figure, path: Path) -> None:
-    # Without the version of matplotlib, which PNG files carry by default.
-    figure.savefig(path, metadata={"Software": None})
-    plt.close(figure)

@@ -20,18 +20,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from ettin_retrieval.reports.pairing import (
-    Paired,
-    Scores,
+    Pairs,
     folded,
     paired,
     require_same,
-    scores_by_task,
+    scores_of,
     together,
 )
+
+Scores = npt.NDArray[np.float64]
 
 RESAMPLES = 9_999
 """Samples of the bootstrap and of the randomisation test; 10,000 with the observed one."""
@@ -93,43 +95,6 @@ class TaskComparison:
         return not self.exact and self.p_value <= FLOOR
 
 
-@dataclass(frozen=True)
-class Family:
-    """Tasks of one claim: Holm's correction is over them.
-
-    Attributes
-    ----------
-    name
-        The benchmark; empty for tasks of no benchmark.
-    tasks
-        In order of name.
-    average
-        Over the tasks, which count equally; None for a single task.
-    """
-
-    name: str
-    tasks: list[TaskComparison]
-    average: TaskComparison | None
-
-
-@dataclass(frozen=True)
-class SeedSpread:
-    """A task's score over several seeds of one model.
-
-    Attributes
-    ----------
-    mean, standard_deviation
-        Over seeds, of the mean over queries; the deviation has `seeds - 1` in its denominator
-        and is None for a single seed.
-    """
-
-    task: str
-    metric: str
-    seeds: int
-    mean: float
-    standard_deviation: float | None
-
-
 def compare(
     base: pd.DataFrame, other: pd.DataFrame, metric: str = "ndcg_at_10", seed: int = 42
 ) -> list[TaskComparison]:
@@ -162,7 +127,7 @@ def compare(
     >>> t.difference, t.p_value, (t.wins, t.losses, t.ties)
     (0.35, 0.0625, (5, 0, 0))
     """
-    return _family("", folded(paired(base, other, metric)), metric, seed).tasks
+    return _family(folded(paired(base, other, metric)), metric, seed)
 
 
 def compare_benchmarks(
@@ -171,8 +136,8 @@ def compare_benchmarks(
     benchmarks: Mapping[str, Iterable[str]],
     metric: str = "ndcg_at_10",
     seed: int = 42,
-) -> list[Family]:
-    """Compare two systems on every task, one family per benchmark.
+) -> dict[str, list[TaskComparison]]:
+    """Compare two systems on every task that both scored, one family per benchmark.
 
     A task that two benchmarks share is in both families, as in both averages. A benchmark that
     adds no scored task to those before it is left out; tasks of no benchmark come last.
@@ -181,35 +146,41 @@ def compare_benchmarks(
     ----------
     benchmarks
         Name to tasks.
+
+    Returns
+    -------
+    Benchmark, empty for tasks of none, to its tasks in order of name and, if there are several,
+    their `AVERAGE`, in which they count equally.
     """
+    base, other = (f[f["task"].isin(g["task"])] for f, g in ((base, other), (other, base)))
     aligned = paired(base, other, metric)
     as_tasks = folded(aligned)
     # Two forums are tasks of MTEB(eng, v2), while the twelve are one task of MTEB(eng, v1).
     every = aligned | as_tasks
-    listed = {name: set(tasks) & set(every) for name, tasks in benchmarks.items()}
     # The parts of a folded task are reported with it.
-    families, covered = [], set(aligned) - set(as_tasks)
-    for name, tasks in listed.items():
+    families, covered = {}, set(aligned) - set(as_tasks)
+    for name, listed in benchmarks.items():
+        tasks = set(listed) & set(every)
         if tasks - covered:
-            families.append((name, {task: every[task] for task in sorted(tasks)}))
+            families[name] = tasks
             covered |= tasks
-    rest = {task: as_tasks[task] for task in sorted(as_tasks) if task not in covered}
-    if rest:
-        families.append(("", rest))
-    return [_family(name, tasks, metric, seed) for name, tasks in families]
+    if rest := set(as_tasks) - covered:
+        families[""] = rest
+    compared = {}
+    for name, tasks in families.items():
+        pairs = {task: every[task] for task in sorted(tasks)}
+        compared[name] = _family(pairs, metric, seed)
+        if len(pairs) > 1:
+            whole = together(list(pairs.values()))
+            compared[name].append(_compare_task(AVERAGE, metric, whole, seed))
+    return compared
 
 
-def _family(name: str, tasks: dict[str, Paired], metric: str, seed: int) -> Family:
+def _family(tasks: dict[str, Pairs], metric: str, seed: int) -> list[TaskComparison]:
+    """Every task, with Holm's correction over all of them."""
     alone = [_compare_task(task, metric, pairs, seed) for task, pairs in tasks.items()]
-    corrected = holm([comparison.p_value for comparison in alone])
-    average = None
-    if len(tasks) > 1:
-        average = _compare_task(AVERAGE, metric, together(list(tasks.values())), seed)
-    return Family(
-        name,
-        [replace(each, holm_p_value=p) for each, p in zip(alone, corrected, strict=True)],
-        average,
-    )
+    corrected = holm([each.p_value for each in alone])
+    return [replace(each, holm_p_value=p) for each, p in zip(alone, corrected, strict=True)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -252,7 +223,7 @@ def bootstrap_interval(
         return None
     drawn = stats.bootstrap(
         (differences,),
-        _mean,
+        np.mean,
         n_resamples=resamples,
         batch=_batch(len(differences)),
         vectorized=True,
@@ -295,7 +266,7 @@ def randomisation_p_value(
         return _drawn_p_value(moved, seed, resamples), False
     test = stats.permutation_test(
         (moved,),
-        _mean,
+        np.mean,
         permutation_type="samples",
         alternative="two-sided",
         n_resamples=resamples,
@@ -326,13 +297,17 @@ def _drawn_p_value(differences: Scores, seed: int, resamples: int) -> float:
     return (as_far + 1) / (resamples + 1)
 
 
-def seed_spread(seeds: Sequence[pd.DataFrame], metric: str = "ndcg_at_10") -> list[SeedSpread]:
+def seed_spread(seeds: Sequence[pd.DataFrame], metric: str = "ndcg_at_10") -> pd.DataFrame:
     """Mean and standard deviation over seeds of each task's score.
 
     Parameters
     ----------
     seeds
         One frame per seed: columns task, query_id and the metric.
+
+    Returns
+    -------
+    Columns mean and deviation, with `seeds - 1` in its denominator and NaN for a single seed.
 
     Raises
     ------
@@ -342,49 +317,31 @@ def seed_spread(seeds: Sequence[pd.DataFrame], metric: str = "ndcg_at_10") -> li
     Examples
     --------
     >>> frame = pd.DataFrame({"task": "T", "query_id": ["a", "b"], "ndcg_at_10": [0.2, 0.4]})
-    >>> [t] = seed_spread([frame, frame.assign(ndcg_at_10=[0.4, 0.6])])
-    >>> t.mean, t.standard_deviation
-    (0.4, 0.1414213562)
+    >>> seed_spread([frame, frame.assign(ndcg_at_10=[0.4, 0.6])])
+          mean  deviation
+    task
+    T      0.4   0.141421
     """
-    scores = [
-        scores_by_task(frame, metric, f"seed number {number}")
-        for number, frame in enumerate(seeds, start=1)
-    ]
-    if not scores:
-        return []
+    scores = [scores_of(frame, metric, f"seed number {n}") for n, frame in enumerate(seeds, 1)]
     for other in scores[1:]:
-        require_same(set(scores[0]), set(other), "task", "the seeds")
-        for task in other:
-            require_same(set(scores[0][task].index), set(other[task].index), "query", task)
-    return [
-        _spread(task, metric, [_exact_mean(each[task].to_numpy()) for each in scores])
-        for task in scores[0]
-    ]
+        require_same(scores[0], other, "the seeds")
+    means = pd.concat([each.groupby("task").mean() for each in scores], axis=1)
+    return pd.DataFrame({"mean": means.mean(axis=1), "deviation": means.std(axis=1)}).round(DIGITS)
 
 
-def _spread(task: str, metric: str, means: list[float]) -> SeedSpread:
-    deviation = float(np.std(means, ddof=1)) if len(means) > 1 else None
-    return SeedSpread(
-        task=task,
-        metric=metric,
-        seeds=len(means),
-        mean=round(math.fsum(means) / len(means), DIGITS),
-        standard_deviation=None if deviation is None else round(deviation, DIGITS),
-    )
-
-
-def _compare_task(task: str, metric: str, pairs: Paired, seed: int) -> TaskComparison:
+def _compare_task(task: str, metric: str, pairs: Pairs, seed: int) -> TaskComparison:
+    base, other, weights = (pairs[name].to_numpy() for name in ("base", "other", "weight"))
     # Rounded: 0.8 - 0.7 and 0.3 - 0.2 are the same difference but differ in the last bit.
-    raw = np.round(pairs.other - pairs.base, DIGITS)
-    differences = np.round(raw * pairs.weights, DIGITS)
+    raw = np.round(other - base, DIGITS)
+    differences = np.round(raw * weights, DIGITS)
     p_value, exact = randomisation_p_value(differences, seed)
     return TaskComparison(
         task=task,
         metric=metric,
         queries=len(differences),
-        base=round(_exact_mean(pairs.base * pairs.weights), DIGITS),
-        other=round(_exact_mean(pairs.other * pairs.weights), DIGITS),
-        difference=round(_exact_mean(differences), DIGITS),
+        base=_mean(base * weights),
+        other=_mean(other * weights),
+        difference=_mean(differences),
         interval=bootstrap_interval(differences, seed),
         p_value=p_value,
         holm_p_value=None,
@@ -395,13 +352,9 @@ def _compare_task(task: str, metric: str, pairs: Paired, seed: int) -> TaskCompa
     )
 
 
-def _mean(values: Scores, axis: int = -1) -> Scores:
-    return np.mean(values, axis=axis)
-
-
-def _exact_mean(values: Scores) -> float:
+def _mean(values: Scores) -> float:
     """Mean of an exact sum, which does not depend on the order of addition."""
-    return math.fsum(values) / len(values)
+    return round(math.fsum(values) / len(values), DIGITS)
 
 
 def _batch(queries: int) -> int:
