@@ -112,5 +112,5 @@ def _seeds(view: View, entry: Entry, metric: str) -> Iterator[str]:
 def _text(cells: pd.DataFrame) -> str:
     """Every row and column, whatever the width of the terminal."""
     # pandas puts two spaces before cells, but one before titles.
-    cells = cells.rename(columns=" {}".format)
-    return cells.rename_axis(index=None, columns=cells.index.name).to_string()
+    titles = [f" {title}" for title in cells]
+    return cells.rename_axis(index=None, columns=cells.index.name).to_string(header=titles)
