@@ -48,7 +48,10 @@ def export_trec(scores: Path, out: Path, benchmark: Path | None = None) -> list[
         task = path.name.removesuffix(".run.parquet")
         run = pq.read_table(path).to_pandas()
         for ids in (run["query_id"], run["corpus_id"]):
-            _check_ids(ids, path)
+            if len(wrong := ids[ids.str.contains(r"\s") | ids.eq("")]):
+                raise InputError(
+                    f"{path}: id {wrong.iloc[0]!r} has white space, which separates columns"
+                )
         written.append(write_lines(out / f"{task}.trec", run_lines(run)))
         if benchmark is not None:
             qrels = read_dataset(benchmark / task).qrels
@@ -87,9 +90,8 @@ def qrels_lines(qrels: pd.DataFrame) -> Iterator[str]:
     >>> list(qrels_lines(pd.DataFrame({"query_id": ["q"], "corpus_id": ["a"], "score": [2]})))
     ['q 0 a 2']
     """
-    columns = (qrels[name] for name in ("query_id", "corpus_id", "score"))
-    for query_id, corpus_id, score in zip(*columns, strict=True):
-        yield f"{query_id} 0 {corpus_id} {score}"
+    for row in qrels.itertuples():
+        yield f"{row.query_id} 0 {row.corpus_id} {row.score}"
 
 
 def strictly_descending(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -123,9 +125,3 @@ def strictly_descending(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float
     lowest = np.float32(-np.inf)
     lowered = accumulate(scores, lambda last, score: min(score, np.nextafter(last, lowest)))
     return np.fromiter(lowered, np.float32)
-
-
-def _check_ids(ids: pd.Series, path: Path) -> None:
-    wrong = ids[ids.str.contains(r"\s") | ids.eq("")]
-    if len(wrong):
-        raise InputError(f"{path}: id {wrong.iloc[0]!r} has white space, which separates columns")

@@ -113,4 +113,4 @@ def _text(cells: pd.DataFrame) -> str:
     """Every row and column, whatever the width of the terminal."""
     # pandas puts two spaces before cells, but one before titles.
     titles = [f" {title}" for title in cells]
-    return cells.rename_axis(index=None, columns=cells.index.name).to_string(header=titles)
+    return cells.rename_axis(index=None, columns="task").to_string(header=titles)

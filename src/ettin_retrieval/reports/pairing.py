@@ -55,9 +55,11 @@ def scores_of(frame: pd.DataFrame, metric: str, which: str) -> pd.Series:
             columns = ", ".join(frame.columns)
             raise InputError(f"{which} system has no column {column!r}; it has {columns}")
     scores = frame.set_index(["task", "query_id"])[metric].sort_index()
-    for task, query in scores.index[scores.isna()]:
+    if scores.isna().any():
+        task, query = scores.index[scores.isna()][0]
         raise InputError(f"{which} system has no {metric} for {task}, query {query!r}")
-    for task, query in scores.index[scores.index.duplicated()]:
+    if scores.index.has_duplicates:
+        task, query = scores.index[scores.index.duplicated()][0]
         raise InputError(f"{which} system has query {query!r} of {task} twice")
     return scores.astype("float64")
 

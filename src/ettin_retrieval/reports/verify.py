@@ -20,8 +20,8 @@ unit: fraction      # 0 to 1, as in the ledger
 tolerance: 0.000001 # less than one passage one rank lower for one query
 seeds: 1            # every value is one run; its seed is given with it
 """
-"""Of recorded.yaml. The tolerance: strict mode gives the same ranks everywhere. If one passage moves
-down one rank in the top ten of one query among MSMARCO's 6,980, the mean moves by more; the
+"""Of recorded.yaml. Strict mode gives the same ranks everywhere: if one passage moves down one rank
+in the top ten of one query among MSMARCO's 6,980, the mean moves by more than the tolerance; the
 rounding of a sum moves it by less."""
 
 

@@ -15,7 +15,6 @@ from ettin_retrieval.ledger.entry import Entry
 from ettin_retrieval.ledger.store import read_ledger, read_queries
 from ettin_retrieval.reports.documents import points
 from ettin_retrieval.reports.references import (
-    Benchmarks,
     Expected,
     Key,
     References,
@@ -23,7 +22,7 @@ from ettin_retrieval.reports.references import (
     judge,
     read_references,
 )
-from ettin_retrieval.tasks import CQADUPSTACK, METRICS, SUBSAMPLED, cqadupstack_parts, full_name
+from ettin_retrieval.tasks import CQADUPSTACK, SUBSAMPLED, cqadupstack_parts, full_name
 
 SIZES = ("tiny", "17m", "32m", "68m", "150m", "400m", "1b")
 """Models in order of size; all others follow, by name."""
@@ -95,27 +94,28 @@ class Check:
     @property
     def difference(self) -> float | None:
         """Measured less expected."""
-        return self.measured.minus(self.expected and self.expected.value)
+        return self.measured.minus(self.expected.value if self.expected else None)
 
     @property
     def verdict(self) -> Verdict | None:
         """Whether the expected score is reproduced; None if nothing is expected."""
-        value = self.expected
-        return value and judge(self.measured.value, value.value, value.tolerance)
+        if self.expected is None:
+            return None
+        return judge(self.measured.value, self.expected.value, self.expected.tolerance)
 
     def record(self) -> dict[str, Any]:
         """All of it at full precision."""
-        value = self.expected
+        measured, expected = self.measured, self.expected
         return self.key._asdict() | {
-            "measured": self.measured.value,
-            "seeds": self.measured.seeds,
-            "partial_seeds": self.measured.partial,
-            "deviation": self.measured.deviation,
-            "reason": self.measured.reason or None,
-            "source": value and value.source,
-            "expected": value and value.value,
-            "expected_seeds": value and value.seeds,
-            "tolerance": value and value.tolerance,
+            "measured": measured.value,
+            "seeds": measured.seeds,
+            "partial_seeds": measured.partial,
+            "deviation": measured.deviation,
+            "reason": measured.reason or None,
+            "source": expected.source if expected else None,
+            "expected": expected.value if expected else None,
+            "expected_seeds": expected.seeds if expected else None,
+            "tolerance": expected.tolerance if expected else None,
             "difference": self.difference,
             "verdict": self.verdict,
         }

@@ -21,7 +21,7 @@ def published_document(view: View) -> Document:
     """One table in the guide's and the paper's columns."""
     others = [value for value in view.references.paper if value.model not in SIZES]
     values = [*view.references.published, *others]
-    known = {(v.model, v.task, v.metric): v.value for v in values}
+    known = {(v.model, v.task, str(v.metric)): v.value for v in values}
     rows = tuple(
         (model, *(points(known.get((model, *column))) for column in COLUMNS))
         for model in dict.fromkeys(value.model for value in values)

@@ -36,7 +36,8 @@ def tasks_document(view: View) -> Document:
     measured: dict[Key, Check] = {}
     for model in sorted({entry.model for entry in view.entries}, key=model_order):
         own = [entry for entry in view.entries if entry.model == model and scored_tasks(entry)]
-        for recipe in sorted({entry.recipe for entry in own if entry.recipe}) or [None]:
+        recipes = sorted({entry.recipe for entry in own if entry.recipe})
+        for recipe in recipes or [None]:
             rows = _rows(view, model, recipe)
             measured |= {c.key: c for row in rows for c in row if c.measured.value is not None}
             seeds = {entry.seed for entry in own if entry.recipe in (None, recipe)}

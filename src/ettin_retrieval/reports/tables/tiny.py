@@ -59,8 +59,8 @@ def tiny_document(view: View) -> Document:
 
 def _runs(view: View) -> list[tuple[str, int]]:
     """Recipe and seed of every fine-tuned tiny encoder that was measured or recorded."""
-    known = [*view.entries, *view.references.recorded]
-    runs = {(each.recipe, each.seed) for each in known if each.model == TINY}
+    runs = {(e.recipe, e.seed) for e in view.entries if e.model == TINY}
+    runs |= {(v.recipe, v.seed) for v in view.references.recorded if v.model == TINY}
     return sorted((r, s) for r, s in runs if r is not None and s is not None)
 
 
@@ -85,7 +85,7 @@ def _cells(base: Check, tuned: Check, bm25: Check) -> tuple[str, ...]:
     return (
         str(base.measured),
         str(tuned.measured) if score is None else improved(score, base.measured.value),
-        *(points(check.expected and check.expected.value) for check in both),
+        *(points(check.expected.value if check.expected else None) for check in both),
         *(check.verdict or "not recorded" for check in both),
         points(bm25.measured.value),
     )
