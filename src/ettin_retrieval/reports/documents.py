@@ -140,8 +140,13 @@ def _template(name: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["cell"] = lambda text: text.replace("|", "\\|")
-    environment.filters["tex"] = escaped
+    environment.filters |= {"tex": escaped, "points": points}
     return environment.get_template(name)
+
+
+def notes(document: str, **values: Any) -> tuple[str, ...]:
+    """The notes of a document: the lines of its template."""
+    return tuple(_template(f"notes/{document}.j2").render(**values).splitlines())
 
 
 def markdown(document: Document) -> str:

@@ -9,12 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ettin_retrieval.reports.documents import NONE, Document, Table, improved, points, signed
+from ettin_retrieval.reports.documents import (
+    NONE,
+    Document,
+    Table,
+    improved,
+    notes,
+    points,
+    signed,
+)
 from ettin_retrieval.reports.references import Expected, Key, References
 from ettin_retrieval.reports.view import (
     BM25,
     METRIC_NAMES,
-    NOT_RUN,
     SIZES,
     Check,
     Measured,
@@ -96,7 +103,7 @@ def guide_document(view: View) -> Document:
         tables=(_table("Pre-fine-tuning baselines", before), _table(after_caption, after)),
         records=tuple(cell.record() for row in (*before, *after) for cell in row),
         fields=FIELDS,
-        notes=tuple(guide_notes(view.references)),
+        notes=guide_notes(view.references),
     )
 
 
@@ -148,107 +155,66 @@ def _seeds(score: Measured) -> str:
     return f", {counted(score.seeds)}" if score.seeds > 1 else ""
 
 
-def guide_notes(references: References) -> Iterator[str]:
+def guide_notes(references: References) -> tuple[str, ...]:
     """What to know when comparing."""
-    yield (
-        "Scores are in points (x100). A verdict is two-sided: reproduced means that the measured "
-        "score is within the expected value's tolerance (guide.csv lists it), above and below "
-        f"that it is not, {NOT_RUN} that the ledger has no such score. An average needs every one "
-        "of its tasks. The guide's columns judge checkpoints of recipe guide, the paper's those of "
-        "recipe paper. Over several seeds a score is the mean ± standard deviation."
-    )
-    yield _averages(references)
-    yield (
-        "MSMARCO is scored on `dev`, as MTEB does. The guide's code uses `test`, which has 43 "
-        "queries; a score on it is not compared."
-    )
-    yield _improvements(references.guide)
-    # Base averages of the guide that equal averages of the paper after MS MARCO training.
-    for base in references.guide:
-        same = [p.model for p in references.paper if (p.task, p.value) == (V2, base.value)]
-        if (base.checkpoint, base.task) == ("base", V1) and same:
-            yield (
-                f"The guide's average for {base.model} before fine-tuning, {points(base.value)}, "
-                f"is what the paper reports for {' and '.join(same)} after MS MARCO training, on "
-                f"{V2}."
-            )
-    yield _above_bm25(references)
-    for task in ("NFCorpus", "SciFact"):
-        scored = [v for v in references.published if (v.task, v.metric) == (task, "ndcg_at_10")]
-        best = max(scored, key=lambda v: v.value, default=None)
-        if best and (above := _higher(references, "finetuned", best)):
-            yield (
-                f"The best {task} nDCG@10 among the published rows is {points(best.value)} "
-                f"({best.model}); the guide's figures after fine-tuning that are above it: {above}."
-            )
-    yield (
-        "Before any contrastive training ettin-encoder-68m scores about 10 nDCG@10 on NanoBEIR, "
-        "according to the model card of capemox/ettin-encoder-68m-contrastive-2.5m. NanoBEIR is "
-        "another benchmark, of 13 small collections: no figure of the tables here is of it."
-    )
-    yield (
-        "Neither the guide nor the paper gives a tolerance; those here are this repository's "
-        "choice. The paper's MSMARCO scores are read off a plot (about 0.3 either way)."
-    )
-
-
-def _averages(references: References) -> str:
-    first, second = (references.benchmarks[name] for name in (V1, V2))
-    shared = sorted(set(first) & set(second))
-    guide, paper = (
-        {v.model: points(v.value) for v in values if (v.checkpoint, v.task) == ("finetuned", name)}
-        for values, name in ((references.guide, V1), (references.paper, V2))
-    )
-    both = [model for model in SIZES if model in guide and model in paper]
-    pairs = "; ".join(f"{model} {guide[model]} and {paper[model]}" for model in both)
-    return (
-        f"The guide's average is over the {len(first)} retrieval tasks of {V1} (BEIR), the paper's "
-        f"over the {len(second)} of {V2}; {len(shared)} are in both ({', '.join(shared)}). The two "
-        "are different quantities and are not compared. After fine-tuning, guide and paper: "
-        f"{pairs}."
-    )
-
-
-def _improvements(guide: list[Expected]) -> str:
-    """Whether the improvements that the guide prints follow from its two tables."""
-    before = {(v.model, v.task, v.metric): v.value for v in guide if v.checkpoint == "base"}
-    wrong = []
+    guide, paper, published = references.guide, references.paper, references.published
+    v1_tasks, v2_tasks = (references.benchmarks[name] for name in (V1, V2))
+    averages = {
+        (v.model, v.task): points(v.value) for v in (*guide, *paper) if v.checkpoint == "finetuned"
+    }
     printed = [value for value in guide if value.improvement is not None]
+    bm25 = [(v, _higher(guide, "base", v)) for v in published if "bm25" in v.model]
+    # In order of value, so that the best published score of each task and metric is the last.
+    best = {(v.task, v.metric): v for v in sorted(published[::-1], key=lambda v: v.value)}
+    return notes(
+        "guide",
+        v1=V1,
+        v2=V2,
+        v1_tasks=v1_tasks,
+        v2_tasks=v2_tasks,
+        shared=sorted(set(v1_tasks) & set(v2_tasks)),
+        averages=[
+            f"{model} {averages[model, V1]} and {averages[model, V2]}"
+            for model in SIZES
+            if {(model, V1), (model, V2)} <= averages.keys()
+        ],
+        printed=printed,
+        contradicted=list(_contradicted(guide, printed)),
+        coincidences=[
+            (base, models)
+            for base in guide
+            if (base.checkpoint, base.task) == ("base", V1)
+            and (models := [v.model for v in paper if (v.task, v.value) == (V2, base.value)])
+        ],
+        above_bm25=[
+            f"{v.task} {METRIC_NAMES[v.metric]} {v.value * 100:.2f} (above it: {above})"
+            for v, above in bm25
+            if above
+        ],
+        above_best=[
+            (v, above)
+            for task in ("NFCorpus", "SciFact")
+            if (v := best.get((task, "ndcg_at_10"))) and (above := _higher(guide, "finetuned", v))
+        ],
+    )
+
+
+def _contradicted(guide: list[Expected], printed: list[Expected]) -> Iterator[str]:
+    """Improvements that the guide prints and that do not follow from its two tables."""
+    before = {(v.model, v.task, v.metric): v.value for v in guide if v.checkpoint == "base"}
     for after in printed:
         base = before.get((after.model, after.task, after.metric))
         difference = "no base value" if base is None else signed(after.value - base)
-        improvement = signed(after.improvement or 0)
-        if difference != improvement:
-            wrong.append(
-                f"{after.model} {after.task}: printed {improvement}, tables give {difference}"
-            )
-    if wrong:
-        return f"Improvements that the guide prints and its tables contradict: {'; '.join(wrong)}."
-    return (
-        f"All {len(printed)} improvements that the guide prints equal the difference of its two "
-        "tables."
-    )
+        if difference != signed(after.improvement):
+            improvement = signed(after.improvement)
+            yield f"{after.model} {after.task}: printed {improvement}, tables give {difference}"
 
 
-def _above_bm25(references: References) -> str:
-    found = []
-    for bm25 in references.published:
-        above = _higher(references, "base", bm25) if "bm25" in bm25.model else ""
-        if above:
-            name = f"{bm25.task} {METRIC_NAMES[bm25.metric]}"
-            found.append(f"{name} {bm25.value * 100:.2f} (above it: {above})")
-    return (
-        "BM25's published scores, and the guide's figures before fine-tuning that are above them: "
-        f"{'; '.join(found) or 'none'}. A row bm25, if there is one, was measured here; BM25 is "
-        "not trained and is the same in both tables."
-    )
-
-
-def _higher(references: References, checkpoint: str, than: Expected) -> str:
+def _higher(guide: list[Expected], checkpoint: str, than: Expected) -> str:
     """Figures of the guide above a score on the same task and metric."""
     return ", ".join(
         f"{v.model} {points(v.value)}"
-        for v in references.guide
+        for v in guide
         if (v.checkpoint, v.task, v.metric) == (checkpoint, than.task, than.metric)
         and v.value > than.value
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ettin_retrieval.reports.documents import NONE, Document, Table, points
+from ettin_retrieval.reports.documents import Document, Table, notes, points
 from ettin_retrieval.reports.tables.guide import GUIDE_COLUMNS, V1, V2
 from ettin_retrieval.reports.view import METRIC_NAMES, SIZES, View
 
@@ -26,18 +26,14 @@ def published_document(view: View) -> Document:
         (model, *(points(known.get((model, *column))) for column in COLUMNS))
         for model in dict.fromkeys(value.model for value in values)
     )
-    notes = [
-        f"Scores are in points (x100). MTEB Avg is over {V1}; {NONE} is a score not collected here."
-    ]
-    for source in dict.fromkeys(value.source for value in values):
-        models = dict.fromkeys(value.model for value in values if value.source == source)
-        notes.append(f"Source of {', '.join(models)}: {source}.")
-    notes += [f"{v.model}, {v.task} {METRIC_NAMES[v.metric]}: {v.note}." for v in values if v.note]
+    sources: dict[str, dict[str, None]] = {}
+    for value in values:
+        sources.setdefault(value.source, {})[value.model] = None
     return Document(
         name="published",
         title="Published scores of known models",
         tables=(Table("Published, not measured here", ("Model", *COLUMNS.values()), rows),),
         records=tuple(value.model_dump() | {"published": value.value} for value in values),
         fields=FIELDS,
-        notes=tuple(notes),
+        notes=notes("published", v1=V1, sources=sources, values=values, metric_names=METRIC_NAMES),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ettin_retrieval.reports.documents import NONE, Document, Table, p_text, points, signed
+from ettin_retrieval.reports.documents import NONE, Document, Table, notes, p_text, points, signed
 from ettin_retrieval.reports.significance import (
     AVERAGE,
     RESAMPLES,
@@ -24,18 +24,6 @@ COLUMNS = (
     "Task", "Queries", "Base", "Fine-tuned", "Difference", "95% interval", "p", "Holm p",
     "Wins/losses/ties",
 )  # fmt: skip
-
-NOTES = (
-    "Scores are in points (x100). Interval: percentile bootstrap over queries. p: two-sided paired "
-    f"randomisation test with {RESAMPLES:,} random sign patterns, or all of them if there are "
-    "fewer (`exact` in the CSV); the lowest p that random patterns can show is 1 in 10,000, given "
-    "as ≤. Holm p: corrected over the tasks of a table. Wins, losses and ties count the queries on "
-    "which the fine-tuned checkpoint scores higher, lower and the same.",
-    "CQADupstackRetrieval is one task, the mean over its twelve forums, and every task counts "
-    "equally in the average: a query has the more weight, the fewer its forum or task has. The "
-    "average does not belong to Holm's family.",
-    "These figures show how queries vary; the table of tasks shows how training seeds vary.",
-)
 
 
 def significance_document(view: View) -> Document:
@@ -61,7 +49,7 @@ def significance_document(view: View) -> Document:
         tables=tuple(tables),
         records=tuple(records),
         fields=FIELDS,
-        notes=NOTES,
+        notes=notes("significance", resamples=RESAMPLES),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ettin_retrieval.ledger.store import QUERY_METRICS
-from ettin_retrieval.reports.documents import Document, Table, signed
+from ettin_retrieval.reports.documents import Document, Table, notes, signed
 from ettin_retrieval.reports.references import Key
 from ettin_retrieval.reports.view import (
     BM25,
@@ -23,11 +23,6 @@ FIELDS = (
     "seeds", "partial_seeds",
 )  # fmt: skip
 
-NOTE = (
-    "Scores are in points (x100): the mean over seeds and, with several, the standard deviation "
-    "over them."
-)
-
 
 def tasks_document(view: View) -> Document:
     """One table for each model and recipe."""
@@ -36,8 +31,8 @@ def tasks_document(view: View) -> Document:
     measured: dict[Key, Check] = {}
     for model in sorted({entry.model for entry in view.entries}, key=model_order):
         own = [entry for entry in view.entries if entry.model == model and scored_tasks(entry)]
-        recipes = sorted({entry.recipe for entry in own if entry.recipe})
-        for recipe in recipes or [None]:
+        recipes = {entry.recipe for entry in own if entry.recipe} or {None}
+        for recipe in sorted(recipes, key=str):
             rows = _rows(view, model, recipe)
             measured |= {c.key: c for row in rows for c in row if c.measured.value is not None}
             seeds = {entry.seed for entry in own if entry.recipe in (None, recipe)}
@@ -52,7 +47,7 @@ def tasks_document(view: View) -> Document:
             for check in measured.values()
         ),
         fields=FIELDS,
-        notes=(NOTE,),
+        notes=notes("tasks"),
     )
 
 

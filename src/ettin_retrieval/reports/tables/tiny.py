@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ettin_retrieval.reports.documents import Document, Table, improved, points
+from ettin_retrieval.reports.documents import Document, Table, improved, notes, points
 from ettin_retrieval.reports.references import Key
 from ettin_retrieval.reports.view import BM25, METRIC_NAMES, TINY, Check, View, scored_tasks
 
@@ -15,14 +15,6 @@ COLUMNS = (
     "Task", "Metric", "Base", "Fine-tuned", "Recorded base", "Recorded fine-tuned", "Verdict base",
     "Verdict fine-tuned", "BM25",
 )  # fmt: skip
-
-NOTES = (
-    "Scores are in points (x100), the improvement over base in parentheses. Verdicts are taken at "
-    "full precision against expected/recorded.yaml: scores that look equal to one decimal can "
-    "differ.",
-    "The collection is generated. These scores show that the pipeline works and repeats; they say "
-    "nothing about real retrieval.",
-)
 
 
 def tiny_document(view: View) -> Document:
@@ -53,14 +45,15 @@ def tiny_document(view: View) -> Document:
             for record in (check.record() for check in records.values())
         ),
         fields=FIELDS,
-        notes=NOTES,
+        notes=notes("tiny"),
     )
 
 
 def _runs(view: View) -> list[tuple[str, int]]:
     """Recipe and seed of every fine-tuned tiny encoder that was measured or recorded."""
-    runs = {(e.recipe, e.seed) for e in view.entries if e.model == TINY}
-    runs |= {(v.recipe, v.seed) for v in view.references.recorded if v.model == TINY}
+    measured = {(e.recipe, e.seed) for e in view.entries if e.model == TINY}
+    recorded = {(v.recipe, v.seed) for v in view.references.recorded if v.model == TINY}
+    runs = measured | recorded
     return sorted((r, s) for r, s in runs if r is not None and s is not None)
 
 
