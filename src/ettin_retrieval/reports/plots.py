@@ -157,40 +157,31 @@ def draw_tasks(model: str, tuned: str, scores: Scores) -> Figure:
         reverse=True,  # the first bar is drawn lowest
     )
     figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.34 * max(len(tasks), 2)))
-    places = np.arange(len(tasks))
-    several = False
+    unit = "nDCG@10 (points)"
     for offset, checkpoint, colour in ((0.2, "base", BASE), (-0.2, tuned, TUNED)):
         shown = [scores[model, checkpoint, task] for task in tasks]
-        values = [100 * (score.value or 0) for score in shown]
         spread = [100 * (score.deviation or 0) for score in shown]
         seeds = sorted({score.seeds for score in shown})
-        several = several or seeds[-1:] > [1]
-        label = ARM_NAMES[checkpoint] + (f", {_range(seeds)} seeds" if seeds[-1:] > [1] else "")
-        axes.barh(places + offset, values, height=0.38, color=colour, label=label)
-        if any(spread):
-            axes.errorbar(values, places + offset, xerr=spread, fmt="none", ecolor="black",
-                          elinewidth=0.8, capsize=2)  # fmt: skip
-        for place, value, deviation in zip(places + offset, values, spread, strict=True):
-            axes.annotate(
-                f"{value:.1f}", (value + deviation, place), (3, 0), textcoords="offset points",
-                va="center", fontsize=7,
-            )  # fmt: skip
-    axes.set_yticks(places, tasks)
+        label = ARM_NAMES[checkpoint]
+        if seeds[-1:] > [1]:
+            label += f", {' to '.join(str(n) for n in dict.fromkeys([seeds[0], seeds[-1]]))} seeds"
+            unit = "nDCG@10 (points); mean and standard deviation over seeds"
+        bars = axes.barh(
+            np.arange(len(tasks)) + offset, [_in_points(score) for score in shown], height=0.38,
+            color=colour, label=label, xerr=spread if any(spread) else None, ecolor="black",
+            capsize=2, error_kw={"elinewidth": 0.8},
+        )  # fmt: skip
+        axes.bar_label(bars, fmt="{:.1f}", padding=3, fontsize=7)
+    axes.set_yticks(range(len(tasks)), tasks)
     axes.set_ylim(-0.6, len(tasks) - 0.4)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, 108)  # with room for the labels of the longest bars
     axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel(
-        "nDCG@10 (points)" + ("; mean and standard deviation over seeds" if several else "")
-    )
+    axes.set_xlabel(unit)
     axes.grid(axis="x")
     axes.set_title(f"Model {model}", loc="left")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderpad=0)
     return figure
-
-
-def _range(seeds: list[int]) -> str:
-    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
 
 
 def draw_heat_map(scores: Scores) -> Figure:

@@ -38,13 +38,8 @@ Scores = npt.NDArray[np.float64]
 RESAMPLES = 9_999
 """Samples of the bootstrap and of the randomisation test; 10,000 with the observed one."""
 
-CONFIDENCE = 0.95
-
 CELLS = 1_000_000
 """Numbers per batch of samples: caps memory whatever the number of queries."""
-
-FLOOR = 1 / (RESAMPLES + 1)
-"""The lowest p-value that random sign patterns can give, which is only a bound."""
 
 AVERAGE = "Average"
 """Name of the comparison over all tasks of a family."""
@@ -59,8 +54,6 @@ class TaskComparison:
 
     Attributes
     ----------
-    base, other, difference
-        Mean scores over the queries, and `other - base`.
     interval
         95% percentile bootstrap interval of the difference; None for a single query, which shows
         nothing of how queries vary.
@@ -92,7 +85,7 @@ class TaskComparison:
     @property
     def at_floor(self) -> bool:
         """Whether no random pattern reached the observed difference, so that p is a bound."""
-        return not self.exact and self.p_value <= FLOOR
+        return not self.exact and self.p_value <= 1 / (RESAMPLES + 1)
 
 
 def compare(
@@ -100,15 +93,13 @@ def compare(
 ) -> list[TaskComparison]:
     """Compare two systems on every task, query by query, as one family.
 
-    Except for Holm's correction, a task's figures depend on its own queries and the seed alone,
-    not on the order of the rows or on other tasks.
+    Except for Holm's correction, a task's figures depend on its own queries and the seed of the
+    random samples alone, not on the order of the rows or on other tasks.
 
     Parameters
     ----------
     base, other
         Columns task, query_id and the metric; one row per query, as in the ledger.
-    seed
-        Of the random samples.
 
     Returns
     -------
@@ -208,16 +199,7 @@ def bootstrap_interval(
 
     Resampling differences resamples queries and keeps the pairing. A mean over queries needs no
     correction for bias, and BCa is undefined if all differences are equal. B. Efron,
-    R. Tibshirani, "An introduction to the bootstrap", ch. 13.
-
-    Parameters
-    ----------
-    differences
-        Shape (queries,).
-
-    Returns
-    -------
-    Lower and upper bound; None for a single query.
+    R. Tibshirani, "An introduction to the bootstrap", ch. 13. None for a single query.
     """
     if len(differences) < 2:
         return None
@@ -227,7 +209,7 @@ def bootstrap_interval(
         n_resamples=resamples,
         batch=_batch(len(differences)),
         vectorized=True,
-        confidence_level=CONFIDENCE,
+        confidence_level=0.95,
         method="percentile",
         rng=np.random.default_rng([seed, 0]),
     )
@@ -243,18 +225,10 @@ def randomisation_p_value(
     If the systems were equal, each difference could equally well have the other sign. Queries
     with a difference of 0 are left out, because their sign changes no sum.
 
-    Parameters
-    ----------
-    differences
-        Shape (queries,).
-
     Returns
     -------
-    The p-value, and whether all 2^n sign patterns were counted instead of random ones.
-
-    Examples
-    --------
-    Three equal differences: two of the eight patterns are as far from 0.
+    The p-value, and whether all 2^n sign patterns were counted instead of random ones. Of three
+    equal differences, two of the eight patterns are as far from 0:
 
     >>> randomisation_p_value(np.array([0.5, 0.5, 0.5, 0.0]), seed=1)
     (0.25, True)
@@ -303,16 +277,11 @@ def seed_spread(seeds: Sequence[pd.DataFrame], metric: str = "ndcg_at_10") -> pd
     Parameters
     ----------
     seeds
-        One frame per seed: columns task, query_id and the metric.
+        One frame per seed, as for `compare`, with the same tasks and queries.
 
     Returns
     -------
     Columns mean and deviation, with `seeds - 1` in its denominator and NaN for a single seed.
-
-    Raises
-    ------
-    InputError
-        The tasks or queries of the seeds differ.
 
     Examples
     --------
