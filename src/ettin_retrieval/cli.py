@@ -61,7 +61,7 @@ def verify(
     from ettin_retrieval.reports.tables.write import table_problem
     from ettin_retrieval.reports.verify import verify as verify_scores
 
-    found = problems(results)
+    found = list(problems(results))
     for line in found:
         print(line)
     *failed, summary = verify_scores(results, expected)

@@ -83,8 +83,6 @@ def outputs_behind(checkpoint: str, root: Path = Path()) -> dict[str, str]:
     ----------
     checkpoint
         `base` or `finetuned`.
-    root
-        Where dvc.yaml and dvc.lock are.
 
     Returns
     -------
@@ -92,9 +90,8 @@ def outputs_behind(checkpoint: str, root: Path = Path()) -> dict[str, str]:
     """
     if not (root / LOCK).is_file():
         return {}
-    yaml = YAML(typ="safe")
-    reads = yaml.load((root / PIPELINE).read_text(encoding="utf-8"))["stages"]["results"]["deps"]
-    stages = yaml.load((root / LOCK).read_text(encoding="utf-8"))["stages"]
+    reads = read_stages(root / PIPELINE)["results"]["deps"]
+    stages = read_stages(root / LOCK)
     made_by = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", [])}
     waiting = [path for path in reads if Path(path).stem == checkpoint]
     found: set[str] = set()
@@ -104,6 +101,12 @@ def outputs_behind(checkpoint: str, root: Path = Path()) -> dict[str, str]:
             found.add(name)
             waiting += [dep["path"] for dep in stages[name].get("deps", [])]
     return {out["path"]: out["md5"] for name in sorted(found) for out in stages[name]["outs"]}
+
+
+def read_stages(path: Path) -> dict[str, Any]:
+    """The stages of a dvc.yaml or dvc.lock."""
+    stages: dict[str, Any] = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
+    return stages
 
 
 def outputs_digest(outputs: dict[str, str]) -> str | None:
@@ -132,9 +135,8 @@ def changed_files() -> list[str] | None:
 def is_committed(path: Path) -> bool:
     """Whether the current commit holds a file with these bytes."""
     committed = _git("rev-parse", f"HEAD:./{path.name}", directory=path.parent)
-    return committed is not None and committed == _git(
-        "hash-object", path.name, directory=path.parent
-    )
+    present = _git("hash-object", path.name, directory=path.parent)
+    return committed is not None and committed == present
 
 
 def _git(*arguments: str, directory: Path = Path()) -> str | None:

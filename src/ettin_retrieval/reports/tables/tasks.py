@@ -31,7 +31,7 @@ def tasks_document(view: View) -> Document:
     measured: dict[Key, Check] = {}
     for model in sorted({entry.model for entry in view.entries}, key=model_order):
         own = [entry for entry in view.entries if entry.model == model and scored_tasks(entry)]
-        recipes = {entry.recipe for entry in own if entry.recipe} or {None}
+        recipes: set[str | None] = {entry.recipe for entry in own if entry.recipe} or {None}
         for recipe in sorted(recipes, key=str):
             rows = _rows(view, model, recipe)
             measured |= {c.key: c for row in rows for c in row if c.measured.value is not None}
