@@ -184,8 +184,8 @@ class View:
 def model_order(model: str) -> tuple[int, str]:
     """Key to sort models by: size, then name.
 
-    >>> sorted({"zeta", "1b", "bm25", "17m"}, key=model_order)
-    ['17m', '1b', 'bm25', 'zeta']
+    >>> sorted(["zeta", "1b", "tiny", "bm25", "17m"], key=model_order)
+    ['tiny', '17m', '1b', 'bm25', 'zeta']
     """
     return (SIZES.index(model) if model in SIZES else len(SIZES), model)
 
