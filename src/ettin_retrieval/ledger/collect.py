@@ -40,18 +40,10 @@ class Found(NamedTuple):
 
 
 class Conflict(NamedTuple):
-    """A value that differs between two revisions of an entry.
+    """A value that differs between two revisions of an entry."""
 
-    Attributes
-    ----------
-    key
-        Name of the entry, such as `150m/finetuned-guide-seed42`.
-    metric
-        A flat metric, a task whose data differs, a query, `weights` or `precision`.
-    """
-
-    key: str
-    metric: str
+    key: str  # name of the entry, such as `150m/finetuned-guide-seed42`
+    metric: str  # a flat metric, a task whose data differs, a query, `weights` or `precision`
     values: tuple[str, str]
     revisions: tuple[str, str]
 

@@ -17,20 +17,10 @@ QUERY = ["task", "query_id"]
 
 
 class Difference(NamedTuple):
-    """One value in which two measurements differ.
+    """One value in which two measurements differ."""
 
-    Attributes
-    ----------
-    what
-        A flat metric, `task NAME` where the data differs, a query, `weights` or `precision`.
-    task
-        The task concerned; empty where it is no single one.
-    values
-        The two values, as text.
-    """
-
-    what: str
-    task: str
+    what: str  # a flat metric, `task NAME` where the data differs, a query, `weights`, `precision`
+    task: str  # the task concerned; empty where it is no single one
     values: tuple[str, str]
 
 

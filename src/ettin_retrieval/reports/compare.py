@@ -38,16 +38,20 @@ def comparison(
         An unknown entry, or two without a task in common.
     """
     view = View.read(results, expected)
-    entries = [_entry(view, name) for name in names]
-    left, right = (view.queries(entry) for entry in entries)
+    entries = {entry.name: entry for entry in view.entries}
+    for name in names:
+        if name not in entries:
+            known = ", ".join(entries) or "no entries"
+            raise InputError(f"{results}: no entry {name}; there are {known}")
+    left, right = (view.queries(entries[name]) for name in names)
     scored = set(left["task"]), set(right["task"])
     shared = scored[0] & scored[1]
     if not shared:
         raise InputError(f"{names[0]} and {names[1]} have no task in common")
     yield f"A = {names[0]}, B = {names[1]}; {metric} in points"
     families = compare_benchmarks(left, right, view.references.benchmarks, metric, seed)
-    for name, tasks in families.items():
-        yield f"\n{name or 'tasks of no benchmark'}"
+    for benchmark, tasks in families.items():
+        yield f"\n{benchmark or 'tasks of no benchmark'}"
         yield _table(tasks)
         yield (
             "interval: bootstrap over queries; p: two-sided paired randomisation test, at most "
@@ -57,16 +61,8 @@ def comparison(
     for letter, own in zip("AB", scored, strict=True):
         if own - shared:
             yield f"left out, scored by {letter} only: {', '.join(sorted(own - shared))}"
-    for entry in {entry.name: entry for entry in entries}.values():
-        yield from _seeds(view, entry, metric)
-
-
-def _entry(view: View, name: str) -> Entry:
-    entries = {entry.name: entry for entry in view.entries}
-    if name not in entries:
-        known = ", ".join(entries) or "no entries"
-        raise InputError(f"{view.directory}: no entry {name}; there are {known}")
-    return entries[name]
+    for name in dict.fromkeys(names):
+        yield from _spread(view, entries[name], metric)
 
 
 def _table(tasks: list[TaskComparison]) -> str:
@@ -77,7 +73,8 @@ def _table(tasks: list[TaskComparison]) -> str:
             "A": f"{100 * task.base:.1f}",
             "B": f"{100 * task.other:.1f}",
             "B - A": f"{100 * task.difference:+.2f}",
-            "95% interval": _interval(task),
+            "95% interval": " to ".join(f"{100 * bound:+.2f}" for bound in task.interval or ())
+            or "one query",
             "p": p_text(task.p_value, task.at_floor),
             "Holm p": p_text(task.holm_p_value, task.at_floor),
             "wins/losses/ties": f"{task.wins}/{task.losses}/{task.ties}",
@@ -87,13 +84,7 @@ def _table(tasks: list[TaskComparison]) -> str:
     return _text(pd.DataFrame(rows).set_index("task"))
 
 
-def _interval(task: TaskComparison) -> str:
-    if task.interval is None:
-        return "one query"
-    return " to ".join(f"{100 * bound:+.2f}" for bound in task.interval)
-
-
-def _seeds(view: View, entry: Entry, metric: str) -> Iterator[str]:
+def _spread(view: View, entry: Entry, metric: str) -> Iterator[str]:
     """The spread over all seeds of an entry that scored its tasks, if there are several."""
     same = [e for e in view.entries if (e.model, e.arm) == (entry.model, entry.arm)]
     seeds = [other for other in same if other.tasks == entry.tasks]
@@ -101,10 +92,9 @@ def _seeds(view: View, entry: Entry, metric: str) -> Iterator[str]:
         numbers = ", ".join(str(other.seed) for other in seeds)
         yield f"\n{entry.model}/{entry.arm} over the seeds {numbers}, in points"
         spread = 100 * seed_spread([view.queries(e) for e in seeds], metric)
-        means, deviations = spread["mean"], spread["deviation"]
         cells = {
-            "mean": means.map("{:.1f}".format),
-            "standard deviation": deviations.map("{:.2f}".format),
+            "mean": spread["mean"].map("{:.1f}".format),
+            "standard deviation": spread["deviation"].map("{:.2f}".format),
         }
         yield _text(pd.DataFrame(cells))
 

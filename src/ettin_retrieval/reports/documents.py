@@ -26,39 +26,23 @@ LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text, ready to be laid out.
-
-    Attributes
-    ----------
-    labels
-        Number of leading columns that are words; the others are numbers, aligned to the right.
-    """
+    """Cells as text, ready to be laid out."""
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    labels: int = 1
+    labels: int = 1  # leading columns of words; the others are numbers, aligned to the right
 
 
 @dataclass(frozen=True)
 class Document:
-    """Tables under one title, notes to read them by, and their numbers at full precision.
-
-    Attributes
-    ----------
-    records
-        One flat mapping per number: the rows of the CSV. Scores are fractions.
-    fields
-        The keys of the records that are written, in order.
-    signature
-        What makes the document, for whoever would edit it.
-    """
+    """Tables under one title, notes to read them by, and their numbers at full precision."""
 
     name: str
     title: str
     tables: tuple[Table, ...]
-    records: tuple[dict[str, Any], ...]
-    fields: tuple[str, ...]
+    records: tuple[dict[str, Any], ...]  # one per number, the rows of the CSV; scores are fractions
+    fields: tuple[str, ...]  # keys of the records that are written, in order
     notes: tuple[str, ...] = ()
     signature: str = "Made from results/ and expected/ by `dvc repro tables`; edit those instead."
 

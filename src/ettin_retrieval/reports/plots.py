@@ -111,20 +111,14 @@ def query_differences(base: pd.DataFrame, tuned: pd.DataFrame) -> Differences:
     """Differences on the queries that both checkpoints scored.
 
     The parts of CQADupstackRetrieval are taken together.
-
-    Parameters
-    ----------
-    base, tuned
-        Columns task, query_id and ndcg_at_10.
     """
-    left, right = (frame.set_index(["task", "query_id"])["ndcg_at_10"] for frame in (base, tuned))
-    both = pd.concat([left, right], axis=1, join="inner", keys=["base", "tuned"]).reset_index()
-    both["task"] = both["task"].where(~both["task"].str.startswith("CQADupstack"), CQADUPSTACK)
+    both = base.merge(tuned, on=["task", "query_id"], suffixes=("", "_tuned"))
+    tasks = both["task"].where(~both["task"].str.startswith("CQADupstack"), CQADUPSTACK)
     # Rounded: equal scores of two runs may differ in the last bit, and are ties.
-    both["difference"] = (100 * (both["tuned"] - both["base"])).round(8)
+    differences = (100 * (both["ndcg_at_10_tuned"] - both["ndcg_at_10"])).round(8)
     return {
-        str(task): np.sort(rows["difference"].to_numpy(dtype=np.float64))
-        for task, rows in sorted(both.groupby("task"), key=lambda group: str(group[0]).casefold())
+        task: np.sort(differences[tasks == task].to_numpy())
+        for task in sorted(tasks.unique(), key=str.casefold)
     }
 
 
@@ -164,7 +158,8 @@ def draw_tasks(model: str, tuned: str, scores: Scores) -> Figure:
         seeds = sorted({score.seeds for score in shown})
         label = ARM_NAMES[checkpoint]
         if seeds[-1:] > [1]:
-            label += f", {' to '.join(str(n) for n in dict.fromkeys([seeds[0], seeds[-1]]))} seeds"
+            span = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else seeds[0]
+            label += f", {span} seeds"
             unit = "nDCG@10 (points); mean and standard deviation over seeds"
         bars = axes.barh(
             np.arange(len(tasks)) + offset, [_in_points(score) for score in shown], height=0.38,
@@ -173,11 +168,9 @@ def draw_tasks(model: str, tuned: str, scores: Scores) -> Figure:
         )  # fmt: skip
         axes.bar_label(bars, fmt="{:.1f}", padding=3, fontsize=7)
     axes.set_yticks(range(len(tasks)), tasks)
-    axes.set_ylim(-0.6, len(tasks) - 0.4)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlim(0, 108)  # with room for the labels of the longest bars
-    axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel(unit)
+    # With room for the labels of the longest bars.
+    axes.set(xlim=(0, 108), ylim=(-0.6, len(tasks) - 0.4), xticks=range(0, 101, 20), xlabel=unit)
     axes.grid(axis="x")
     axes.set_title(f"Model {model}", loc="left")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderpad=0)
@@ -228,15 +221,14 @@ def draw_queries(tuned: Entry, differences: Differences) -> Figure:
         rows, columns, squeeze=False, sharex=True, sharey=True,
         figsize=(WIDTH, 0.7 + 1.35 * rows),
     )  # fmt: skip
-    for axes, (task, values) in zip(panels.flat, differences.items(), strict=False):
+    for number, (task, values) in enumerate(differences.items()):
+        axes = panels.flat[number]
         _draw_differences(axes, values)
         axes.set_title(f"{task} ({len(values):,})", loc="left", fontsize=7)
-    for axes in list(panels.flat)[len(differences) :]:
-        axes.set_visible(False)
-    for column in range(columns):
         # The lowest panel of a column that ends early needs tick labels too.
-        lowest = max(r for r in range(rows) if r * columns + column < len(differences))
-        panels[lowest][column].tick_params(labelbottom=True)
+        axes.tick_params(labelbottom=number + columns >= len(differences))
+    for axes in panels.flat[len(differences) :]:
+        axes.set_visible(False)
     figure.supxlabel("Queries, from most worsened to most improved (%)", fontsize=8)
     figure.supylabel("Fine-tuned minus base, nDCG@10 (points)", fontsize=8)
     title = (
@@ -249,21 +241,17 @@ def draw_queries(tuned: Entry, differences: Differences) -> Figure:
 
 def _draw_differences(axes: Axes, values: npt.NDArray[np.float64]) -> None:
     edges = np.linspace(0, 100, len(values) + 1)
-    for chosen, colour in ((np.minimum(values, 0), LOSS), (np.maximum(values, 0), TUNED)):
-        axes.stairs(chosen, edges, fill=True, color=colour, linewidth=0)
-    axes.axhline(0, color="black", linewidth=0.6)
-    wins, losses = int((values > 0).sum()), int((values < 0).sum())
-    for place, text, colour in (
-        ((0.97, 0.34), f"{wins / len(values):.0%} better", TUNED),
-        ((0.97, 0.18), f"{losses / len(values):.0%} worse", LOSS),
+    for chosen, colour, word, height in (
+        (np.minimum(values, 0), LOSS, "worse", 0.18),
+        (np.maximum(values, 0), TUNED, "better", 0.34),
     ):
+        axes.stairs(chosen, edges, fill=True, color=colour, linewidth=0)
         axes.text(
-            *place, text, transform=axes.transAxes, color=colour, fontsize=7, va="top", ha="right"
-        )
-    axes.set_xlim(0, 100)
-    axes.set_ylim(-105, 105)
-    axes.set_xticks([0, 50, 100])
-    axes.set_yticks([-100, 0, 100])
+            0.97, height, f"{np.count_nonzero(chosen) / len(values):.0%} {word}",
+            transform=axes.transAxes, color=colour, fontsize=7, va="top", ha="right",
+        )  # fmt: skip
+    axes.axhline(0, color="black", linewidth=0.6)
+    axes.set(xlim=(0, 100), ylim=(-105, 105), xticks=[0, 50, 100], yticks=[-100, 0, 100])
     axes.grid(axis="y")
 
 

@@ -32,25 +32,15 @@ FILES = ("guide", "paper", "published", "recorded")
 
 
 class Key(NamedTuple):
-    """What is scored: a checkpoint, a task (or a benchmark) and a metric.
-
-    Attributes
-    ----------
-    recipe
-        That trained the checkpoint; None for what was not trained.
-    task, split
-        A benchmark's name with split None stands for the average over its tasks.
-    seed
-        None stands for all seeds.
-    """
+    """What is scored: a checkpoint, a task (or a benchmark) and a metric."""
 
     model: str
     checkpoint: str
-    recipe: str | None
+    recipe: str | None  # None for what was not trained
     task: str
-    split: str | None
+    split: str | None  # None for the average over the tasks of a benchmark
     metric: str
-    seed: int | None = None
+    seed: int | None = None  # None for all seeds
 
     def __str__(self) -> str:
         split = f" ({self.split})" if self.split else ""
@@ -62,31 +52,20 @@ class Key(NamedTuple):
 class Expected(Section):
     """One expected score: in its file in the file's unit, a fraction once it is read.
 
-    Attributes
-    ----------
-    task
-        A task, or a benchmark for the average over its tasks, which has no `split`.
-    improvement
-        Over the base checkpoint, as the reference prints it.
-    recipe, tolerance, source, seeds
-        Those of the file if not given here.
-    seed
-        Of this repository's own runs.
-    dataset_revision
-        Of the data that a published score was measured on.
+    Recipe, tolerance, source and number of seeds are those of the file if not given here.
     """
 
     model: str
     checkpoint: Literal["base", "finetuned", "published"]
     recipe: RecipeName | None = None
-    task: str
+    task: str  # or a benchmark, for the average over its tasks, which has no split
     split: str | None = None
     metric: Literal["ndcg_at_10", "mrr_at_10"]
     value: NotNegativeFloat
     tolerance: Rate = 0.0
-    seed: int | None = None
-    improvement: Annotated[float, Field(strict=False)] | None = None
-    dataset_revision: str | None = None
+    seed: int | None = None  # of this repository's own runs
+    improvement: Annotated[float, Field(strict=False)] | None = None  # as the reference prints it
+    dataset_revision: str | None = None  # of the data that a published score was measured on
     note: str | None = None
     source: str = ""
     seeds: int | None = None
@@ -98,26 +77,14 @@ class Expected(Section):
 
 
 class Reference(Section):
-    """One file of expected scores.
-
-    Attributes
-    ----------
-    unit
-        Of every number in the file: `points` (0 to 100) or `fraction` (0 to 1).
-    recipe
-        Of fine-tuned checkpoints whose figure names none.
-    seeds
-        Number of training runs behind each value; null if unknown.
-    benchmarks
-        Name to {task: split}: what an average is over.
-    """
+    """One file of expected scores."""
 
     source: str
-    unit: Literal["points", "fraction"]
+    unit: Literal["points", "fraction"]  # of every number in the file: 0 to 100, or 0 to 1
     tolerance: Rate
-    recipe: RecipeName | None = None
-    seeds: Annotated[int, Field(gt=0)] | None
-    benchmarks: dict[str, dict[str, str]]
+    recipe: RecipeName | None = None  # of fine-tuned checkpoints whose value names none
+    seeds: Annotated[int, Field(gt=0)] | None  # training runs behind each value; null if unknown
+    benchmarks: dict[str, dict[str, str]]  # name to {task: split}: what an average is over
     values: list[Expected]
 
     def fraction(self, value: Expected) -> Expected:
@@ -170,13 +137,7 @@ def read_references(directory: Path) -> References:
 
 
 def read_as(model: type[Content], path: Path) -> Content:
-    """A YAML file as a model.
-
-    Raises
-    ------
-    InputError
-        One line that names the file and the key.
-    """
+    """A YAML file as a model; an `InputError` names the file and the key."""
     try:
         return model.model_validate(read_yaml(path))
     except ValidationError as error:

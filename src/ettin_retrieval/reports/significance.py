@@ -52,20 +52,8 @@ DIGITS = 10
 class TaskComparison:
     """Two systems on one task, paired by query. Scores and differences are fractions.
 
-    Attributes
-    ----------
-    interval
-        95% percentile bootstrap interval of the difference; None for a single query, which shows
-        nothing of how queries vary.
-    p_value
-        Two-sided paired randomisation test.
-    holm_p_value
-        The same after Holm's correction over the tasks of the family; None for their average,
-        which is not a separate claim.
-    exact
-        Whether every sign pattern was counted, rather than `RESAMPLES` random ones.
-    wins, losses, ties
-        Queries on which `other` scores higher, lower, the same.
+    A single query shows nothing of how queries vary and has no interval. Holm's correction is over
+    the tasks of the family; their average is not a separate claim and has none.
     """
 
     task: str
@@ -74,11 +62,11 @@ class TaskComparison:
     base: float
     other: float
     difference: float
-    interval: tuple[float, float] | None
-    p_value: float
+    interval: tuple[float, float] | None  # 95% percentile bootstrap, of the difference
+    p_value: float  # two-sided paired randomisation test
     holm_p_value: float | None
-    exact: bool
-    wins: int
+    exact: bool  # whether every sign pattern was counted, rather than `RESAMPLES` random ones
+    wins: int  # queries on which `other` scores higher
     losses: int
     ties: int
 

@@ -33,39 +33,18 @@ TINY = "tiny"
 BM25 = "bm25"
 """The lexical baseline's model name in the ledger."""
 
-METRIC_NAMES = {
-    "ndcg_at_10": "nDCG@10",
-    "mrr_at_10": "MRR@10",
-    "recall_at_100": "Recall@100",
-    "map_at_100": "MAP@100",
-}
-
-NOT_RUN = "not run"
+METRIC_NAMES = {"ndcg_at_10": "nDCG@10", "mrr_at_10": "MRR@10"}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A score from the ledger, or why there is none.
+    """A score from the ledger, or why there is none."""
 
-    Attributes
-    ----------
-    value
-        Mean over seeds, a fraction; None if it was not measured.
-    seeds
-        Number of seeds behind the mean.
-    deviation
-        Standard deviation over seeds; None for one seed.
-    reason
-        Why there is no value, such as `3 of 15 tasks`; empty if nothing was run.
-    partial
-        Further seeds in the ledger that lack the task, or a task of the benchmark.
-    """
-
-    value: float | None
-    seeds: int = 0
-    deviation: float | None = None
-    reason: str = ""
-    partial: int = 0
+    value: float | None  # mean over seeds, a fraction
+    seeds: int = 0  # behind the mean
+    deviation: float | None = None  # over several seeds
+    reason: str = ""  # why there is no value, such as `3 of 15 tasks`
+    partial: int = 0  # further seeds that lack the task, or a task of the benchmark
 
     def __str__(self) -> str:
         """In points, with the deviation over several seeds.
@@ -74,7 +53,7 @@ class Measured:
         50.0 ± 1.1 not run (2 of 4 tasks)
         """
         if self.value is None:
-            return f"{NOT_RUN} ({self.reason})" if self.reason else NOT_RUN
+            return f"not run ({self.reason})" if self.reason else "not run"
         spread = "" if self.deviation is None else f" ± {points(self.deviation)}"
         return points(self.value) + spread
 
