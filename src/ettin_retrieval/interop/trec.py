@@ -65,13 +65,6 @@ def run_lines(run: pd.DataFrame) -> Iterator[str]:
     Scores descend strictly, so ordering by score, by rank and by line is the same, however a tool
     breaks ties.
 
-    Parameters
-    ----------
-    run
-        Columns query_id, corpus_id, rank and score.
-
-    Examples
-    --------
     >>> rows = {"query_id": "q", "corpus_id": ["b", "a"], "rank": [1, 2], "score": [0.5, 0.5]}
     >>> print(*run_lines(pd.DataFrame(rows)), sep="\n")
     q Q0 b 1 0.5 ettin-retrieval
@@ -98,20 +91,9 @@ def strictly_descending(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float
     """Lower each score that is not below the one before it to the next smaller number.
 
     In float32, as trec_eval reads scores: a smaller step would be a tie again. A float32 prints as
-    the shortest decimal that reads back as the same number.
+    the shortest decimal that reads back as the same number. Scores in order of rank that rise or
+    are not finite are an `InputError`.
 
-    Parameters
-    ----------
-    scores
-        Shape (passages,), in order of rank.
-
-    Raises
-    ------
-    InputError
-        A score rises from one rank to the next, or is not finite.
-
-    Examples
-    --------
     >>> strictly_descending(np.array([1, 1, 1, 0.5], dtype=np.float32)).tolist()
     [1.0, 0.9999999403953552, 0.9999998807907104, 0.5]
     """

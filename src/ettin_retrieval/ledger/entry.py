@@ -53,11 +53,6 @@ class Entry:
         return arm_name(self.checkpoint, self.recipe)
 
     @property
-    def key(self) -> tuple[str, str, int]:
-        """model, arm, seed"""
-        return (self.model, self.arm, self.seed)
-
-    @property
     def name(self) -> str:
         """Path below the ledger's directory, without suffix."""
         return f"{self.model}/{self.arm}-seed{self.seed}"

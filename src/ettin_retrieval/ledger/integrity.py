@@ -24,15 +24,7 @@ TOLERANCE = 1e-6
 
 
 def problems(results: Path, root: Path = Path()) -> Iterator[str]:
-    """Every contradiction between the ledger, its index and dvc.lock, one line each.
-
-    Parameters
-    ----------
-    results
-        The ledger's directory.
-    root
-        Where dvc.yaml and dvc.lock are.
-    """
+    """Every contradiction between the ledger, its index and the root's dvc.lock, one line each."""
     if index := index_problem(results):
         yield index
     for entry in read_ledger(results):

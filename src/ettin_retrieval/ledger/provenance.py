@@ -21,15 +21,9 @@ PIPELINE, LOCK = Path("dvc.yaml"), Path("dvc.lock")
 VERSIONS = sorted({*LIBRARIES, "datasets", "dvc"})
 
 WRITTEN = (
-    "dvc.lock",
-    "metrics",
-    "plots",
-    "results",
-    "tables",
-    "studies/dvc.lock",
-    "studies/*/tables",
-    "studies/*/results",
-)
+    "dvc.lock", "metrics", "plots", "results", "tables",
+    "studies/dvc.lock", "studies/*/tables", "studies/*/results",
+)  # fmt: skip
 """Tracked files that the pipelines write themselves: a change in them explains no result."""
 
 SETTINGS = {"params.yaml", "encoders.yaml", "recipes.yaml"}
@@ -77,12 +71,7 @@ def run_reference(name: str, seed: int, record: dict[str, Any]) -> str:
 
 
 def outputs_behind(checkpoint: str, root: Path = Path()) -> dict[str, str]:
-    """Outputs upstream of a checkpoint's entry, its scores included, with DVC's hashes.
-
-    Parameters
-    ----------
-    checkpoint
-        `base` or `finetuned`.
+    """Outputs upstream of the entry of `base` or `finetuned`, its scores included.
 
     Returns
     -------
@@ -122,10 +111,7 @@ def outputs_digest(outputs: dict[str, str]) -> str | None:
 
 
 def changed_files() -> list[str] | None:
-    """Tracked files that differ from the commit, without those that the pipelines write.
-
-    None outside a repository.
-    """
+    """Tracked files that differ from the commit, without those that the pipelines write."""
     exclude = [f":(top,exclude,glob){path}" for path in WRITTEN]
     exclude += [f":(top,exclude,glob){path}/**" for path in WRITTEN]
     listed = _git("diff", "--name-only", "-z", "HEAD", "--", ":(top)", *exclude)

@@ -67,13 +67,7 @@ def _read_current(path: Path) -> dict[str, Any]:
 
 
 def read_entry(path: Path) -> Entry:
-    """Read one entry.
-
-    Raises
-    ------
-    InputError
-        The file is malformed, of another schema, or named after another key.
-    """
+    """Read one entry; an `InputError` if it is malformed or named after another key."""
     entry = Entry.of(_read_current(path), str(path))
     if f"{path.parent.name}/{path.stem}" != entry.name:
         raise InputError(f"{path}: holds {entry.name}; a file is named after its key")
@@ -82,7 +76,8 @@ def read_entry(path: Path) -> Entry:
 
 def read_ledger(directory: Path) -> list[Entry]:
     """All entries, in order of model, arm and seed."""
-    return sorted(map(read_entry, entry_files(directory)), key=lambda entry: entry.key)
+    entries = map(read_entry, entry_files(directory))
+    return sorted(entries, key=lambda entry: (entry.model, entry.arm, entry.seed))
 
 
 def read_queries(directory: Path, entry: Entry) -> pd.DataFrame:

@@ -65,13 +65,7 @@ def scores_of(frame: pd.DataFrame, metric: str, which: str) -> pd.Series:
 
 
 def require_same(left: pd.Series, right: pd.Series, where: str) -> None:
-    """Refuse two systems that were not scored on the same tasks and queries.
-
-    Raises
-    ------
-    InputError
-        Names the first task or query that only one of them has.
-    """
+    """Refuse systems that were not scored on the same tasks and queries, naming the first."""
     if left.index.equals(right.index):
         return
     ours, theirs = (set(scores.index.unique("task")) for scores in (left, right))

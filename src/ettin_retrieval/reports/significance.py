@@ -16,7 +16,7 @@ tests for information retrieval evaluation", CIKM 2007.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -215,48 +215,41 @@ def randomisation_p_value(
 
     Returns
     -------
-    The p-value, and whether all 2^n sign patterns were counted instead of random ones. Of three
-    equal differences, two of the eight patterns are as far from 0:
+    The share of sign patterns whose sum is as far from 0, and whether all 2^n patterns were
+    counted. Of random ones the observed pattern is one more: B. Phipson, G. Smyth, "Permutation
+    p-values should never be zero", Statistical Applications in Genetics and Molecular Biology 9,
+    2010. Of three equal differences, two of the eight patterns are as far:
 
     >>> randomisation_p_value(np.array([0.5, 0.5, 0.5, 0.0]), seed=1)
     (0.25, True)
     """
-    moved = differences[differences != 0]
-    if len(moved) < 2:  # either sign of a single difference is as far from 0
-        return 1.0, True
-    if 2 ** len(moved) > resamples:
-        return _drawn_p_value(moved, seed, resamples), False
-    test = stats.permutation_test(
-        (moved,),
-        np.mean,
-        permutation_type="samples",
-        alternative="two-sided",
-        n_resamples=resamples,
-        vectorized=True,
-    )
-    return round(float(test.pvalue), DIGITS), True
-
-
-def _drawn_p_value(differences: Scores, seed: int, resamples: int) -> float:
-    """The share of sign patterns, the observed one included, whose sum is as far from 0.
-
-    B. Phipson, G. Smyth, "Permutation p-values should never be zero", Statistical Applications
-    in Genetics and Molecular Biology 9, 2010.
-    """
     # Whole numbers of the last decimal kept: their sums are exact in any order, so that ties with
     # the observed sum are found on any machine.
-    whole = np.rint(differences * 10**DIGITS)
-    observed = abs(whole.sum())
+    whole = np.rint(differences[differences != 0] * 10**DIGITS)
+    exact = 2 ** len(whole) <= resamples
+    patterns = _all_patterns(len(whole)) if exact else _patterns(len(whole), seed, resamples)
+    as_far = sum(
+        int((np.abs(whole.sum() - 2 * (turned @ whole)) >= abs(whole.sum())).sum())
+        for turned in patterns
+    )
+    p_value = as_far / 2 ** len(whole) if exact else (as_far + 1) / (resamples + 1)
+    return round(p_value, DIGITS), exact
+
+
+def _all_patterns(queries: int) -> Iterator[Scores]:
+    """Every choice of queries to turn: rows of 0 and 1."""
+    yield np.indices((2,) * queries).reshape(queries, 2**queries).T.astype(np.float64)
+
+
+def _patterns(queries: int, seed: int, number: int) -> Iterator[Scores]:
+    """Random choices of queries to turn, in batches: rows of 0 and 1."""
     rng = np.random.default_rng([seed, 1])
     # Rows of whole 8-byte words, as the generator makes them, so that batches do not overlap.
-    batch, width = _batch(len(whole)), 8 * -(-len(whole) // 64)
-    as_far = 0
-    for start in range(0, resamples, batch):
-        rows = min(batch, resamples - start)
+    batch, width = _batch(queries), 8 * -(-queries // 64)
+    for start in range(0, number, batch):
+        rows = min(batch, number - start)
         drawn = np.frombuffer(rng.bytes(rows * width), dtype=np.uint8).reshape(rows, width)
-        turned = np.unpackbits(drawn, axis=1, count=len(whole)).astype(np.float64)
-        as_far += int((np.abs(whole.sum() - 2 * (turned @ whole)) >= observed).sum())
-    return (as_far + 1) / (resamples + 1)
+        yield np.unpackbits(drawn, axis=1, count=queries).astype(np.float64)
 
 
 def seed_spread(seeds: Sequence[pd.DataFrame], metric: str = "ndcg_at_10") -> pd.DataFrame:
