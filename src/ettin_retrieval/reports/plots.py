@@ -29,7 +29,6 @@ from ettin_retrieval.reports.view import (
     entry_order,
     model_order,
     scored_tasks,
-    task_score,
 )
 from ettin_retrieval.runtime.files import replacing, write_json
 from ettin_retrieval.tasks import CQADUPSTACK
@@ -88,7 +87,7 @@ def ndcg_scores(view: View) -> Scores:
         )
         for e in view.entries
         for task, split in scored_tasks(e).items()
-        if task_score(e, task, "ndcg_at_10") is not None
+        if f"{task}.ndcg_at_10" in e.scores
     }
 
 
@@ -100,7 +99,7 @@ def task_rows(view: View) -> list[dict[str, Any]]:
             "checkpoint": ARM_NAMES.get(entry.arm, entry.arm),
             "seed": entry.seed,
             "task": task,
-            **{metric: task_score(entry, task, metric) for metric in QUERY_METRICS},
+            **{metric: entry.scores.get(f"{task}.{metric}") for metric in QUERY_METRICS},
         }
         for entry in sorted(view.entries, key=entry_order)
         for task in scored_tasks(entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ettin_retrieval.reports.references import (
     judge,
     read_references,
 )
-from ettin_retrieval.tasks import CQADUPSTACK, SUBSAMPLED, cqadupstack_parts, full_name
+from ettin_retrieval.tasks import CQADUPSTACK, METRICS, SUBSAMPLED, cqadupstack_parts, full_name
 
 SIZES = ("tiny", "17m", "32m", "68m", "150m", "400m", "1b")
 """Models in order of size; all others follow, by name."""
@@ -100,13 +100,16 @@ class Check:
         }
 
 
-@dataclass(frozen=True)
+@dataclass
 class View:
     """The entries of a ledger, and the expected scores."""
 
     directory: Path
     entries: list[Entry]
     references: References
+
+    def __post_init__(self) -> None:
+        self.entries = [with_cqadupstack(entry) for entry in self.entries]
 
     @classmethod
     def read(cls, results: Path, expected: Path) -> View:
@@ -150,7 +153,7 @@ class View:
         """An entry's score, or why it has none that belongs to the key."""
         if key.split is None:
             return average(entry, self.references.benchmarks[key.task], key.metric)
-        splits, score = scored_tasks(entry), task_score(entry, key.task, key.metric)
+        splits, score = scored_tasks(entry), entry.scores.get(f"{key.task}.{key.metric}")
         if score is not None and key.task in splits:
             split = splits[key.task]
             return score if split == key.split else f"scored on {split}, not {key.split}"
@@ -186,7 +189,7 @@ def average(entry: Entry, tasks: Mapping[str, str], metric: str) -> float | str:
     """
     splits = scored_tasks(entry)
     agreeing = sorted(task for task, split in tasks.items() if splits.get(task) == split)
-    scores = [task_score(entry, task, metric) for task in agreeing]
+    scores = [entry.scores.get(f"{task}.{metric}") for task in agreeing]
     known = [score for score in scores if score is not None]
     if known and len(known) == len(tasks):
         return sum(known) / len(known)
@@ -197,46 +200,36 @@ def average(entry: Entry, tasks: Mapping[str, str], metric: str) -> float | str:
     return f"{len(agreeing)} of {len(tasks)} tasks" if agreeing else ""
 
 
-def number_of_queries(entry: Entry, task: str) -> int | None:
-    """Queries of a task; of CQADupstackRetrieval those of its parts together."""
-    parts = cqadupstack_parts(entry.tasks) if task == CQADUPSTACK else []
-    records = [entry.tasks[name] for name in ([task] if task in entry.tasks else parts)]
-    counts = [record["queries"] for record in records if "queries" in record]
-    return sum(counts) if counts and len(counts) == len(records) else None
-
-
 def scored_tasks(entry: Entry) -> dict[str, str]:
     """Task to split, of every task an entry has a score of, in order of name.
 
-    CQADupstackRetrieval is included only if all of its twelve parts were scored.
-
-    >>> scores = {"CQADupstackRetrieval.ndcg_at_10": 0.4, "SciFact.ndcg_at_10": 0.7}
-    >>> tasks = {"CQADupstackUnixRetrieval": {"split": "test"}, "SciFact": {"split": "test"}}
-    >>> scored_tasks(Entry("1b", "base", 42, scores, tasks))
+    >>> scores = {"SciFact.ndcg_at_10": 0.7, "CQADupstackRetrieval.ndcg_at_10": 0.4}
+    >>> scored_tasks(Entry("1b", "base", 42, scores, {"SciFact": {"split": "test"}}))
     {'SciFact': 'test'}
     """
-    names = {key.rpartition(".")[0] for key in entry.scores} - {""}
-    splits = {name: str(entry.tasks[name]["split"]) for name in names if name in entry.tasks}
-    parts = cqadupstack_parts(entry.tasks)
-    judged = {str(entry.tasks[part]["split"]) for part in parts}
-    if len(judged) == 1 and (CQADUPSTACK in names or names >= set(parts)):
-        splits[CQADUPSTACK] = judged.pop()
-    return dict(sorted(splits.items()))
+    names = {key.rpartition(".")[0] for key in entry.scores}
+    return {name: entry.tasks[name]["split"] for name in sorted(names & entry.tasks.keys())}
 
 
-def task_score(entry: Entry, task: str, metric: str) -> float | None:
-    """A task's score; of CQADupstackRetrieval the mean over its parts if it has none of its own.
+def with_cqadupstack(entry: Entry) -> Entry:
+    """The entry with CQADupstackRetrieval as a task, if all its parts are scored on one split.
 
-    >>> entry = Entry("1b", "base", 42, {"SciFact.ndcg_at_10": 0.7}, {})
-    >>> task_score(entry, "SciFact", "ndcg_at_10"), task_score(entry, "NQ", "ndcg_at_10")
-    (0.7, None)
+    Its scores are the means over its parts, unless the entry has them.
     """
-    stored = entry.scores.get(f"{task}.{metric}")
-    if stored is not None or task != CQADUPSTACK:
-        return stored
-    scores = [entry.scores.get(f"{part}.{metric}") for part in cqadupstack_parts(entry.tasks)]
-    known = [score for score in scores if score is not None]
-    return math.fsum(known) / len(known) if known and len(known) == len(scores) else None
+    parts = cqadupstack_parts(entry.tasks)
+    tasks = [entry.tasks[part] for part in parts]
+    if len({task["split"] for task in tasks}) != 1:
+        return entry
+    means = {}
+    for metric in METRICS:
+        scores = [entry.scores.get(f"{part}.{metric}") for part in parts]
+        known = [score for score in scores if score is not None]
+        if len(known) == len(parts):
+            means[f"{CQADUPSTACK}.{metric}"] = math.fsum(known) / len(known)
+    task = {"split": tasks[0]["split"]}
+    if all("queries" in task for task in tasks):
+        task["queries"] = sum(task["queries"] for task in tasks)
+    return replace(entry, scores=means | entry.scores, tasks=entry.tasks | {CQADUPSTACK: task})
 
 
 def counted(seeds: int) -> str:

@@ -14,7 +14,6 @@ from ettin_retrieval.reports.view import (
     View,
     counted,
     model_order,
-    number_of_queries,
     scored_tasks,
 )
 
@@ -82,5 +81,5 @@ def _cells(row: list[Check]) -> Iterator[str]:
 
 def _queries(view: View, key: Key) -> int | None:
     entries = [e for e in view.entries if e.model == key.model and key.task in scored_tasks(e)]
-    counts = [number_of_queries(entry, key.task) for entry in entries]
+    counts = [entry.tasks[key.task].get("queries") for entry in entries]
     return next((count for count in counts if count is not None), None)
