@@ -12,8 +12,8 @@ import pandas as pd
 from ettin_retrieval.ledger.entry import Entry, Measurement
 from ettin_retrieval.ledger.provenance import run_reference
 from ettin_retrieval.ledger.store import QUERY_METRICS, write_measurement
-from ettin_retrieval.ledger.table import Key, Measured, measure, scores_table
-from ettin_retrieval.reports.references import read_references
+from ettin_retrieval.reports.references import Key, read_references
+from ettin_retrieval.reports.view import Measured, View
 from ettin_retrieval.tasks import CQADUPSTACK, CQADUPSTACK_PARTS
 from tests.workspace import ROOT
 
@@ -89,7 +89,7 @@ def write(results: Path, model: str, checkpoint: str, scores: Scores, **given: A
 
 def measured(entries: list[Entry], key: Key) -> Measured:
     """The entries' score for a key, with the committed benchmarks."""
-    return measure(scores_table(entries, read_references(EXPECTED).benchmarks), key)
+    return View(Path(), entries, read_references(EXPECTED)).measured(key)
 
 
 def references(directory: Path) -> Path:

@@ -6,17 +6,13 @@ Commands import what they need themselves, so that `--help` answers at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.process import prepare_process
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 app = typer.Typer(
     help="Compare, check, collect and export results; plan and sweep.",
@@ -51,7 +47,8 @@ def compare(
     """Test whether B scores differently from A, per task."""
     from ettin_retrieval.reports.compare import comparison
 
-    _print(comparison(results, expected, (a, b), metric, seed))
+    for part in comparison(results, expected, (a, b), metric, seed):
+        print(part, flush=True)
 
 
 @app.command()
@@ -65,7 +62,7 @@ def verify(
     from ettin_retrieval.reports.tables.write import table_problem
     from ettin_retrieval.reports.verify import verify as verify_scores
 
-    found = problems(results)
+    found = list(problems(results))
     for line in found:
         print(line)
     *failed, summary = verify_scores(results, expected)
@@ -243,21 +240,6 @@ def sweep(
     print(sweeps.summary(choice))
     key = f"encoders.yaml: ettin_{settings.model}.lr.{settings.recipe}"
     print(f"To use it, set {key} to {choice.learning_rate:g}.")
-
-
-def _print(parts: Iterable[Table | str]) -> None:
-    """Print lines and tables; no table loses a column to a narrow terminal or a pipe."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console()
-    unlimited = console.options.update(max_width=10_000)
-    for part in parts:
-        if isinstance(part, str):
-            print(part, flush=True)
-        else:
-            console.width = max(console.width, Measurement.get(console, unlimited, part).maximum)
-            console.print(part)
 
 
 def main(arguments: list[str] | None = None) -> int:

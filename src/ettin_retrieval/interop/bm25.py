@@ -36,16 +36,11 @@ def score_bm25(name: str, dataset: RetrievalDataset) -> TaskScores:
 
 
 def record_bm25(benchmark: Path, results: Path) -> Entry:
-    """Score BM25 on every task of a benchmark and add the scores to its entry in the ledger.
+    """Score BM25 on every task of a benchmark directory, and add the scores to its entry.
 
     Returns
     -------
     The entry, with the tasks of earlier calls.
-
-    Raises
-    ------
-    InputError
-        The directory has no task.
     """
     start = time.monotonic()
     scored = []

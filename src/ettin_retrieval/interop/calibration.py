@@ -6,35 +6,25 @@ are in expected/calibration.yaml.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field, ValidationError
+from typing import TYPE_CHECKING, NamedTuple
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.interop import BM25_MODEL
+from ettin_retrieval.reports.references import judge
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.settings.load import read_yaml
-from ettin_retrieval.settings.sections import Encoder, Section, Tuning
+from ettin_retrieval.settings.load import read_as
+from ettin_retrieval.settings.sections import Encoder, Section, Share, Tuning
 
 if TYPE_CHECKING:
     from ettin_retrieval.evaluation.score import TaskScores
 
 BM25 = "bm25"
 
-Fraction = Annotated[float, Field(ge=0, le=1, strict=False)]
-
 
 class Reference(Section):
-    """A reference model.
-
-    Attributes
-    ----------
-    prompts
-        Text before each `query` and each `document`; empty if the model takes none.
-    """
+    """A reference model: the text before each `query` and each `document`, if it takes any."""
 
     prompts: dict[str, str]
 
@@ -46,8 +36,8 @@ class Case(Section):
     task: str
     split: str
     metric: str
-    value: Fraction
-    tolerance: Fraction
+    value: Share
+    tolerance: Share
     dataset_revision: str
     source: str
     stemmer: str | None
@@ -61,23 +51,26 @@ class Figures(Section):
     cases: list[Case]
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A published figure and the measured one, which is None for a metric without a score."""
 
     case: Case
     measured: float | None
 
     @property
-    def difference(self) -> float | None:
-        """Measured minus published, a fraction."""
-        return None if self.measured is None else self.measured - self.case.value
-
-    @property
     def reproduces(self) -> bool:
         """Whether the difference is within the tolerance, on either side."""
-        # The slack is the rounding of a difference of decimals, far below any tolerance.
-        return self.difference is not None and abs(self.difference) <= self.case.tolerance + 1e-12
+        return judge(self.measured, self.case.value, self.case.tolerance) == "reproduced"
+
+    def __str__(self) -> str:
+        case, measured, difference = self.case, "-", "-"
+        if self.measured is not None:
+            measured = f"{self.measured:.5f}"
+            difference = f"{self.measured - case.value:+.5f}"
+        return (
+            f"{case.metric:<12}{measured:>10}{case.value:>11.5f}{difference:>12}"
+            f"{case.tolerance:>11g}  {'reproduces' if self.reproduces else 'DOES NOT REPRODUCE'}"
+        )
 
 
 def calibrate(
@@ -112,19 +105,8 @@ def calibrate(
 
 
 def read_figures(path: Path) -> Figures:
-    """Read the published figures.
-
-    Raises
-    ------
-    InputError
-        The file is missing or malformed, or a value is missing or wrong.
-    """
-    try:
-        figures = Figures.model_validate(read_yaml(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {where}: {first['msg']}") from None
+    """Read the published figures; a file that is missing or malformed is an `InputError`."""
+    figures = read_as(Figures, path)
     unknown = {case.model for case in figures.cases} - set(figures.models)
     if unknown:
         raise InputError(f"{path}: {min(unknown)} has cases but is not among the models")
@@ -134,13 +116,6 @@ def read_figures(path: Path) -> Figures:
 def reference_name(model: str, published_as: str | None, figures: Figures) -> str:
     """The published model that a hub id, a directory or `bm25` stands for.
 
-    Raises
-    ------
-    InputError
-        A directory without a published name, or a name without figures.
-
-    Examples
-    --------
     >>> figures = Figures(models={"org/a": Reference(prompts={})}, cases=[])
     >>> reference_name("models/mine", "org/a", figures)
     'org/a'
@@ -160,13 +135,7 @@ def reference_name(model: str, published_as: str | None, figures: Figures) -> st
 
 
 def cases_for(figures: Figures, name: str, task: str, stemmer: str) -> list[Case]:
-    """The published figures of a model on a task, with a release of PyStemmer.
-
-    Raises
-    ------
-    InputError
-        There are none.
-    """
+    """The published figures of a model on a task, with a release of PyStemmer."""
     of_model = [case for case in figures.cases if case.model == name]
     of_task = [case for case in of_model if case.task == task]
     if not of_task:
@@ -227,26 +196,17 @@ def _score(model: str, prompts: dict[str, str], task: str, dataset: RetrievalDat
 
 def render(verdicts: list[Verdict], dataset: RetrievalDataset) -> str:
     """The verdicts as text: a line per metric, then their source and the data."""
-    first = verdicts[0].case
+    cases = [verdict.case for verdict in verdicts]
     lines = [
-        f"{first.model} on {first.task} ({dataset.origin.split}): "
+        f"{cases[0].model} on {cases[0].task} ({dataset.origin.split}): "
         f"{len(dataset.queries):,} queries over {len(dataset.corpus):,} passages",
         f"{'metric':<12}{'measured':>10}{'published':>11}{'difference':>12}{'tolerance':>11}"
         "  verdict",
+        *map(str, verdicts),
+        *(f"source: {source}" for source in dict.fromkeys(case.source for case in cases)),
     ]
-    for verdict in verdicts:
-        case = verdict.case
-        measured = "-" if verdict.measured is None else f"{verdict.measured:.5f}"
-        difference = "-" if verdict.difference is None else f"{verdict.difference:+.5f}"
-        word = "reproduces" if verdict.reproduces else "DOES NOT REPRODUCE"
-        lines.append(
-            f"{case.metric:<12}{measured:>10}{case.value:>11.5f}{difference:>12}"
-            f"{case.tolerance:>11g}  {word}"
-        )
-    sources = dict.fromkeys(verdict.case.source for verdict in verdicts)
-    stemmers = {verdict.case.stemmer for verdict in verdicts if verdict.case.stemmer}
-    lines += [f"source: {source}" for source in sources]
+    stemmers = {case.stemmer for case in cases if case.stemmer}
     lines += [f"stemmer: PyStemmer {release}" for release in sorted(stemmers)]
-    lines.append(f"published on: revision {first.dataset_revision}")
+    lines.append(f"published on: revision {cases[0].dataset_revision}")
     lines.append(f"measured on: {dataset.origin.source}, revision {dataset.origin.revision}")
     return "\n".join(lines)

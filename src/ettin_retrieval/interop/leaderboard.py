@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,7 @@ def export_leaderboard(scores: Path, checkpoint: Path, out: Path, name: str | No
 
     record = read_checkpoint(checkpoint)
     name = name or leaderboard_name(record)
-    organisation, _, model = name.partition("/")
-    if not organisation or not model or "/" in model or "__" in name or " " in name:
+    if not re.fullmatch(r"[^/ ]+/[^/ ]+", name) or "__" in name:
         raise InputError(f"name {name!r}: write ORG/MODEL, without spaces or double underscores")
     results = {path.name: _read_result(path) for path in sorted(scores.glob("*.json"))}
     if not results:
@@ -74,9 +74,7 @@ def foreign_data(results: Path) -> list[str]:
     import mteb
 
     lines = []
-    for path in sorted(results.glob("*.json")):
-        if path.name == META:
-            continue
+    for path in sorted(set(results.glob("*.json")) - {results / META}):
         revision = read_json(path)["dataset_revision"]
         try:
             pinned = mteb.get_task(path.stem).metadata.dataset["revision"]

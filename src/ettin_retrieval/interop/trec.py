@@ -48,7 +48,10 @@ def export_trec(scores: Path, out: Path, benchmark: Path | None = None) -> list[
         task = path.name.removesuffix(".run.parquet")
         run = pq.read_table(path).to_pandas()
         for ids in (run["query_id"], run["corpus_id"]):
-            _check_ids(ids, path)
+            if len(wrong := ids[ids.str.contains(r"\s") | ids.eq("")]):
+                raise InputError(
+                    f"{path}: id {wrong.iloc[0]!r} has white space, which separates columns"
+                )
         written.append(write_lines(out / f"{task}.trec", run_lines(run)))
         if benchmark is not None:
             qrels = read_dataset(benchmark / task).qrels
@@ -62,13 +65,6 @@ def run_lines(run: pd.DataFrame) -> Iterator[str]:
     Scores descend strictly, so ordering by score, by rank and by line is the same, however a tool
     breaks ties.
 
-    Parameters
-    ----------
-    run
-        Columns query_id, corpus_id, rank and score.
-
-    Examples
-    --------
     >>> rows = {"query_id": "q", "corpus_id": ["b", "a"], "rank": [1, 2], "score": [0.5, 0.5]}
     >>> print(*run_lines(pd.DataFrame(rows)), sep="\n")
     q Q0 b 1 0.5 ettin-retrieval
@@ -87,29 +83,17 @@ def qrels_lines(qrels: pd.DataFrame) -> Iterator[str]:
     >>> list(qrels_lines(pd.DataFrame({"query_id": ["q"], "corpus_id": ["a"], "score": [2]})))
     ['q 0 a 2']
     """
-    columns = (qrels[name] for name in ("query_id", "corpus_id", "score"))
-    for query_id, corpus_id, score in zip(*columns, strict=True):
-        yield f"{query_id} 0 {corpus_id} {score}"
+    for row in qrels.itertuples():
+        yield f"{row.query_id} 0 {row.corpus_id} {row.score}"
 
 
 def strictly_descending(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Lower each score that is not below the one before it to the next smaller number.
 
     In float32, as trec_eval reads scores: a smaller step would be a tie again. A float32 prints as
-    the shortest decimal that reads back as the same number.
+    the shortest decimal that reads back as the same number. Scores in order of rank that rise or
+    are not finite are an `InputError`.
 
-    Parameters
-    ----------
-    scores
-        Shape (passages,), in order of rank.
-
-    Raises
-    ------
-    InputError
-        A score rises from one rank to the next, or is not finite.
-
-    Examples
-    --------
     >>> strictly_descending(np.array([1, 1, 1, 0.5], dtype=np.float32)).tolist()
     [1.0, 0.9999999403953552, 0.9999998807907104, 0.5]
     """
@@ -123,9 +107,3 @@ def strictly_descending(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float
     lowest = np.float32(-np.inf)
     lowered = accumulate(scores, lambda last, score: min(score, np.nextafter(last, lowest)))
     return np.fromiter(lowered, np.float32)
-
-
-def _check_ids(ids: pd.Series, path: Path) -> None:
-    wrong = ids[ids.str.contains(r"\s") | ids.eq("")]
-    if len(wrong):
-        raise InputError(f"{path}: id {wrong.iloc[0]!r} has white space, which separates columns")

@@ -7,13 +7,14 @@ or gains the tasks it lacks, and one with other numbers is a conflict for you to
 
 from __future__ import annotations
 
-import io
+import shutil
 import subprocess
-import tarfile
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ettin_retrieval.ledger.entry import Measurement
 from ettin_retrieval.ledger.merging import numeric_differences, origin_differences, united
@@ -27,34 +28,22 @@ from ettin_retrieval.ledger.store import (
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import sha256_file
 
-WORKING_TREE = "working tree"
-
 INTERNAL = ("refs/exps/exec/", "refs/exps/stash", "refs/exps/celery/")
 """References below refs/exps that are DVC's own bookkeeping."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A measurement, and the revision that holds it."""
 
     measurement: Measurement
     revision: str
 
 
-@dataclass(frozen=True)
-class Conflict:
-    """A value that differs between two revisions of an entry.
+class Conflict(NamedTuple):
+    """A value that differs between two revisions of an entry."""
 
-    Attributes
-    ----------
-    key
-        Name of the entry, such as `150m/finetuned-guide-seed42`.
-    metric
-        A flat metric, a task whose data differs, a query, `weights` or `precision`.
-    """
-
-    key: str
-    metric: str
+    key: str  # name of the entry, such as `150m/finetuned-guide-seed42`
+    metric: str  # a flat metric, a task whose data differs, a query, `weights` or `precision`
     values: tuple[str, str]
     revisions: tuple[str, str]
 
@@ -95,25 +84,20 @@ def collect(repository: Path, revisions: list[str], ledger: str = "results") -> 
         Not a git repository, an unknown revision, or a malformed entry.
     """
     directory = repository / ledger
-    found: dict[str, list[Found]] = {}
-    for each in _read_revisions(repository, revisions or experiments(repository), ledger):
-        found.setdefault(each.measurement.entry.name, []).append(each)
+    versions: dict[str, list[Found]] = defaultdict(list)
+    for found in _read_revisions(repository, revisions or experiments(repository), ledger):
+        versions[found.measurement.entry.name].append(found)
     collected, writable = Collected(), []
-    for name, versions in sorted(found.items()):
-        here = None
+    for name, elsewhere in sorted(versions.items()):
+        here = []
         if (directory / f"{name}.json").is_file():
-            here = Found(read_measurement(directory, name), WORKING_TREE)
-        kept, *others = ([here] if here else []) + versions
-        conflicts: list[Conflict] = []
-        for other in others:
-            differing = conflicts_of(kept, other)
-            conflicts += differing
-            kept = kept if differing else _together(kept, other)
+            here = [Found(read_measurement(directory, name), "working tree")]
+        merged, conflicts = _merged(here + elsewhere)
         collected.conflicts += conflicts
-        if kept is here or (here and conflicts):
+        if here and (conflicts or merged is here[0]):
             collected.present.append(name)
         elif not conflicts:
-            writable.append(kept.measurement)
+            writable.append(merged.measurement)
     for measurement in writable:
         write_measurement(directory, measurement)
         collected.written.append(measurement.entry.name)
@@ -122,33 +106,31 @@ def collect(repository: Path, revisions: list[str], ledger: str = "results") -> 
     return collected
 
 
-def conflicts_of(left: Found, right: Found) -> list[Conflict]:
-    """Every value that differs between two entries on the tasks both have.
+def _merged(versions: list[Found]) -> tuple[Found, list[Conflict]]:
+    """The versions of an entry as one, and every value on which two of them differ.
 
-    If one has further tasks, both must also be of the same weights and precision.
+    Of the same tasks the numbers have to agree; where one has further tasks, both must also be of
+    the same weights and precision.
     """
-    ours, theirs = left.measurement, right.measurement
-    differing = numeric_differences(ours, theirs)
-    if not differing and ours.entry.tasks.keys() != theirs.entry.tasks.keys():
-        differing = origin_differences(ours.entry, theirs.entry)
-    return [
-        Conflict(ours.entry.name, each.what, each.values, (left.revision, right.revision))
-        for each in differing
-    ]
+    kept, *others = versions
+    conflicts = []
+    for other in others:
+        ours, theirs = kept.measurement, other.measurement
+        our_tasks, their_tasks = ours.entry.tasks.keys(), theirs.entry.tasks.keys()
+        differing = numeric_differences(ours, theirs)
+        if not differing and our_tasks != their_tasks:
+            differing = origin_differences(ours.entry, theirs.entry)
+        revisions = (kept.revision, other.revision)
+        conflicts += [Conflict(ours.entry.name, d.what, d.values, revisions) for d in differing]
+        if not differing and their_tasks - our_tasks:
+            kept = Found(united(ours, theirs), " and ".join(revisions))
+    return kept, conflicts
 
 
 def experiments(repository: Path) -> list[str]:
     """Full names of the references to DVC experiments."""
     listed = _git(repository, "for-each-ref", "--format=%(refname)", "refs/exps")
-    return [name for name in listed.decode().split() if not name.startswith(INTERNAL)]
-
-
-def _together(kept: Found, other: Found) -> Found:
-    """Two that agree as one; the first as it is if the other has no further task."""
-    ours, theirs = kept.measurement, other.measurement
-    if theirs.entry.tasks.keys() <= ours.entry.tasks.keys():
-        return kept
-    return Found(united(ours, theirs), f"{kept.revision} and {other.revision}")
+    return [name for name in listed.split() if not name.startswith(INTERNAL)]
 
 
 def _read_revisions(repository: Path, revisions: list[str], ledger: str) -> Iterator[Found]:
@@ -157,7 +139,11 @@ def _read_revisions(repository: Path, revisions: list[str], ledger: str) -> Iter
     for revision in revisions:
         commit, name = _commit(repository, revision), _short(revision)
         with tempfile.TemporaryDirectory() as scratch:
-            copy = _extract(repository, commit, ledger, Path(scratch))
+            copy = Path(scratch) / ledger
+            if _git(repository, "ls-tree", commit, ledger):
+                archive = Path(scratch) / "ledger.tar"
+                _git(repository, "archive", f"--output={archive}", commit, f"{ledger}/")
+                shutil.unpack_archive(archive, scratch, filter="data")
             try:
                 migrate(copy)
                 for path in entry_files(copy):
@@ -168,17 +154,6 @@ def _read_revisions(repository: Path, revisions: list[str], ledger: str) -> Iter
                     seen.add(digest)
             except InputError as error:
                 raise InputError(str(error).replace(f"{scratch}/", f"{name}:")) from None
-
-
-def _extract(repository: Path, commit: str, ledger: str, directory: Path) -> Path:
-    """A copy of a commit's ledger; an empty directory if it has none."""
-    copy = directory / ledger
-    copy.mkdir(parents=True)
-    if _git(repository, "ls-tree", commit, ledger):
-        archive = io.BytesIO(_git(repository, "archive", commit, f"{ledger}/"))
-        with tarfile.open(fileobj=archive) as files:
-            files.extractall(directory, filter="data")
-    return copy
 
 
 def _commit(repository: Path, revision: str) -> str:
@@ -194,7 +169,7 @@ def _commit(repository: Path, revision: str) -> str:
             f"{revision}: no experiment, branch, tag or commit; see `dvc exp list` and "
             "`git branch --all`"
         ) from None
-    return answer.decode().strip()
+    return answer.strip()
 
 
 def _short(reference: str) -> str:
@@ -208,9 +183,11 @@ def _short(reference: str) -> str:
     return reference.removeprefix("refs/heads/").removeprefix("refs/remotes/")
 
 
-def _git(repository: Path, *arguments: str) -> bytes:
-    done = subprocess.run(["git", *arguments], cwd=repository, capture_output=True, check=False)
+def _git(repository: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=repository, capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip() or f"exit {done.returncode}"
+        reason = done.stderr.strip() or f"exit {done.returncode}"
         raise InputError(f"git {arguments[0]} in {repository}: {reason}")
     return done.stdout

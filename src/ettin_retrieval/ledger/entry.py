@@ -53,11 +53,6 @@ class Entry:
         return arm_name(self.checkpoint, self.recipe)
 
     @property
-    def key(self) -> tuple[str, str, int]:
-        """model, arm, seed"""
-        return (self.model, self.arm, self.seed)
-
-    @property
     def name(self) -> str:
         """Path below the ledger's directory, without suffix."""
         return f"{self.model}/{self.arm}-seed{self.seed}"
@@ -68,13 +63,7 @@ class Entry:
 
     @classmethod
     def of(cls, content: dict[str, Any], where: str) -> Entry:
-        """An entry from its JSON; `where` is the file, for messages.
-
-        Raises
-        ------
-        InputError
-            A key is missing or unknown, or a fine-tuned checkpoint names no recipe.
-        """
+        """An entry from its JSON, if it has every key; `where` is the file, for messages."""
         try:
             entry = cls(**{key: value for key, value in content.items() if key != "schema"})
         except TypeError as error:
@@ -88,19 +77,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Measurement:
-    """An entry, its per-query scores, and the records of the runs that it refers to.
-
-    Attributes
-    ----------
-    queries
-        Columns task, query_id, ndcg_at_10, mrr_at_10.
-    records
-        `run-NAME-seedSEED#ID` to the record of that run.
-    """
+    """An entry, its per-query scores, and the records of the runs that it refers to."""
 
     entry: Entry
-    queries: pd.DataFrame
-    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    queries: pd.DataFrame  # columns task, query_id, ndcg_at_10, mrr_at_10
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)  # by `Entry.runs`' `run`
 
 
 def arm_name(checkpoint: str, recipe: str | None) -> str:

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-from ruamel.yaml import YAML
-
 from ettin_retrieval.ledger.entry import Measurement, arm_name
-from ettin_retrieval.ledger.provenance import LOCK, outputs_behind, outputs_digest
+from ettin_retrieval.ledger.provenance import LOCK, outputs_behind, outputs_digest, read_stages
 from ettin_retrieval.ledger.store import (
     QUERY_METRICS,
     index_problem,
@@ -25,72 +23,52 @@ TOLERANCE = 1e-6
 """Largest distance between a mean and its queries' scores: the order of a sum rounds it."""
 
 
-def problems(results: Path, root: Path = Path()) -> list[str]:
-    """Every contradiction between the ledger, its index and dvc.lock, one line each.
-
-    Parameters
-    ----------
-    results
-        The ledger's directory.
-    root
-        Where dvc.yaml and dvc.lock are.
-    """
-    index = index_problem(results)
-    found = [] if index is None else [index]
+def problems(results: Path, root: Path = Path()) -> Iterator[str]:
+    """Every contradiction between the ledger, its index and the root's dvc.lock, one line each."""
+    if index := index_problem(results):
+        yield index
     for entry in read_ledger(results):
-        found += mean_problems(results, read_measurement(results, entry.name))
-    return found + lock_problems(results, root)
+        yield from mean_problems(results, read_measurement(results, entry.name))
+    yield from lock_problems(results, root)
 
 
-def mean_problems(results: Path, measurement: Measurement) -> list[str]:
+def mean_problems(results: Path, measurement: Measurement) -> Iterator[str]:
     """Scores of an entry that are not the means of its per-query scores."""
-    entry, means = measurement.entry, _means(measurement.queries)
-    where = results / f"{entry.name}.json"
-    found = []
-    for key, score in entry.scores.items():
+    means = measurement.queries.groupby("task")[list(QUERY_METRICS)].mean()
+    if parts := cqadupstack_parts(means.index):
+        means.loc[CQADUPSTACK] = means.loc[parts].mean()
+    where = results / f"{measurement.entry.name}.json"
+    for key, score in measurement.entry.scores.items():
         task, _, metric = key.rpartition(".")
         if not task or metric not in QUERY_METRICS:
             continue
         mean = means[metric].get(task)
         if mean is None:
-            found.append(f"{where}: {key}: {where.stem}.queries.parquet has no query of it")
+            yield f"{where}: {key}: {where.stem}.queries.parquet has no query of it"
         elif abs(mean - score) > TOLERANCE:
-            found.append(
-                f"{where}: {key} is {score:.6f}, but the mean over its queries is {mean:.6f}"
-            )
-    return found
+            yield f"{where}: {key} is {score:.6f}, but the mean over its queries is {mean:.6f}"
 
 
-def _means(queries: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the queries of each task, and over the parts of CQADupstackRetrieval."""
-    means = queries.groupby("task")[list(QUERY_METRICS)].mean()
-    if parts := cqadupstack_parts(means.index):
-        means.loc[CQADUPSTACK] = means.loc[parts].mean()
-    return means
-
-
-def lock_problems(results: Path, root: Path = Path()) -> list[str]:
+def lock_problems(results: Path, root: Path = Path()) -> Iterator[str]:
     """Entries that dvc.lock records as its last, but that were made from other outputs.
 
-    An entry holds a digest of the outputs upstream of it. Anyone can compute it again from a
+    An entry holds a digest of the outputs upstream of it, which anyone can compute again from a
     committed dvc.lock.
     """
     if not (root / LOCK).is_file():
-        return [f"{root / LOCK}: no such file; restore it with git"]
-    stages = YAML(typ="safe").load((root / LOCK).read_text(encoding="utf-8"))["stages"]
+        yield f"{root / LOCK}: no such file; restore it with git"
+        return
+    stages = read_stages(root / LOCK)
     if "results" not in stages:
-        return []
+        return
     made = stages["results"]["params"]["params.yaml"]
-    found = []
     for checkpoint, recipe in (("base", None), ("finetuned", made["recipe"])):
         path = results / f"{made['model']}/{arm_name(checkpoint, recipe)}-seed{made['seed']}.json"
-        if not path.is_file():
-            found.append(f"{path}: missing, although {LOCK} records it; run `dvc repro`")
-            continue
         digest = outputs_digest(outputs_behind(checkpoint, root))
-        if digest not in [run["outputs_sha256"] for run in read_entry(path).runs]:
-            found.append(
+        if not path.is_file():
+            yield f"{path}: missing, although {LOCK} records it; run `dvc repro`"
+        elif digest not in [run["outputs_sha256"] for run in read_entry(path).runs]:
+            yield (
                 f"{path}: made from other data or weights than {LOCK} records; run `dvc repro`, "
                 "or restore both from one commit"
             )
-    return found

@@ -6,8 +6,8 @@ other numbers is another measurement, and the two are never mixed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -16,22 +16,11 @@ from ettin_retrieval.ledger.entry import Entry, Measurement
 QUERY = ["task", "query_id"]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One value in which two measurements differ.
+class Difference(NamedTuple):
+    """One value in which two measurements differ."""
 
-    Attributes
-    ----------
-    what
-        A flat metric, `task NAME` where the data differs, a query, `weights` or `precision`.
-    task
-        The task concerned; empty where it is no single one.
-    values
-        The two values, as text.
-    """
-
-    what: str
-    task: str
+    what: str  # a flat metric, `task NAME` where the data differs, a query, `weights`, `precision`
+    task: str  # the task concerned; empty where it is no single one
     values: tuple[str, str]
 
 
@@ -65,10 +54,9 @@ def numeric_differences(left: Measurement, right: Measurement) -> list[Differenc
         if ours.tasks[task] != theirs.tasks[task]
     ]
     for metric in sorted(ours.scores.keys() | theirs.scores.keys()):
-        a, b = ours.scores.get(metric), theirs.scores.get(metric)
+        a, b = (str(entry.scores.get(metric, "missing")) for entry in (ours, theirs))
         if a != b and _comparable(metric, ours, theirs):
-            values = ["missing" if value is None else str(value) for value in (a, b)]
-            found.append(Difference(metric, metric.rpartition(".")[0], (values[0], values[1])))
+            found.append(Difference(metric, metric.rpartition(".")[0], (a, b)))
     return found or _query_differences(left.queries, right.queries, shared)
 
 
@@ -92,16 +80,14 @@ def _query_differences(
     )
     if not ours.index.equals(theirs.index):
         task, query = ours.index.symmetric_difference(theirs.index)[0]
-        values = ["scored" if (task, query) in f.index else "missing" for f in (ours, theirs)]
-        return [Difference(f"query {query} of {task}", task, (values[0], values[1]))]
+        a, b = ("scored" if (task, query) in f.index else "missing" for f in (ours, theirs))
+        return [Difference(f"query {query} of {task}", task, (a, b))]
     for metric in ours.columns:
-        differ = ours[metric] != theirs[metric]
-        if differ.any():
-            row = int(differ.to_numpy().argmax())
-            task, query = ours.index[row]
-            values = [str(f[metric].iloc[row]) for f in (ours, theirs)]
-            where = f"{metric} of query {query} of {task}"
-            return [Difference(where, task, (values[0], values[1]))]
+        differing = ours.index[ours[metric] != theirs[metric]]
+        if len(differing):
+            task, query = differing[0]
+            a, b = (str(f.loc[(task, query), metric]) for f in (ours, theirs))
+            return [Difference(f"{metric} of query {query} of {task}", task, (a, b))]
     return []
 
 

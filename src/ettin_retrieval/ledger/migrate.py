@@ -36,8 +36,16 @@ def migrate(ledger: Path) -> list[Path]:
         A file is not a ledger entry, or lacks its per-query scores; nothing was converted.
     """
     outdated = [path for path in entry_files(ledger) if read_mapping(path).get("schema", 1) == 1]
-    for measurement in _with_shared_runs([_converted(ledger, path) for path in outdated]):
-        write_files(ledger, measurement)
+    converted = [_converted(ledger, path) for path in outdated]
+    shared = _shared_runs(converted)
+    for each in converted:
+        records = {
+            old: shared[each.entry.model, _facts(old, record)]
+            for old, record in each.records.items()
+        }
+        runs = [run | {"run": records[run["run"]][0]} for run in each.entry.runs]
+        entry = replace(each.entry, runs=runs)
+        write_files(ledger, Measurement(entry, each.queries, dict(records.values())))
     if outdated:
         write_index(ledger)
     return outdated
@@ -54,21 +62,16 @@ def _converted(ledger: Path, path: Path) -> Measurement:
     runs, records = [], {}
     for run in [first, *further]:
         tasks, digest = run.pop("tasks"), run.pop("outputs_sha256", None)
-        record = {
-            key: value for key, value in run.items() if key not in {"checkpoint", "precision"}
-        }
-        reference = run_reference(_run_name(entry, record), entry.seed, record)
+        record = {key: run[key] for key in run if key not in {"checkpoint", "precision"}}
+        # The recipe of a run of the pipeline; the arm of a study or of BM25.
+        recipe = record.get("settings", {}).get("recipe")
+        name = recipe if recipe and entry.checkpoint in {"base", "finetuned"} else entry.arm
+        reference = run_reference(name, entry.seed, record)
         runs.append({"run": reference, "outputs_sha256": digest, "tasks": tasks})
         records[reference] = record
     tasks = {task: _renamed(record) for task, record in entry.tasks.items()}
     entry = replace(entry, tasks=tasks, weights=weights, precision=precision, runs=runs)
     return Measurement(entry, read_queries(ledger, entry), records)
-
-
-def _run_name(entry: Entry, record: dict[str, Any]) -> str:
-    """The recipe of a run of the pipeline; the arm of a study or of BM25."""
-    recipe = record.get("settings", {}).get("recipe")
-    return recipe if recipe and entry.checkpoint in {"base", "finetuned"} else entry.arm
 
 
 def _renamed(content: Any) -> Any:
@@ -79,29 +82,22 @@ def _renamed(content: Any) -> Any:
     return RENAMED.get(content, content) if isinstance(content, str) else content
 
 
-def _with_shared_runs(measurements: list[Measurement]) -> list[Measurement]:
-    """Base entries refer to the run that also fine-tuned, whose record has the training data."""
-    shared = {
-        (m.entry.model, _facts(reference, record)): (reference, record)
-        for m in measurements
-        for reference, record in m.records.items()
-        if record.get("training_data") is not None
-    }
-    for m in measurements:
-        for reference, record in m.records.items():
-            key = (m.entry.model, _facts(reference, record))
-            _, of_both = shared.setdefault(key, (reference, record))
-            of_both["costs"] = of_both.get("costs", {}) | record.get("costs", {})
-    converted = []
-    for m in measurements:
-        found = {
-            reference: shared[m.entry.model, _facts(reference, record)]
-            for reference, record in m.records.items()
-        }
-        runs = [run | {"run": found[run["run"]][0]} for run in m.entry.runs]
-        entry = replace(m.entry, runs=runs)
-        converted.append(Measurement(entry, m.queries, dict(found.values())))
-    return converted
+def _shared_runs(
+    measurements: list[Measurement],
+) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:
+    """Model and facts of a run to its reference and its one record.
+
+    That of the run that also fine-tuned has the training data; the costs of all are brought
+    together in it.
+    """
+    records = [(m.entry.model, *item) for m in measurements for item in m.records.items()]
+    shared: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    for model, reference, record in sorted(
+        records, key=lambda r: r[2].get("training_data") is None
+    ):
+        _, kept = shared.setdefault((model, _facts(reference, record)), (reference, record))
+        kept["costs"] = kept.get("costs", {}) | record.get("costs", {})
+    return shared
 
 
 def _facts(reference: str, record: dict[str, Any]) -> str:

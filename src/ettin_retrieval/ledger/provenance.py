@@ -21,15 +21,9 @@ PIPELINE, LOCK = Path("dvc.yaml"), Path("dvc.lock")
 VERSIONS = sorted({*LIBRARIES, "datasets", "dvc"})
 
 WRITTEN = (
-    "dvc.lock",
-    "metrics",
-    "plots",
-    "results",
-    "tables",
-    "studies/dvc.lock",
-    "studies/*/tables",
-    "studies/*/results",
-)
+    "dvc.lock", "metrics", "plots", "results", "tables",
+    "studies/dvc.lock", "studies/*/tables", "studies/*/results",
+)  # fmt: skip
 """Tracked files that the pipelines write themselves: a change in them explains no result."""
 
 SETTINGS = {"params.yaml", "encoders.yaml", "recipes.yaml"}
@@ -77,14 +71,7 @@ def run_reference(name: str, seed: int, record: dict[str, Any]) -> str:
 
 
 def outputs_behind(checkpoint: str, root: Path = Path()) -> dict[str, str]:
-    """Outputs upstream of a checkpoint's entry, its scores included, with DVC's hashes.
-
-    Parameters
-    ----------
-    checkpoint
-        `base` or `finetuned`.
-    root
-        Where dvc.yaml and dvc.lock are.
+    """Outputs upstream of the entry of `base` or `finetuned`, its scores included.
 
     Returns
     -------
@@ -92,9 +79,8 @@ def outputs_behind(checkpoint: str, root: Path = Path()) -> dict[str, str]:
     """
     if not (root / LOCK).is_file():
         return {}
-    yaml = YAML(typ="safe")
-    reads = yaml.load((root / PIPELINE).read_text(encoding="utf-8"))["stages"]["results"]["deps"]
-    stages = yaml.load((root / LOCK).read_text(encoding="utf-8"))["stages"]
+    reads = read_stages(root / PIPELINE)["results"]["deps"]
+    stages = read_stages(root / LOCK)
     made_by = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", [])}
     waiting = [path for path in reads if Path(path).stem == checkpoint]
     found: set[str] = set()
@@ -104,6 +90,12 @@ def outputs_behind(checkpoint: str, root: Path = Path()) -> dict[str, str]:
             found.add(name)
             waiting += [dep["path"] for dep in stages[name].get("deps", [])]
     return {out["path"]: out["md5"] for name in sorted(found) for out in stages[name]["outs"]}
+
+
+def read_stages(path: Path) -> dict[str, Any]:
+    """The stages of a dvc.yaml or dvc.lock."""
+    stages: dict[str, Any] = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
+    return stages
 
 
 def outputs_digest(outputs: dict[str, str]) -> str | None:
@@ -119,10 +111,7 @@ def outputs_digest(outputs: dict[str, str]) -> str | None:
 
 
 def changed_files() -> list[str] | None:
-    """Tracked files that differ from the commit, without those that the pipelines write.
-
-    None outside a repository.
-    """
+    """Tracked files that differ from the commit, without those that the pipelines write."""
     exclude = [f":(top,exclude,glob){path}" for path in WRITTEN]
     exclude += [f":(top,exclude,glob){path}/**" for path in WRITTEN]
     listed = _git("diff", "--name-only", "-z", "HEAD", "--", ":(top)", *exclude)
@@ -132,9 +121,8 @@ def changed_files() -> list[str] | None:
 def is_committed(path: Path) -> bool:
     """Whether the current commit holds a file with these bytes."""
     committed = _git("rev-parse", f"HEAD:./{path.name}", directory=path.parent)
-    return committed is not None and committed == _git(
-        "hash-object", path.name, directory=path.parent
-    )
+    present = _git("hash-object", path.name, directory=path.parent)
+    return committed is not None and committed == present
 
 
 def _git(*arguments: str, directory: Path = Path()) -> str | None:

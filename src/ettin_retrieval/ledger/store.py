@@ -45,13 +45,7 @@ def entry_files(directory: Path, model: str = "*") -> list[Path]:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """A JSON file of the ledger, of any schema.
-
-    Raises
-    ------
-    InputError
-        The file is not valid JSON, or not a mapping.
-    """
+    """A JSON file of the ledger, of any schema; an `InputError` if it is no JSON mapping."""
     try:
         content = read_json(path)
     except ValueError as error:
@@ -73,13 +67,7 @@ def _read_current(path: Path) -> dict[str, Any]:
 
 
 def read_entry(path: Path) -> Entry:
-    """Read one entry.
-
-    Raises
-    ------
-    InputError
-        The file is malformed, of another schema, or named after another key.
-    """
+    """Read one entry; an `InputError` if it is malformed or named after another key."""
     entry = Entry.of(_read_current(path), str(path))
     if f"{path.parent.name}/{path.stem}" != entry.name:
         raise InputError(f"{path}: holds {entry.name}; a file is named after its key")
@@ -88,7 +76,8 @@ def read_entry(path: Path) -> Entry:
 
 def read_ledger(directory: Path) -> list[Entry]:
     """All entries, in order of model, arm and seed."""
-    return sorted(map(read_entry, entry_files(directory)), key=lambda entry: entry.key)
+    entries = map(read_entry, entry_files(directory))
+    return sorted(entries, key=lambda entry: (entry.model, entry.arm, entry.seed))
 
 
 def read_queries(directory: Path, entry: Entry) -> pd.DataFrame:
@@ -109,16 +98,15 @@ def read_measurement(directory: Path, name: str) -> Measurement:
     """
     entry = read_entry(directory / f"{name}.json")
     records = {}
-    for reference in (run["run"] for run in entry.runs):
-        file, _, run_id = reference.partition("#")
-        path = directory / entry.model / f"{file}.json"
-        found = _read_runs(path).get(run_id)
-        if found is None:
+    for run in entry.runs:
+        path, run_id = _place(directory, entry.model, run["run"])
+        runs = _read_runs(path)
+        if run_id not in runs:
             raise InputError(
                 f"{path}: no record of run {run_id}, which {entry.name} refers to; restore it with "
                 "git"
             )
-        records[reference] = found
+        records[run["run"]] = runs[run_id]
     return Measurement(entry, read_queries(directory, entry), records)
 
 
@@ -137,10 +125,11 @@ def write_measurement(directory: Path, new: Measurement) -> str:
     done = "written"
     if path.is_file() and path.with_suffix(".queries.parquet").is_file():
         old = read_measurement(directory, new.entry.name)
-        differences = merging.differences(old, new)
-        if differences:
-            done = "replaced"
-            _warn_of_replacement(path, merging.summary(differences[0]))
+        if differing := merging.differences(old, new):
+            done, where = "replaced", "the earlier one was not committed and is gone"
+            if is_committed(path):
+                where = f"`git show HEAD:{path}` has the earlier one"
+            logger.warning("%s replaced: %s; %s", path, merging.summary(differing[0]), where)
         else:
             new = merging.united(old, new)
             if new is old:
@@ -154,23 +143,21 @@ def write_measurement(directory: Path, new: Measurement) -> str:
 
 def write_files(directory: Path, new: Measurement) -> None:
     """Write the files of a measurement, whatever they hold now."""
-    path = directory / f"{new.entry.name}.json"
     # Records first: even if the process is killed, an entry refers to no missing record.
     for reference, record in new.records.items():
-        file, _, run_id = reference.partition("#")
-        records = path.with_name(f"{file}.json")
-        _write_runs(records, _read_runs(records) | {run_id: record})
+        path, run_id = _place(directory, new.entry.model, reference)
+        _write_runs(path, _read_runs(path) | {run_id: record})
+    path = directory / f"{new.entry.name}.json"
     rows = pa.Table.from_pandas(new.queries[QUERIES.names], schema=QUERIES, preserve_index=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(rows.replace_schema_metadata(None), path.with_suffix(".queries.parquet"))
     write_json(path, new.entry.content())
 
 
-def _warn_of_replacement(path: Path, difference: str) -> None:
-    where = f"`git show HEAD:{path}` has the earlier one"
-    if not is_committed(path):
-        where = "the earlier one was not committed and is gone"
-    logger.warning("%s replaced: %s; %s", path, difference, where)
+def _place(directory: Path, model: str, reference: str) -> tuple[Path, str]:
+    """The file that holds the record of a run, and its id in it."""
+    file, _, run_id = reference.partition("#")
+    return directory / model / f"{file}.json", run_id
 
 
 def _read_runs(path: Path) -> dict[str, Any]:
@@ -218,23 +205,20 @@ def index_problem(directory: Path) -> str | None:
     looks at the index alone.
     """
     index = directory / INDEX
-    written: dict[str, str] = {}
-    if index.is_file():
-        try:
-            written = read_mapping(index)["sha256"]
-        except (InputError, KeyError):
-            return f"{index}: not a ledger's index; run `ettin-retrieval index`"
+    try:
+        written = read_mapping(index)["sha256"] if index.is_file() else {}
+    except (InputError, KeyError):
+        return f"{index}: not a ledger's index; run `ettin-retrieval index`"
     present = index_of(directory)
     for name in sorted(written.keys() | present.keys()):
-        if written.get(name) == present.get(name):
-            continue
-        what = "changed since the index was written"
-        if name not in written:
-            what = "not in the index"
-        elif name not in present:
-            what = "in the index, but missing"
-        return (
-            f"{directory / name}: {what} ({index}); restore the file with git, or, if it belongs "
-            "there, run `ettin-retrieval index` and `dvc repro tables`"
-        )
+        if written.get(name) != present.get(name):
+            what = "changed since the index was written"
+            if name not in written:
+                what = "not in the index"
+            elif name not in present:
+                what = "in the index, but missing"
+            return (
+                f"{directory / name}: {what} ({index}); restore the file with git, or, if it "
+                "belongs there, run `ettin-retrieval index` and `dvc repro tables`"
+            )
     return None

@@ -40,13 +40,7 @@ BACKWARD = 2  # forward passes that a backward pass costs: gradients of inputs a
 
 
 def config_of(settings: Settings) -> PreTrainedConfig:
-    """The architecture of the selected encoder.
-
-    Raises
-    ------
-    InputError
-        It is unknown here: a hub id that is not Ettin's, or no readable config.json.
-    """
+    """The architecture of the selected encoder; an `InputError` if it is not known here."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
@@ -121,14 +115,6 @@ class Encoder:
 
     def activations(self, texts: int, length: int, precision: str) -> float:
         """Bytes kept for the backward pass, beside the weights, of texts padded to a length."""
-        kept = self._saved(texts, length, precision)
-        if self.recompute:
-            # And what one layer at a time recomputes.
-            whole = replace(self, recompute=False)._saved(texts, length, precision)
-            kept += whole / self.config.num_hidden_layers
-        return kept
-
-    def _saved(self, texts: int, length: int, precision: str) -> float:
         import torch
 
         saved: set[torch.UntypedStorage] = set()
@@ -141,7 +127,12 @@ class Encoder:
         with self._fake() as model, hooks:
             forward(model, texts, length, precision)
             weights = {parameter.untyped_storage() for parameter in model.parameters()}
-            return sum(storage.nbytes() for storage in saved - weights)
+        kept = float(sum(storage.nbytes() for storage in saved - weights))
+        if self.recompute:
+            # And what one layer at a time recomputes.
+            whole = replace(self, recompute=False).activations(texts, length, precision)
+            kept += whole / self.config.num_hidden_layers
+        return kept
 
     @contextmanager
     def _fake(self) -> Iterator[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,61 +11,40 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-SIGNATURE = "Made from results/ and expected/ by `dvc repro tables`; edit those instead."
-
 NONE = "--"
 """A cell without a value: no expected score, no interval."""
 
-LATEX = {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "≤": r"$\le$",
-    "`": r"\textquotesingle{}",
-} | {c: "\\" + c for c in "&%$#_{}"}  # fmt: skip
-
-Record = dict[str, Any]
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "≤": r"$\le$",
+        "`": r"\textquotesingle{}",
+    } | {character: "\\" + character for character in "&%$#_{}"}
+)  # fmt: skip
+"""Characters that mean something to LaTeX, and what stands for them."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text, ready to be laid out.
-
-    Attributes
-    ----------
-    labels
-        Number of leading columns that are words; the others are numbers, aligned to the right.
-    """
+    """Cells as text, ready to be laid out."""
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    labels: int = 1
-
-    @property
-    def alignment(self) -> list[str]:
-        """Markdown's alignment of each column."""
-        return [":--" if i < self.labels else "--:" for i in range(len(self.columns))]
+    labels: int = 1  # leading columns of words; the others are numbers, aligned to the right
 
 
 @dataclass(frozen=True)
 class Document:
-    """Tables under one title, notes to read them by, and their numbers at full precision.
-
-    Attributes
-    ----------
-    records
-        One flat mapping per number, all with the same keys: the rows of the CSV. Scores are
-        fractions.
-    signature
-        What makes the document, for whoever would edit it.
-    """
+    """Tables under one title, notes to read them by, and their numbers at full precision."""
 
     name: str
     title: str
     tables: tuple[Table, ...]
-    records: tuple[Record, ...]
-    fields: tuple[str, ...]
+    records: tuple[dict[str, Any], ...]  # one per number, the rows of the CSV; scores are fractions
+    fields: tuple[str, ...]  # keys of the records that are written, in order
     notes: tuple[str, ...] = ()
-    signature: str = SIGNATURE
+    signature: str = "Made from results/ and expected/ by `dvc repro tables`; edit those instead."
 
     def label(self, table: Table) -> str:
         """A table's LaTeX label: letters, digits and hyphens.
@@ -79,23 +57,22 @@ class Document:
         return f"tab:{self.name}:{words}"
 
 
-def points(score: float) -> str:
+def points(score: float | None) -> str:
     """A fraction in points, one decimal.
 
-    >>> points(0.5134)
-    '51.3'
+    >>> points(0.5134), points(None)
+    ('51.3', '--')
     """
-    return f"{score * 100:.1f}"
+    return NONE if score is None else f"{score * 100:.1f}"
 
 
-def signed(difference: float) -> str:
+def signed(difference: float | None) -> str:
     """A difference of fractions in points, with its sign; never a negative zero.
 
-    >>> signed(0.0744), signed(-0.032), signed(-0.0001)
-    ('+7.4', '-3.2', '+0.0')
+    >>> signed(0.0744), signed(-0.032), signed(-0.0001), signed(None)
+    ('+7.4', '-3.2', '+0.0', '--')
     """
-    text = f"{difference * 100:+.1f}"
-    return "+0.0" if text == "-0.0" else text
+    return NONE if difference is None else f"{difference * 100:+z.1f}"
 
 
 def improved(score: float, base: float | None) -> str:
@@ -126,18 +103,14 @@ def escaped(text: str) -> str:
     """
     # Code spans are Markdown's; LaTeX prints them upright.
     text = re.sub(r"`([^`]*)`", r"\1", text)
-    text = "".join(LATEX.get(character, character) for character in text)
     # A minus sign instead of the hyphen before a number.
-    return re.sub(r"(?<![\w.\]])-(?=\d)", "$-$", text)
-
-
-def _latex_cell(text: str) -> str:
-    # After a row break, LaTeX would take a leading [ for an optional argument.
-    return f"{{{escaped(text)}}}" if text.startswith("[") else escaped(text)
+    text = re.sub(r"(?<![\w.\]])-(?=\d)", "$-$", text.translate(LATEX))
+    # After a row break or an \item, a leading [ would begin an optional argument.
+    return f"{{{text}}}" if text.startswith("[") else text
 
 
 @cache
-def _templates() -> jinja2.Environment:
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ettin_retrieval.reports"),
         # LaTeX is full of braces and percent signs.
@@ -151,19 +124,23 @@ def _templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["cell"] = lambda text: text.replace("|", "\\|")
-    environment.filters["tex"] = escaped
-    environment.filters["texcell"] = _latex_cell
-    return environment
+    environment.filters |= {"tex": escaped, "points": points}
+    return environment.get_template(name)
+
+
+def notes(document: str, **values: Any) -> tuple[str, ...]:
+    """The notes of a document: the lines of its template."""
+    return tuple(_template(f"notes/{document}.j2").render(**values).splitlines())
 
 
 def markdown(document: Document) -> str:
     """GitHub's Markdown."""
-    return _templates().get_template("document.md.j2").render(document=document)
+    return _template("document.md.j2").render(document=document)
 
 
 def latex(document: Document) -> str:
     """LaTeX tables with booktabs, to be input by a document."""
-    return _templates().get_template("document.tex.j2").render(document=document)
+    return _template("document.tex.j2").render(document=document)
 
 
 def csv_text(document: Document) -> str:
@@ -182,9 +159,5 @@ def json_text(document: Document) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-FORMATS: dict[str, Callable[[Document], str]] = {
-    "md": markdown,
-    "tex": latex,
-    "csv": csv_text,
-    "json": json_text,
-}
+FORMATS = {"md": markdown, "tex": latex, "csv": csv_text, "json": json_text}
+"""File suffix to what writes a document in that format."""

@@ -11,43 +11,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-
-from ettin_retrieval.ledger.entry import Entry, arm_name
-from ettin_retrieval.ledger.table import Measured, keys_of, measure, of_arm
-from ettin_retrieval.reports.view import BM25, View, model_order
-from ettin_retrieval.runtime.files import replacing, write_json
-from ettin_retrieval.tasks import CQADUPSTACK
-
-matplotlib.use("Agg")
-
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.store import QUERY_METRICS
+from ettin_retrieval.reports.references import Key
+from ettin_retrieval.reports.style import WIDTH, save, styled
+from ettin_retrieval.reports.view import (
+    BM25,
+    Measured,
+    View,
+    entry_order,
+    model_order,
+    scored_tasks,
+)
+from ettin_retrieval.runtime.files import replacing, write_json
+from ettin_retrieval.tasks import CQADUPSTACK
+
 BASE, TUNED, LOSS = "#a6a6a6", "#0072b2", "#d55e00"
 """From Okabe and Ito's palette, which colour-blind readers can tell apart, also in grey."""
-
-WIDTH = 6.5
-"""Inches between the margins of a page; text is sized to be read at this width."""
-
-STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine has the same
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.08,  # inches; the last number of an axis needs them
-    "figure.dpi": 160,
-    "savefig.dpi": 160,
-}
 
 SHARES = tuple(range(0, 101, 5))
 """Percentages of queries at which queries.json gives the difference."""
@@ -69,9 +56,8 @@ Differences = dict[str, npt.NDArray[np.float64]]
 def write_plots(results: Path, expected: Path, directory: Path) -> int:
     """Draw every picture into a directory, replacing what it held; return the number of files."""
     view = View.read(results, expected)
-    scores = ndcg_scores(view.scores)
-    # The style starts from the defaults, so that a user's matplotlibrc changes nothing.
-    with replacing(directory) as partial, plt.style.context(STYLE, after_reset=True):
+    scores = ndcg_scores(view)
+    with replacing(directory) as partial, styled():
         write_json(partial / "tasks.json", task_rows(view))
         rows, drawn = [], set()
         for base, tuned in view.pairs():
@@ -84,62 +70,54 @@ def write_plots(results: Path, expected: Path, directory: Path) -> int:
                 continue
             drawn.add(name)
             rows += query_rows(tuned, differences)
-            _save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
-            _save(draw_queries(tuned, differences), partial / f"queries-{name}")
+            save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
+            save(draw_queries(tuned, differences), partial / f"queries-{name}")
         write_json(partial / "queries.json", rows)
         (partial / "heatmaps").mkdir()
         for name, chosen in _heat_maps(scores).items():
-            _save(draw_heat_map(chosen), partial / "heatmaps" / name)
+            save(draw_heat_map(chosen), partial / "heatmaps" / name)
         return len([path for path in partial.rglob("*") if path.is_file()])
 
 
-def ndcg_scores(scores: pd.DataFrame) -> Scores:
-    """nDCG@10 of every model, arm and task, from the long table."""
+def ndcg_scores(view: View) -> Scores:
+    """nDCG@10 of every model, arm and task."""
     return {
-        (key.model, arm_name(key.checkpoint, key.recipe), key.task): measure(scores, key)
-        for key in keys_of(scores, "ndcg_at_10")
+        (e.model, e.arm, task): view.measured(
+            Key(e.model, e.checkpoint, e.recipe, task, split, "ndcg_at_10")
+        )
+        for e in view.entries
+        for task, split in scored_tasks(e).items()
+        if f"{task}.ndcg_at_10" in e.scores
     }
 
 
 def task_rows(view: View) -> list[dict[str, Any]]:
     """Rows of tasks.json: one per model, arm, seed and task; scores are fractions."""
-    rows = []
-    for entry in sorted(view.entries, key=lambda e: (model_order(e.model), e.arm, e.seed)):
-        rows_of_arm = of_arm(view.scores, entry.model, entry.checkpoint, entry.recipe)
-        own = rows_of_arm[(rows_of_arm["seed"] == entry.seed) & rows_of_arm["split"].notna()]
-        for task, metrics in own.groupby("task", sort=True):
-            values = dict(zip(metrics["metric"], metrics["value"].tolist(), strict=True))
-            rows.append(
-                {
-                    "model": entry.model,
-                    "checkpoint": ARM_NAMES.get(entry.arm, entry.arm),
-                    "seed": entry.seed,
-                    "task": task,
-                    "ndcg_at_10": values.get("ndcg_at_10"),
-                    "mrr_at_10": values.get("mrr_at_10"),
-                }
-            )
-    return rows
+    return [
+        {
+            "model": entry.model,
+            "checkpoint": ARM_NAMES.get(entry.arm, entry.arm),
+            "seed": entry.seed,
+            "task": task,
+            **{metric: entry.scores.get(f"{task}.{metric}") for metric in QUERY_METRICS},
+        }
+        for entry in sorted(view.entries, key=entry_order)
+        for task in scored_tasks(entry)
+    ]
 
 
 def query_differences(base: pd.DataFrame, tuned: pd.DataFrame) -> Differences:
     """Differences on the queries that both checkpoints scored.
 
     The parts of CQADupstackRetrieval are taken together.
-
-    Parameters
-    ----------
-    base, tuned
-        Columns task, query_id and ndcg_at_10.
     """
-    left, right = (frame.set_index(["task", "query_id"])["ndcg_at_10"] for frame in (base, tuned))
-    both = pd.concat([left, right], axis=1, join="inner", keys=["base", "tuned"]).reset_index()
-    both["task"] = both["task"].where(~both["task"].str.startswith("CQADupstack"), CQADUPSTACK)
+    both = base.merge(tuned, on=["task", "query_id"], suffixes=("", "_tuned"))
+    tasks = both["task"].where(~both["task"].str.startswith("CQADupstack"), CQADUPSTACK)
     # Rounded: equal scores of two runs may differ in the last bit, and are ties.
-    both["difference"] = (100 * (both["tuned"] - both["base"])).round(8)
+    differences = (100 * (both["ndcg_at_10_tuned"] - both["ndcg_at_10"])).round(8)
     return {
-        str(task): np.sort(rows["difference"].to_numpy(dtype=np.float64))
-        for task, rows in sorted(both.groupby("task"), key=lambda group: str(group[0]).casefold())
+        task: np.sort(differences[tasks == task].to_numpy())
+        for task in sorted(tasks.unique(), key=str.casefold)
     }
 
 
@@ -172,40 +150,30 @@ def draw_tasks(model: str, tuned: str, scores: Scores) -> Figure:
         reverse=True,  # the first bar is drawn lowest
     )
     figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.34 * max(len(tasks), 2)))
-    places = np.arange(len(tasks))
-    several = False
+    unit = "nDCG@10 (points)"
     for offset, checkpoint, colour in ((0.2, "base", BASE), (-0.2, tuned, TUNED)):
         shown = [scores[model, checkpoint, task] for task in tasks]
-        values = [100 * (score.value or 0) for score in shown]
         spread = [100 * (score.deviation or 0) for score in shown]
         seeds = sorted({score.seeds for score in shown})
-        several = several or seeds[-1:] > [1]
-        label = ARM_NAMES[checkpoint] + (f", {_range(seeds)} seeds" if seeds[-1:] > [1] else "")
-        axes.barh(places + offset, values, height=0.38, color=colour, label=label)
-        if any(spread):
-            axes.errorbar(values, places + offset, xerr=spread, fmt="none", ecolor="black",
-                          elinewidth=0.8, capsize=2)  # fmt: skip
-        for place, value, deviation in zip(places + offset, values, spread, strict=True):
-            axes.annotate(
-                f"{value:.1f}", (value + deviation, place), (3, 0), textcoords="offset points",
-                va="center", fontsize=7,
-            )  # fmt: skip
-    axes.set_yticks(places, tasks)
-    axes.set_ylim(-0.6, len(tasks) - 0.4)
+        label = ARM_NAMES[checkpoint]
+        if seeds[-1:] > [1]:
+            span = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else seeds[0]
+            label += f", {span} seeds"
+            unit = "nDCG@10 (points); mean and standard deviation over seeds"
+        bars = axes.barh(
+            np.arange(len(tasks)) + offset, [_in_points(score) for score in shown], height=0.38,
+            color=colour, label=label, xerr=spread if any(spread) else None, ecolor="black",
+            capsize=2, error_kw={"elinewidth": 0.8},
+        )  # fmt: skip
+        axes.bar_label(bars, fmt="{:.1f}", padding=3, fontsize=7)
+    axes.set_yticks(range(len(tasks)), tasks)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlim(0, 108)  # with room for the labels of the longest bars
-    axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel(
-        "nDCG@10 (points)" + ("; mean and standard deviation over seeds" if several else "")
-    )
+    # With room for the labels of the longest bars.
+    axes.set(xlim=(0, 108), ylim=(-0.6, len(tasks) - 0.4), xticks=range(0, 101, 20), xlabel=unit)
     axes.grid(axis="x")
     axes.set_title(f"Model {model}", loc="left")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderpad=0)
     return figure
-
-
-def _range(seeds: list[int]) -> str:
-    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
 
 
 def draw_heat_map(scores: Scores) -> Figure:
@@ -252,15 +220,14 @@ def draw_queries(tuned: Entry, differences: Differences) -> Figure:
         rows, columns, squeeze=False, sharex=True, sharey=True,
         figsize=(WIDTH, 0.7 + 1.35 * rows),
     )  # fmt: skip
-    for axes, (task, values) in zip(panels.flat, differences.items(), strict=False):
+    for number, (task, values) in enumerate(differences.items()):
+        axes = panels.flat[number]
         _draw_differences(axes, values)
         axes.set_title(f"{task} ({len(values):,})", loc="left", fontsize=7)
-    for axes in list(panels.flat)[len(differences) :]:
-        axes.set_visible(False)
-    for column in range(columns):
         # The lowest panel of a column that ends early needs tick labels too.
-        lowest = max(r for r in range(rows) if r * columns + column < len(differences))
-        panels[lowest][column].tick_params(labelbottom=True)
+        axes.tick_params(labelbottom=number + columns >= len(differences))
+    for axes in panels.flat[len(differences) :]:
+        axes.set_visible(False)
     figure.supxlabel("Queries, from most worsened to most improved (%)", fontsize=8)
     figure.supylabel("Fine-tuned minus base, nDCG@10 (points)", fontsize=8)
     title = (
@@ -273,21 +240,17 @@ def draw_queries(tuned: Entry, differences: Differences) -> Figure:
 
 def _draw_differences(axes: Axes, values: npt.NDArray[np.float64]) -> None:
     edges = np.linspace(0, 100, len(values) + 1)
-    for chosen, colour in ((np.minimum(values, 0), LOSS), (np.maximum(values, 0), TUNED)):
-        axes.stairs(chosen, edges, fill=True, color=colour, linewidth=0)
-    axes.axhline(0, color="black", linewidth=0.6)
-    wins, losses = int((values > 0).sum()), int((values < 0).sum())
-    for place, text, colour in (
-        ((0.97, 0.34), f"{wins / len(values):.0%} better", TUNED),
-        ((0.97, 0.18), f"{losses / len(values):.0%} worse", LOSS),
+    for chosen, colour, word, height in (
+        (np.minimum(values, 0), LOSS, "worse", 0.18),
+        (np.maximum(values, 0), TUNED, "better", 0.34),
     ):
+        axes.stairs(chosen, edges, fill=True, color=colour, linewidth=0)
         axes.text(
-            *place, text, transform=axes.transAxes, color=colour, fontsize=7, va="top", ha="right"
-        )
-    axes.set_xlim(0, 100)
-    axes.set_ylim(-105, 105)
-    axes.set_xticks([0, 50, 100])
-    axes.set_yticks([-100, 0, 100])
+            0.97, height, f"{np.count_nonzero(chosen) / len(values):.0%} {word}",
+            transform=axes.transAxes, color=colour, fontsize=7, va="top", ha="right",
+        )  # fmt: skip
+    axes.axhline(0, color="black", linewidth=0.6)
+    axes.set(xlim=(0, 100), ylim=(-105, 105), xticks=[0, 50, 100], yticks=[-100, 0, 100])
     axes.grid(axis="y")
 
 
@@ -296,9 +259,3 @@ def _heat_maps(scores: Scores) -> dict[str, Scores]:
     tiny = {key: value for key, value in scores.items() if key[2].startswith("Tiny")}
     real = {key: value for key, value in scores.items() if key not in tiny}
     return {name: chosen for name, chosen in (("tiny.png", tiny), ("mteb.png", real)) if chosen}
-
-
-def _save(figure: Figure, path: Path) -> None:
-    # Without the version of matplotlib, which PNG files carry by default.
-    figure.savefig(path, metadata={"Software": None})
-    plt.close(figure)

@@ -8,117 +8,107 @@ compared.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ettin_retrieval.ledger.entry import arm_name
-from ettin_retrieval.ledger.table import Key
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.settings.load import read_yaml
+from ettin_retrieval.settings.load import read_as
 from ettin_retrieval.settings.sections import NotNegativeFloat, Rate, RecipeName, Section
 
 Verdict = Literal["reproduced", "above", "below", "not run"]
 
-Content = TypeVar("Content", bound=Section)
+Benchmarks = Mapping[str, Mapping[str, str]]
+"""Name of a benchmark to {task: split}."""
 
 FILES = ("guide", "paper", "published", "recorded")
 
-TINY = "tiny"
-"""Name of the offline world's benchmark."""
+
+class Key(NamedTuple):
+    """What is scored: a checkpoint, a task (or a benchmark) and a metric."""
+
+    model: str
+    checkpoint: str
+    recipe: str | None  # None for what was not trained
+    task: str
+    split: str | None  # None for the average over the tasks of a benchmark
+    metric: str
+    seed: int | None = None  # None for all seeds
+
+    def __str__(self) -> str:
+        split = f" ({self.split})" if self.split else ""
+        seed = "" if self.seed is None else f" seed {self.seed}"
+        arm = arm_name(self.checkpoint, self.recipe)
+        return f"{self.model} {arm}{seed} {self.task}{split} {self.metric}"
 
 
-class Figure(Section):
-    """One expected score, in the unit of its file.
+class Expected(Section):
+    """One expected score: in its file in the file's unit, a fraction once it is read.
 
-    Attributes
-    ----------
-    task
-        A task, or a benchmark for the average over its tasks, which has no `split`.
-    tolerance
-        Replaces the file's.
-    improvement
-        Over the base checkpoint, as the reference prints it.
-    recipe
-        That trained a fine-tuned checkpoint; the file's if missing.
-    seed
-        Of this repository's own runs.
-    dataset_revision
-        Of the data that a published score was measured on.
+    Recipe, tolerance, source and number of seeds are those of the file if not given here.
     """
 
     model: str
     checkpoint: Literal["base", "finetuned", "published"]
     recipe: RecipeName | None = None
-    task: str
+    task: str  # or a benchmark, for the average over its tasks, which has no split
     split: str | None = None
     metric: Literal["ndcg_at_10", "mrr_at_10"]
     value: NotNegativeFloat
-    tolerance: Rate | None = None
-    seed: int | None = None
-    improvement: Annotated[float, Field(strict=False)] | None = None
-    dataset_revision: str | None = None
+    tolerance: Rate = 0.0
+    seed: int | None = None  # of this repository's own runs
+    improvement: Annotated[float, Field(strict=False)] | None = None  # as the reference prints it
+    dataset_revision: str | None = None  # of the data that a published score was measured on
     note: str | None = None
+    source: str = ""
+    seeds: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """What is expected to have this score."""
+        return Key(*(getattr(self, name) for name in Key._fields))
 
 
 class Reference(Section):
-    """One file of expected scores.
-
-    Attributes
-    ----------
-    unit
-        Of every number in the file: `points` (0 to 100) or `fraction` (0 to 1).
-    recipe
-        Of fine-tuned checkpoints whose figure names none.
-    seeds
-        Number of training runs behind each value; null if unknown.
-    benchmarks
-        Name to {task: split}: what an average is over.
-    """
+    """One file of expected scores."""
 
     source: str
-    unit: Literal["points", "fraction"]
+    unit: Literal["points", "fraction"]  # of every number in the file: 0 to 100, or 0 to 1
     tolerance: Rate
-    recipe: RecipeName | None = None
-    seeds: Annotated[int, Field(gt=0)] | None
-    benchmarks: dict[str, dict[str, str]]
-    values: list[Figure]
+    recipe: RecipeName | None = None  # of fine-tuned checkpoints whose value names none
+    seeds: Annotated[int, Field(gt=0)] | None  # training runs behind each value; null if unknown
+    benchmarks: dict[str, dict[str, str]]  # name to {task: split}: what an average is over
+    values: list[Expected]
 
-
-@dataclass(frozen=True)
-class Expected:
-    """One expected score; value, tolerance and improvement are fractions."""
-
-    key: Key
-    value: float
-    tolerance: float
-    source: str
-    seeds: int | None = None
-    improvement: float | None = None
-    note: str | None = None
-    dataset_revision: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The key in words, for messages."""
-        key = self.key
-        split = f" ({key.split})" if key.split else ""
-        seed = "" if key.seed is None else f" seed {key.seed}"
-        arm = arm_name(key.checkpoint, key.recipe)
-        return f"{key.model} {arm}{seed} {key.task}{split} {key.metric}"
+    def fraction(self, value: Expected) -> Expected:
+        """One of the values as a fraction, with what the file says of all of them."""
+        scale = 100.0 if self.unit == "points" else 1.0
+        improvement = None if value.improvement is None else value.improvement / scale
+        trained = value.checkpoint == "finetuned"
+        changes = {
+            "recipe": (value.recipe or self.recipe) if trained else None,
+            "value": value.value / scale,
+            "tolerance": (value.tolerance or self.tolerance) / scale,
+            "improvement": improvement,
+            "source": value.source or self.source,
+            "seeds": value.seeds or self.seeds,
+        }
+        return value.model_copy(update=changes)
 
 
 @dataclass(frozen=True)
 class References:
     """All expected scores, in the order of their files, and the benchmarks they name."""
 
-    guide: tuple[Expected, ...]
-    paper: tuple[Expected, ...]
-    published: tuple[Expected, ...]
-    recorded: tuple[Expected, ...]
-    benchmarks: dict[str, dict[str, str]]
+    guide: list[Expected]
+    paper: list[Expected]
+    published: list[Expected]
+    recorded: list[Expected]
+    benchmarks: Benchmarks
 
 
 def read_references(directory: Path) -> References:
@@ -129,97 +119,50 @@ def read_references(directory: Path) -> References:
     InputError
         A file is missing or malformed, gives a value twice, or contradicts another.
     """
-    files = {name: read_reference(directory / f"{name}.yaml") for name in FILES}
+    paths = {name: directory / f"{name}.yaml" for name in FILES}
+    files = {name: read_as(Reference, path) for name, path in paths.items()}
     benchmarks: dict[str, dict[str, str]] = {}
     for name, file in files.items():
         for benchmark, tasks in file.benchmarks.items():
             if benchmarks.setdefault(benchmark, tasks) != tasks:
                 raise InputError(
-                    f"{directory / name}.yaml: benchmarks.{benchmark}: another file lists "
-                    "different tasks under this name"
+                    f"{paths[name]}: benchmarks.{benchmark}: another file lists different tasks "
+                    "under this name"
                 )
-    values = {n: _expected(directory / f"{n}.yaml", f, benchmarks) for n, f in files.items()}
+    values = {name: _fractions(paths[name], file, benchmarks) for name, file in files.items()}
     return References(**values, benchmarks=benchmarks)
 
 
-def read_reference(path: Path) -> Reference:
-    """Read one file.
-
-    Raises
-    ------
-    InputError
-        One line that names the file and the key.
-    """
-    return validated(Reference, path)
-
-
-def validated(model: type[Content], path: Path) -> Content:
-    """A YAML file as a model, with one line for the first error."""
-    content: Any = read_yaml(path)
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        messages = {
-            "extra_forbidden": "unknown key",
-            "missing": "missing; write a value for it",
-        }
-        wrong = f"{first['input']!r} is not allowed: {first['msg'].lower()}"
-        message = messages.get(first["type"], wrong)
-        raise InputError(f"{path}: {key}: {message}" if key else f"{path}: {message}") from None
-
-
-def _expected(
-    path: Path, file: Reference, benchmarks: dict[str, dict[str, str]]
-) -> tuple[Expected, ...]:
-    """A file's figures as fractions, checked against each other."""
-    scale = 100.0 if file.unit == "points" else 1.0
-    values: dict[Key, Expected] = {}
-    for index, figure in enumerate(file.values):
-        where = f"{path}: values.{index}"
-        trained = figure.checkpoint == "finetuned"
-        key = Key(
-            figure.model, figure.checkpoint, (figure.recipe or file.recipe) if trained else None,
-            figure.task, figure.split, figure.metric, figure.seed,
-        )  # fmt: skip
-        expected = Expected(
-            key=key,
-            value=figure.value / scale,
-            tolerance=(figure.tolerance or file.tolerance) / scale,
-            source=file.source,
-            seeds=file.seeds,
-            improvement=None if figure.improvement is None else figure.improvement / scale,
-            note=figure.note,
-            dataset_revision=figure.dataset_revision,
-        )
-        if trained and key.recipe is None:
+def _fractions(path: Path, file: Reference, benchmarks: Benchmarks) -> list[Expected]:
+    """A file's values as fractions, checked against each other."""
+    found: dict[Key, Expected] = {}
+    for index, given in enumerate(file.values):
+        where, value = f"{path}: values.{index}", file.fraction(given)
+        if value.checkpoint == "finetuned" and value.recipe is None:
             raise InputError(f"{where}: name the recipe that fine-tuned: guide or paper")
-        if key in values:
-            raise InputError(f"{where}: {expected.name} is given twice")
-        if expected.value > 1:
-            raise InputError(f"{where}.value: {figure.value} is above the maximum ({file.unit})")
-        if (key.task in benchmarks) != (key.split is None):
+        if value.key in found:
+            raise InputError(f"{where}: {value.key} is given twice")
+        if value.value > 1:
+            raise InputError(f"{where}.value: {given.value} is above the maximum ({file.unit})")
+        if (value.task in benchmarks) != (value.split is None):
             raise InputError(
                 f"{where}.split: a task needs a split, the average over a benchmark has none; "
                 f"benchmarks here: {', '.join(benchmarks)}"
             )
-        values[key] = expected
-    return tuple(values.values())
+        found[value.key] = value
+    return list(found.values())
 
 
-def judge(measured: float | None, expected: Expected) -> Verdict:
-    """Whether a score is within the expected value's tolerance, on either side.
+def judge(measured: float | None, expected: float, tolerance: float) -> Verdict:
+    """Whether a score is within the tolerance of the expected one, on either side.
 
-    >>> key = Key("1b", "base", None, "SciFact", "test", "ndcg_at_10")
-    >>> guide = Expected(key, 0.722, 0.01, "guide")
-    >>> [judge(score, guide) for score in (0.712, 0.7119, 0.7321, None)]
+    >>> [judge(score, 0.722, 0.01) for score in (0.712, 0.7119, 0.7321, None)]
     ['reproduced', 'below', 'above', 'not run']
     """
     if measured is None:
         return "not run"
     # Rounded, because 0.722 - 0.712 is a little more than 0.01 in binary.
-    difference = round(measured - expected.value, 12)
-    if abs(difference) <= expected.tolerance:
+    difference = round(measured - expected, 12)
+    if abs(difference) <= tolerance:
         return "reproduced"
     return "above" if difference > 0 else "below"

@@ -16,33 +16,30 @@ tests for information retrieval evaluation", CIKM 2007.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from ettin_retrieval.reports.pairing import (
-    Paired,
-    Scores,
+    Pairs,
     folded,
     paired,
     require_same,
-    scores_by_task,
+    scores_of,
     together,
 )
+
+Scores = npt.NDArray[np.float64]
 
 RESAMPLES = 9_999
 """Samples of the bootstrap and of the randomisation test; 10,000 with the observed one."""
 
-CONFIDENCE = 0.95
-
 CELLS = 1_000_000
 """Numbers per batch of samples: caps memory whatever the number of queries."""
-
-FLOOR = 1 / (RESAMPLES + 1)
-"""The lowest p-value that random sign patterns can give, which is only a bound."""
 
 AVERAGE = "Average"
 """Name of the comparison over all tasks of a family."""
@@ -55,22 +52,8 @@ DIGITS = 10
 class TaskComparison:
     """Two systems on one task, paired by query. Scores and differences are fractions.
 
-    Attributes
-    ----------
-    base, other, difference
-        Mean scores over the queries, and `other - base`.
-    interval
-        95% percentile bootstrap interval of the difference; None for a single query, which shows
-        nothing of how queries vary.
-    p_value
-        Two-sided paired randomisation test.
-    holm_p_value
-        The same after Holm's correction over the tasks of the family; None for their average,
-        which is not a separate claim.
-    exact
-        Whether every sign pattern was counted, rather than `RESAMPLES` random ones.
-    wins, losses, ties
-        Queries on which `other` scores higher, lower, the same.
+    A single query shows nothing of how queries vary and has no interval. Holm's correction is over
+    the tasks of the family; their average is not a separate claim and has none.
     """
 
     task: str
@@ -79,55 +62,18 @@ class TaskComparison:
     base: float
     other: float
     difference: float
-    interval: tuple[float, float] | None
-    p_value: float
+    interval: tuple[float, float] | None  # 95% percentile bootstrap, of the difference
+    p_value: float  # two-sided paired randomisation test
     holm_p_value: float | None
-    exact: bool
-    wins: int
+    exact: bool  # whether every sign pattern was counted, rather than `RESAMPLES` random ones
+    wins: int  # queries on which `other` scores higher
     losses: int
     ties: int
 
     @property
     def at_floor(self) -> bool:
         """Whether no random pattern reached the observed difference, so that p is a bound."""
-        return not self.exact and self.p_value <= FLOOR
-
-
-@dataclass(frozen=True)
-class Family:
-    """Tasks of one claim: Holm's correction is over them.
-
-    Attributes
-    ----------
-    name
-        The benchmark; empty for tasks of no benchmark.
-    tasks
-        In order of name.
-    average
-        Over the tasks, which count equally; None for a single task.
-    """
-
-    name: str
-    tasks: list[TaskComparison]
-    average: TaskComparison | None
-
-
-@dataclass(frozen=True)
-class SeedSpread:
-    """A task's score over several seeds of one model.
-
-    Attributes
-    ----------
-    mean, standard_deviation
-        Over seeds, of the mean over queries; the deviation has `seeds - 1` in its denominator
-        and is None for a single seed.
-    """
-
-    task: str
-    metric: str
-    seeds: int
-    mean: float
-    standard_deviation: float | None
+        return not self.exact and self.p_value <= 1 / (RESAMPLES + 1)
 
 
 def compare(
@@ -135,15 +81,13 @@ def compare(
 ) -> list[TaskComparison]:
     """Compare two systems on every task, query by query, as one family.
 
-    Except for Holm's correction, a task's figures depend on its own queries and the seed alone,
-    not on the order of the rows or on other tasks.
+    Except for Holm's correction, a task's figures depend on its own queries and the seed of the
+    random samples alone, not on the order of the rows or on other tasks.
 
     Parameters
     ----------
     base, other
         Columns task, query_id and the metric; one row per query, as in the ledger.
-    seed
-        Of the random samples.
 
     Returns
     -------
@@ -162,7 +106,7 @@ def compare(
     >>> t.difference, t.p_value, (t.wins, t.losses, t.ties)
     (0.35, 0.0625, (5, 0, 0))
     """
-    return _family("", folded(paired(base, other, metric)), metric, seed).tasks
+    return _family(folded(paired(base, other, metric)), metric, seed)
 
 
 def compare_benchmarks(
@@ -171,8 +115,8 @@ def compare_benchmarks(
     benchmarks: Mapping[str, Iterable[str]],
     metric: str = "ndcg_at_10",
     seed: int = 42,
-) -> list[Family]:
-    """Compare two systems on every task, one family per benchmark.
+) -> dict[str, list[TaskComparison]]:
+    """Compare two systems on every task that both scored, one family per benchmark.
 
     A task that two benchmarks share is in both families, as in both averages. A benchmark that
     adds no scored task to those before it is left out; tasks of no benchmark come last.
@@ -181,35 +125,41 @@ def compare_benchmarks(
     ----------
     benchmarks
         Name to tasks.
+
+    Returns
+    -------
+    Benchmark, empty for tasks of none, to its tasks in order of name and, if there are several,
+    their `AVERAGE`, in which they count equally.
     """
+    base, other = (f[f["task"].isin(g["task"])] for f, g in ((base, other), (other, base)))
     aligned = paired(base, other, metric)
     as_tasks = folded(aligned)
     # Two forums are tasks of MTEB(eng, v2), while the twelve are one task of MTEB(eng, v1).
     every = aligned | as_tasks
-    listed = {name: set(tasks) & set(every) for name, tasks in benchmarks.items()}
     # The parts of a folded task are reported with it.
-    families, covered = [], set(aligned) - set(as_tasks)
-    for name, tasks in listed.items():
+    families, covered = {}, set(aligned) - set(as_tasks)
+    for name, listed in benchmarks.items():
+        tasks = set(listed) & set(every)
         if tasks - covered:
-            families.append((name, {task: every[task] for task in sorted(tasks)}))
+            families[name] = tasks
             covered |= tasks
-    rest = {task: as_tasks[task] for task in sorted(as_tasks) if task not in covered}
-    if rest:
-        families.append(("", rest))
-    return [_family(name, tasks, metric, seed) for name, tasks in families]
+    if rest := set(as_tasks) - covered:
+        families[""] = rest
+    compared = {}
+    for name, tasks in families.items():
+        pairs = {task: every[task] for task in sorted(tasks)}
+        compared[name] = _family(pairs, metric, seed)
+        if len(pairs) > 1:
+            whole = together(list(pairs.values()))
+            compared[name].append(_compare_task(AVERAGE, metric, whole, seed))
+    return compared
 
 
-def _family(name: str, tasks: dict[str, Paired], metric: str, seed: int) -> Family:
+def _family(tasks: dict[str, Pairs], metric: str, seed: int) -> list[TaskComparison]:
+    """Every task, with Holm's correction over all of them."""
     alone = [_compare_task(task, metric, pairs, seed) for task, pairs in tasks.items()]
-    corrected = holm([comparison.p_value for comparison in alone])
-    average = None
-    if len(tasks) > 1:
-        average = _compare_task(AVERAGE, metric, together(list(tasks.values())), seed)
-    return Family(
-        name,
-        [replace(each, holm_p_value=p) for each, p in zip(alone, corrected, strict=True)],
-        average,
-    )
+    corrected = holm([each.p_value for each in alone])
+    return [replace(each, holm_p_value=p) for each, p in zip(alone, corrected, strict=True)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -237,26 +187,17 @@ def bootstrap_interval(
 
     Resampling differences resamples queries and keeps the pairing. A mean over queries needs no
     correction for bias, and BCa is undefined if all differences are equal. B. Efron,
-    R. Tibshirani, "An introduction to the bootstrap", ch. 13.
-
-    Parameters
-    ----------
-    differences
-        Shape (queries,).
-
-    Returns
-    -------
-    Lower and upper bound; None for a single query.
+    R. Tibshirani, "An introduction to the bootstrap", ch. 13. None for a single query.
     """
     if len(differences) < 2:
         return None
     drawn = stats.bootstrap(
         (differences,),
-        _mean,
+        np.mean,
         n_resamples=resamples,
         batch=_batch(len(differences)),
         vectorized=True,
-        confidence_level=CONFIDENCE,
+        confidence_level=0.95,
         method="percentile",
         rng=np.random.default_rng([seed, 0]),
     )
@@ -272,119 +213,85 @@ def randomisation_p_value(
     If the systems were equal, each difference could equally well have the other sign. Queries
     with a difference of 0 are left out, because their sign changes no sum.
 
-    Parameters
-    ----------
-    differences
-        Shape (queries,).
-
     Returns
     -------
-    The p-value, and whether all 2^n sign patterns were counted instead of random ones.
-
-    Examples
-    --------
-    Three equal differences: two of the eight patterns are as far from 0.
+    The share of sign patterns whose sum is as far from 0, and whether all 2^n patterns were
+    counted. Of random ones the observed pattern is one more: B. Phipson, G. Smyth, "Permutation
+    p-values should never be zero", Statistical Applications in Genetics and Molecular Biology 9,
+    2010. Of three equal differences, two of the eight patterns are as far:
 
     >>> randomisation_p_value(np.array([0.5, 0.5, 0.5, 0.0]), seed=1)
     (0.25, True)
     """
-    moved = differences[differences != 0]
-    if len(moved) < 2:  # either sign of a single difference is as far from 0
-        return 1.0, True
-    if 2 ** len(moved) > resamples:
-        return _drawn_p_value(moved, seed, resamples), False
-    test = stats.permutation_test(
-        (moved,),
-        _mean,
-        permutation_type="samples",
-        alternative="two-sided",
-        n_resamples=resamples,
-        vectorized=True,
-    )
-    return round(float(test.pvalue), DIGITS), True
-
-
-def _drawn_p_value(differences: Scores, seed: int, resamples: int) -> float:
-    """The share of sign patterns, the observed one included, whose sum is as far from 0.
-
-    B. Phipson, G. Smyth, "Permutation p-values should never be zero", Statistical Applications
-    in Genetics and Molecular Biology 9, 2010.
-    """
     # Whole numbers of the last decimal kept: their sums are exact in any order, so that ties with
     # the observed sum are found on any machine.
-    whole = np.rint(differences * 10**DIGITS)
-    observed = abs(whole.sum())
+    whole = np.rint(differences[differences != 0] * 10**DIGITS)
+    exact = 2 ** len(whole) <= resamples
+    patterns = _all_patterns(len(whole)) if exact else _patterns(len(whole), seed, resamples)
+    as_far = sum(
+        int((np.abs(whole.sum() - 2 * (turned @ whole)) >= abs(whole.sum())).sum())
+        for turned in patterns
+    )
+    p_value = as_far / 2 ** len(whole) if exact else (as_far + 1) / (resamples + 1)
+    return round(p_value, DIGITS), exact
+
+
+def _all_patterns(queries: int) -> Iterator[Scores]:
+    """Every choice of queries to turn: rows of 0 and 1."""
+    yield np.indices((2,) * queries).reshape(queries, 2**queries).T.astype(np.float64)
+
+
+def _patterns(queries: int, seed: int, number: int) -> Iterator[Scores]:
+    """Random choices of queries to turn, in batches: rows of 0 and 1."""
     rng = np.random.default_rng([seed, 1])
     # Rows of whole 8-byte words, as the generator makes them, so that batches do not overlap.
-    batch, width = _batch(len(whole)), 8 * -(-len(whole) // 64)
-    as_far = 0
-    for start in range(0, resamples, batch):
-        rows = min(batch, resamples - start)
+    batch, width = _batch(queries), 8 * -(-queries // 64)
+    for start in range(0, number, batch):
+        rows = min(batch, number - start)
         drawn = np.frombuffer(rng.bytes(rows * width), dtype=np.uint8).reshape(rows, width)
-        turned = np.unpackbits(drawn, axis=1, count=len(whole)).astype(np.float64)
-        as_far += int((np.abs(whole.sum() - 2 * (turned @ whole)) >= observed).sum())
-    return (as_far + 1) / (resamples + 1)
+        yield np.unpackbits(drawn, axis=1, count=queries).astype(np.float64)
 
 
-def seed_spread(seeds: Sequence[pd.DataFrame], metric: str = "ndcg_at_10") -> list[SeedSpread]:
+def seed_spread(seeds: Sequence[pd.DataFrame], metric: str = "ndcg_at_10") -> pd.DataFrame:
     """Mean and standard deviation over seeds of each task's score.
 
     Parameters
     ----------
     seeds
-        One frame per seed: columns task, query_id and the metric.
+        One frame per seed, as for `compare`, with the same tasks and queries.
 
-    Raises
-    ------
-    InputError
-        The tasks or queries of the seeds differ.
+    Returns
+    -------
+    Columns mean and deviation, with `seeds - 1` in its denominator and NaN for a single seed.
 
     Examples
     --------
     >>> frame = pd.DataFrame({"task": "T", "query_id": ["a", "b"], "ndcg_at_10": [0.2, 0.4]})
-    >>> [t] = seed_spread([frame, frame.assign(ndcg_at_10=[0.4, 0.6])])
-    >>> t.mean, t.standard_deviation
-    (0.4, 0.1414213562)
+    >>> seed_spread([frame, frame.assign(ndcg_at_10=[0.4, 0.6])])
+          mean  deviation
+    task
+    T      0.4   0.141421
     """
-    scores = [
-        scores_by_task(frame, metric, f"seed number {number}")
-        for number, frame in enumerate(seeds, start=1)
-    ]
-    if not scores:
-        return []
+    scores = [scores_of(frame, metric, f"seed number {n}") for n, frame in enumerate(seeds, 1)]
     for other in scores[1:]:
-        require_same(set(scores[0]), set(other), "task", "the seeds")
-        for task in other:
-            require_same(set(scores[0][task].index), set(other[task].index), "query", task)
-    return [
-        _spread(task, metric, [_exact_mean(each[task].to_numpy()) for each in scores])
-        for task in scores[0]
-    ]
+        require_same(scores[0], other, "the seeds")
+    means = pd.concat([each.groupby("task").mean() for each in scores], axis=1)
+    return pd.DataFrame({"mean": means.mean(axis=1), "deviation": means.std(axis=1)}).round(DIGITS)
 
 
-def _spread(task: str, metric: str, means: list[float]) -> SeedSpread:
-    deviation = float(np.std(means, ddof=1)) if len(means) > 1 else None
-    return SeedSpread(
-        task=task,
-        metric=metric,
-        seeds=len(means),
-        mean=round(math.fsum(means) / len(means), DIGITS),
-        standard_deviation=None if deviation is None else round(deviation, DIGITS),
-    )
-
-
-def _compare_task(task: str, metric: str, pairs: Paired, seed: int) -> TaskComparison:
+def _compare_task(task: str, metric: str, pairs: Pairs, seed: int) -> TaskComparison:
+    base, other, weights = (pairs[name].to_numpy() for name in ("base", "other", "weight"))
     # Rounded: 0.8 - 0.7 and 0.3 - 0.2 are the same difference but differ in the last bit.
-    raw = np.round(pairs.other - pairs.base, DIGITS)
-    differences = np.round(raw * pairs.weights, DIGITS)
+    raw = np.round(other - base, DIGITS)
+    differences = np.round(raw * weights, DIGITS)
     p_value, exact = randomisation_p_value(differences, seed)
     return TaskComparison(
         task=task,
         metric=metric,
         queries=len(differences),
-        base=round(_exact_mean(pairs.base * pairs.weights), DIGITS),
-        other=round(_exact_mean(pairs.other * pairs.weights), DIGITS),
-        difference=round(_exact_mean(differences), DIGITS),
+        base=_mean(base * weights),
+        other=_mean(other * weights),
+        difference=_mean(differences),
         interval=bootstrap_interval(differences, seed),
         p_value=p_value,
         holm_p_value=None,
@@ -395,13 +302,9 @@ def _compare_task(task: str, metric: str, pairs: Paired, seed: int) -> TaskCompa
     )
 
 
-def _mean(values: Scores, axis: int = -1) -> Scores:
-    return np.mean(values, axis=axis)
-
-
-def _exact_mean(values: Scores) -> float:
+def _mean(values: Scores) -> float:
     """Mean of an exact sum, which does not depend on the order of addition."""
-    return math.fsum(values) / len(values)
+    return round(math.fsum(values) / len(values), DIGITS)
 
 
 def _batch(queries: int) -> int:

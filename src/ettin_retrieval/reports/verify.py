@@ -5,25 +5,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pandas as pd
-
+from ettin_retrieval.ledger.entry import Entry
 from ettin_retrieval.ledger.store import QUERY_METRICS, read_ledger
-from ettin_retrieval.ledger.table import measure, of_arm, scores_table
-from ettin_retrieval.reports.references import (
-    FILES,
-    TINY,
-    Figure,
-    judge,
-    read_reference,
-    read_references,
-)
+from ettin_retrieval.reports.references import FILES, Expected, Key, Reference, References
+from ettin_retrieval.reports.view import TINY, View, scored_tasks
 from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import read_as
 from ettin_retrieval.tasks import TINY_TASKS, split_of
 
-TOLERANCE = "0.000001"
-"""Strict mode gives the same ranks everywhere. If one passage moves down one rank in the top ten
-of one query among MSMARCO's 6,980, the mean moves by more; the rounding of a sum moves it by less.
+HEADER = """\
+# This repository's own scores, which every run must meet again (`make verify`).
+# Written by `ettin-retrieval record`; do not edit by hand.
+source: this repository's results ledger
+unit: fraction      # 0 to 1, as in the ledger
+tolerance: 0.000001 # less than one passage one rank lower for one query
+seeds: 1            # every value is one run; its seed is given with it
 """
+"""Of recorded.yaml. Strict mode gives the same ranks everywhere: if one passage moves down one rank
+in the top ten of one query among MSMARCO's 6,980, the mean moves by more than the tolerance; the
+rounding of a sum moves it by less."""
 
 
 def verify(results: Path, expected: Path) -> list[str]:
@@ -34,27 +34,24 @@ def verify(results: Path, expected: Path) -> list[str]:
     InputError
         Nothing is recorded.
     """
-    references = read_references(expected)
-    total = len(references.recorded)
-    if total == 0:
+    view = View.read(results, expected)
+    recorded = view.references.recorded
+    if not recorded:
         raise InputError(
             f"{expected / 'recorded.yaml'}: nothing is recorded, so nothing can be verified"
         )
-    scores = scores_table(read_ledger(results), references.benchmarks)
     failed = []
-    for value in references.recorded:
-        measured = measure(scores, value.key)
-        verdict = judge(measured.value, value)
-        if measured.value is None:
-            why = f"not run{f' ({measured.reason})' if measured.reason else ''}"
-            failed.append(f"{value.name}: {why}, recorded {value.value:.6f}")
-        elif verdict != "reproduced":
-            difference = abs(measured.value - value.value)
+    for value in recorded:
+        check = view.check(value.key, value)
+        if check.difference is None:
+            failed.append(f"{value.key}: {check.measured}, recorded {value.value:.6f}")
+        elif check.verdict != "reproduced":
             failed.append(
-                f"{value.name}: {measured.value:.6f} is {verdict} the recorded "
-                f"{value.value:.6f} by {difference:.6f}; allowed {value.tolerance:g}"
+                f"{value.key}: {check.measured.value:.6f} is {check.verdict} the recorded "
+                f"{value.value:.6f} by {abs(check.difference):.6f}; allowed {value.tolerance:g}"
             )
-    return [*failed, f"{total - len(failed)} of {total} recorded scores reproduced"]
+    reproduced = len(recorded) - len(failed)
+    return [*failed, f"{reproduced} of {len(recorded)} recorded scores reproduced"]
 
 
 def record(results: Path, expected: Path, models: tuple[str, ...] = ("tiny",)) -> int:
@@ -69,48 +66,37 @@ def record(results: Path, expected: Path, models: tuple[str, ...] = ("tiny",)) -
     InputError
         A model has no entry in the ledger.
     """
-    path = expected / "recorded.yaml"
-    files = [expected / f"{name}.yaml" for name in FILES]
-    benchmarks = {
-        n: t for f in files if f.is_file() for n, t in read_reference(f).benchmarks.items()
-    }
-    benchmarks[TINY] = {task: split_of(task) for task in TINY_TASKS}
-    old = read_reference(path).values if path.is_file() else []
+    paths = {name: expected / f"{name}.yaml" for name in FILES}
+    files = {name: read_as(Reference, path) for name, path in paths.items() if path.is_file()}
+    tiny = {task: split_of(task) for task in TINY_TASKS}
+    benchmarks = {name: tasks for file in files.values() for name, tasks in file.benchmarks.items()}
+    view = View(
+        results, read_ledger(results), References([], [], [], [], benchmarks | {TINY: tiny})
+    )
+    old = files["recorded"].values if "recorded" in files else []
     values = [value for value in old if value.model not in models]
-    entries = read_ledger(results)
-    scores = scores_table(entries, benchmarks)
     for model in models:
-        own = [entry for entry in entries if entry.model == model]
-        if not own:
+        entries = [entry for entry in view.entries if entry.model == model]
+        if not entries:
             raise InputError(f"{results / model}: no entry in the ledger; run `dvc repro` first")
-        for entry in own:
-            rows = of_arm(scores, model, entry.checkpoint, entry.recipe)
-            values += _figures(rows[rows["seed"] == entry.seed])
-    path.write_text(_text({TINY: benchmarks[TINY]}, values), encoding="utf-8", newline="\n")
+        values += [value for entry in entries for value in _recorded(view, entry)]
+    # JSON's scalars and mappings are YAML's too.
+    rows = [json.dumps(v.model_dump(exclude_defaults=True), ensure_ascii=False) for v in values]
+    lines = [f"benchmarks: {json.dumps({TINY: tiny}, sort_keys=True)}"]
+    lines += ["values:", *(f"  - {row}" for row in rows)] if rows else ["values: []"]
+    text = HEADER + "\n".join(lines) + "\n"
+    paths["recorded"].write_text(text, encoding="utf-8", newline="\n")
     return len(values)
 
 
-def _figures(rows: pd.DataFrame) -> list[Figure]:
-    """What is recorded of an entry: averages in nDCG@10, then nDCG@10 and MRR@10 of every task."""
-    averages = rows[rows["split"].isna() & (rows["metric"] == "ndcg_at_10")]
-    tasks = rows[rows["split"].notna() & rows["metric"].isin(QUERY_METRICS)]
-    kept = pd.concat([averages, tasks]).dropna(subset="value")
-    columns = ["model", "checkpoint", "recipe", "seed", "task", "split", "metric", "value"]
-    records = kept[columns].astype(object).where(kept[columns].notna(), None).to_dict("records")
-    return [Figure.model_validate(each) for each in records]
-
-
-def _text(benchmarks: dict[str, dict[str, str]], values: list[Figure]) -> str:
-    """recorded.yaml in one fixed form; JSON's scalars and mappings are YAML's too."""
-    lines = [
-        "# This repository's own scores, which every run must meet again (`make verify`).",
-        "# Written by `ettin-retrieval record`; do not edit by hand.",
-        "source: this repository's results ledger",
-        "unit: fraction      # 0 to 1, as in the ledger",
-        f"tolerance: {TOLERANCE} # less than one passage one rank lower for one query",
-        "seeds: 1            # every value is one run; its seed is given with it",
-        f"benchmarks: {json.dumps(benchmarks, sort_keys=True)}",
+def _recorded(view: View, entry: Entry) -> list[Expected]:
+    """An entry's averages in nDCG@10, then nDCG@10 and MRR@10 of every task."""
+    arm = (entry.model, entry.checkpoint, entry.recipe)
+    keys = [Key(*arm, name, None, "ndcg_at_10", entry.seed) for name in view.references.benchmarks]
+    keys += [
+        Key(*arm, task, split, metric, entry.seed)
+        for task, split in scored_tasks(entry).items()
+        for metric in QUERY_METRICS
     ]
-    rows = [json.dumps(v.model_dump(exclude_none=True), ensure_ascii=False) for v in values]
-    lines += ["values:", *(f"  - {row}" for row in rows)] if rows else ["values: []"]
-    return "\n".join(lines) + "\n"
+    scores = [(key, view.measured(key).value) for key in keys]
+    return [Expected(**key._asdict(), value=value) for key, value in scores if value is not None]

@@ -1,59 +1,139 @@
-"""The one view of the ledger that all tables and plots are made from."""
+"""The one view of the ledger, beside the expected scores, that everything here is made from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ettin_retrieval.ledger.entry import Entry
 from ettin_retrieval.ledger.store import read_ledger, read_queries
-from ettin_retrieval.ledger.table import Key, Measured, measure, scores_table
 from ettin_retrieval.reports.documents import points
-from ettin_retrieval.reports.references import References, read_references
+from ettin_retrieval.reports.references import (
+    Expected,
+    Key,
+    References,
+    Verdict,
+    judge,
+    read_references,
+)
+from ettin_retrieval.tasks import CQADUPSTACK, METRICS, SUBSAMPLED, cqadupstack_parts, full_name
 
 SIZES = ("tiny", "17m", "32m", "68m", "150m", "400m", "1b")
 """Models in order of size; all others follow, by name."""
 
+TINY = "tiny"
+"""The offline world: its model, and its benchmark."""
+
 BM25 = "bm25"
 """The lexical baseline's model name in the ledger."""
 
-METRIC_NAMES = {
-    "ndcg_at_10": "nDCG@10",
-    "mrr_at_10": "MRR@10",
-    "recall_at_100": "Recall@100",
-    "map_at_100": "MAP@100",
-}
-
-NOT_RUN = "not run"
+METRIC_NAMES = {"ndcg_at_10": "nDCG@10", "mrr_at_10": "MRR@10"}
 
 
 @dataclass(frozen=True)
-class View:
-    """Entries of a ledger, their scores as one table, and the expected scores.
+class Measured:
+    """A score from the ledger, or why there is none."""
 
-    Attributes
-    ----------
-    scores
-        As `ledger.table.scores_table` gives it.
-    """
+    value: float | None  # mean over seeds, a fraction
+    seeds: int = 0  # behind the mean
+    deviation: float | None = None  # over several seeds
+    reason: str = ""  # why there is no value, such as `3 of 15 tasks`
+    partial: int = 0  # further seeds that lack the task, or a task of the benchmark
+
+    def __str__(self) -> str:
+        """In points, with the deviation over several seeds.
+
+        >>> print(Measured(0.5, seeds=2, deviation=0.011), Measured(None, reason="2 of 4 tasks"))
+        50.0 ± 1.1 not run (2 of 4 tasks)
+        """
+        if self.value is None:
+            return f"not run ({self.reason})" if self.reason else "not run"
+        spread = "" if self.deviation is None else f" ± {points(self.deviation)}"
+        return points(self.value) + spread
+
+    def minus(self, other: float | None) -> float | None:
+        """The difference from another score; None if there is one of the two at most."""
+        return None if self.value is None or other is None else self.value - other
+
+
+@dataclass(frozen=True)
+class Check:
+    """A score of the ledger beside the expected one, if there is one."""
+
+    key: Key
+    measured: Measured
+    expected: Expected | None
+
+    @property
+    def difference(self) -> float | None:
+        """Measured less expected."""
+        return self.measured.minus(self.expected.value if self.expected else None)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the expected score is reproduced; None if nothing is expected."""
+        if self.expected is None:
+            return None
+        return judge(self.measured.value, self.expected.value, self.expected.tolerance)
+
+    def record(self) -> dict[str, Any]:
+        """All of it at full precision."""
+        measured, expected = self.measured, self.expected
+        return self.key._asdict() | {
+            "measured": measured.value,
+            "seeds": measured.seeds,
+            "partial_seeds": measured.partial,
+            "deviation": measured.deviation,
+            "reason": measured.reason or None,
+            "source": expected.source if expected else None,
+            "expected": expected.value if expected else None,
+            "expected_seeds": expected.seeds if expected else None,
+            "tolerance": expected.tolerance if expected else None,
+            "difference": self.difference,
+            "verdict": self.verdict,
+        }
+
+
+@dataclass
+class View:
+    """The entries of a ledger, and the expected scores."""
 
     directory: Path
     entries: list[Entry]
-    scores: pd.DataFrame
     references: References
+
+    def __post_init__(self) -> None:
+        self.entries = [with_cqadupstack(entry) for entry in self.entries]
 
     @classmethod
     def read(cls, results: Path, expected: Path) -> View:
         """Read a ledger and a directory of expected scores."""
-        entries, references = read_ledger(results), read_references(expected)
-        return cls(results, entries, scores_table(entries, references.benchmarks), references)
+        return cls(results, read_ledger(results), read_references(expected))
 
     def measured(self, key: Key) -> Measured:
-        """The ledger's score for a key."""
-        return measure(self.scores, key)
+        """The mean over the seeds that have a score of this key, or why none has."""
+        arm = [e for e in self.entries if (e.model, e.checkpoint, e.recipe) == key[:3]]
+        arm = [e for e in arm if key.seed in (None, e.seed)]
+        found = [self._score(entry, key) for entry in arm]
+        values = [score for score in found if not isinstance(score, str)]
+        if not values:
+            return Measured(None, reason=next((str(why) for why in found if why), ""))
+        return Measured(
+            value=math.fsum(values) / len(values),
+            seeds=len(values),
+            deviation=statistics.stdev(values) if len(values) > 1 else None,
+            partial=len(arm) - len(values),
+        )
+
+    def check(self, key: Key, expected: Expected | None = None) -> Check:
+        """A score beside the expected one."""
+        return Check(key, self.measured(key), expected)
 
     def queries(self, entry: Entry) -> pd.DataFrame:
         """Per-query scores of an entry."""
@@ -65,41 +145,91 @@ class View:
         tuned = [e for e in self.entries if e.checkpoint == "finetuned"]
         return [
             (bases[entry.model, entry.seed], entry)
-            for entry in sorted(tuned, key=lambda e: (model_order(e.model), e.arm, e.seed))
+            for entry in sorted(tuned, key=entry_order)
             if (entry.model, entry.seed) in bases
         ]
 
+    def _score(self, entry: Entry, key: Key) -> float | str:
+        """An entry's score, or why it has none that belongs to the key."""
+        if key.split is None:
+            return average(entry, self.references.benchmarks[key.task], key.metric)
+        splits, score = scored_tasks(entry), entry.scores.get(f"{key.task}.{key.metric}")
+        if score is not None and key.task in splits:
+            split = splits[key.task]
+            return score if split == key.split else f"scored on {split}, not {key.split}"
+        if score is not None and key.task == CQADUPSTACK:
+            return "parts of the task are missing"
+        subsampled = any(task.startswith(f"{key.task}{SUBSAMPLED}") for task in splits)
+        return "subsampled" if subsampled else ""
+
 
 def model_order(model: str) -> tuple[int, str]:
-    """Key to sort models by: size, then name."""
+    """Key to sort models by: size, then name.
+
+    >>> sorted(["zeta", "1b", "tiny", "bm25", "17m"], key=model_order)
+    ['tiny', '17m', '1b', 'bm25', 'zeta']
+    """
     return (SIZES.index(model) if model in SIZES else len(SIZES), model)
 
 
-def models_in_order(names: Iterable[str]) -> list[str]:
-    """Distinct models, sorted by `model_order`."""
-    return sorted(set(names), key=model_order)
+def entry_order(entry: Entry) -> tuple[tuple[int, str], str, int]:
+    """Key to sort entries by: model, checkpoint and seed."""
+    return (model_order(entry.model), entry.arm, entry.seed)
 
 
-def not_run(measured: Measured) -> str:
-    """The cell of a missing score.
+def average(entry: Entry, tasks: Mapping[str, str], metric: str) -> float | str:
+    """Mean over exactly these tasks on their splits, or why there is none.
 
-    >>> not_run(Measured(None, reason="3 of 15 tasks"))
-    'not run (3 of 15 tasks)'
+    >>> scores = {"A.ndcg_at_10": 0.5, "B.ndcg_at_10": 1.0, "C.ndcg_at_10": 0.0}
+    >>> entry = Entry("1b", "base", 42, scores, dict.fromkeys("ABC", {"split": "test"}))
+    >>> average(entry, {"A": "test", "B": "test"}, "ndcg_at_10")
+    0.75
+    >>> average(entry, {"A": "test", "B": "dev"}, "ndcg_at_10")
+    '1 of 2 tasks'
     """
-    return f"{NOT_RUN} ({measured.reason})" if measured.reason else NOT_RUN
+    splits = scored_tasks(entry)
+    agreeing = sorted(task for task, split in tasks.items() if splits.get(task) == split)
+    scores = [entry.scores.get(f"{task}.{metric}") for task in agreeing]
+    known = [score for score in scores if score is not None]
+    if known and len(known) == len(tasks):
+        return sum(known) / len(known)
+    if len(agreeing) == len(tasks):
+        return f"a task has no {metric}"
+    if any(full_name(name) in tasks and name != full_name(name) for name in entry.tasks):
+        return "subsampled"
+    return f"{len(agreeing)} of {len(tasks)} tasks" if agreeing else ""
 
 
-def mean_text(score: Measured) -> str:
-    """A score in points, with its standard deviation over seeds if there are several.
+def scored_tasks(entry: Entry) -> dict[str, str]:
+    """Task to split, of every task an entry has a score of, in order of name.
 
-    >>> mean_text(Measured(0.5, seeds=2, deviation=0.011)), mean_text(Measured(None))
-    ('50.0 ± 1.1', 'not run')
+    >>> scores = {"SciFact.ndcg_at_10": 0.7, "CQADupstackRetrieval.ndcg_at_10": 0.4}
+    >>> scored_tasks(Entry("1b", "base", 42, scores, {"SciFact": {"split": "test"}}))
+    {'SciFact': 'test'}
     """
-    if score.value is None:
-        return not_run(score)
-    if score.deviation is None:
-        return points(score.value)
-    return f"{points(score.value)} ± {points(score.deviation)}"
+    names = {key.rpartition(".")[0] for key in entry.scores}
+    return {name: entry.tasks[name]["split"] for name in sorted(names & entry.tasks.keys())}
+
+
+def with_cqadupstack(entry: Entry) -> Entry:
+    """The entry with CQADupstackRetrieval as a task, if all its parts are scored on one split.
+
+    Its scores are the means over its parts, unless the entry has them.
+    """
+    parts = cqadupstack_parts(entry.tasks)
+    tasks = [entry.tasks[part] for part in parts]
+    if len({task["split"] for task in tasks}) != 1:
+        return entry
+    means = {}
+    for metric in METRICS:
+        scores = [entry.scores.get(f"{part}.{metric}") for part in parts]
+        known = [score for score in scores if score is not None]
+        if len(known) == len(parts):
+            means[f"{CQADUPSTACK}.{metric}"] = math.fsum(known) / len(known)
+    task = {"split": tasks[0]["split"]}
+    if all("queries" in task for task in tasks):
+        task["queries"] = sum(task["queries"] for task in tasks)
+    return replace(entry, scores=means | entry.scores, tasks=entry.tasks | {CQADUPSTACK: task})
 
 
 def counted(seeds: int) -> str:

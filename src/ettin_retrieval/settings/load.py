@@ -54,7 +54,7 @@ def load_settings(
             raise InputError(f"{path}: {key}: renamed; it is now {now}")
     content |= changes or {}
     recipes = path.with_name("recipes.yaml")
-    content["recipes"] = validated(Recipes, read_yaml(recipes), recipes).model_dump()
+    content["recipes"] = read_as(Recipes, recipes).model_dump()
     content["encoders"] = _encoders(path.with_name("encoders.yaml"))
     return validated(Settings, content, path)
 
@@ -71,6 +71,11 @@ def validated(model: type[Model], content: Any, file: Path | str, key: str = "")
         return model.model_validate(content)
     except ValidationError as error:
         raise InputError(one_line(error, file, model, key)) from None
+
+
+def read_as(model: type[Model], path: Path) -> Model:
+    """A YAML file as a model; errors are those of `read_yaml` and `validated`."""
+    return validated(model, read_yaml(path), path)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

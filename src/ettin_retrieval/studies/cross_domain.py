@@ -94,7 +94,7 @@ def heat_map(scored: dict[str, Scores], caption: str) -> Figure:
     from matplotlib import pyplot as plt
     from matplotlib.patches import Rectangle
 
-    from ettin_retrieval.reports.plots import WIDTH
+    from ettin_retrieval.reports.style import WIDTH
 
     tasks = report.tasks_of(scored["nothing"])
     values = np.array([[100 * report.ndcg(s, task) for s in scored.values()] for task in tasks])

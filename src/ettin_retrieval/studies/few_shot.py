@@ -123,7 +123,7 @@ def curve(scored: Scored, model: str) -> Figure:
     """Mean over seeds for the guide's tasks, with a band from the lowest to the highest."""
     from matplotlib import pyplot as plt
 
-    from ettin_retrieval.reports.plots import WIDTH
+    from ettin_retrieval.reports.style import WIDTH
 
     first = next(iter(next(iter(scored.values())).values()))
     guide = {name for task, _ in GUIDE_TASKS for name in (task, f"Tiny{task}")}

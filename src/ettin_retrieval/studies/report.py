@@ -104,6 +104,6 @@ def styled() -> Any:
     """The style of this project's pictures, whatever the user's matplotlibrc says."""
     from matplotlib import pyplot as plt
 
-    from ettin_retrieval.reports.plots import STYLE
+    from ettin_retrieval.reports.style import STYLE
 
     return plt.style.context(STYLE, after_reset=True)

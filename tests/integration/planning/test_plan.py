@@ -1,4 +1,4 @@
-"""`ettin-retrieval plan` as a command."""
+"""`ettin-retrieval plan` as a command, and a plan of a real size."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import sys
 
 import pytest
 
+from ettin_retrieval.planning import report
+from ettin_retrieval.planning.flops import Encoder, config_of
+from ettin_retrieval.planning.sizes import Collection, Texts
+from ettin_retrieval.planning.speed import Speed
+from ettin_retrieval.planning.stages import stages_of
+from ettin_retrieval.settings.load import load_settings
 from tests.workspace import ROOT
 
 
@@ -55,3 +61,21 @@ def test_help_imports_nothing_heavy() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_guides_batch_of_the_150m_encoder_takes_most_of_an_80_gb_gpu() -> None:
+    given = load_settings().with_changes({"model": "150m"})
+    train = Collection("msmarco", Texts(8, 420), Texts(1, 33))
+    found = {s.name: s for s in stages_of(given, Encoder(config_of(given)), train, [train])}
+    assert found["finetuning"].memory == pytest.approx(74e9, rel=0.02)
+
+
+def test_the_largest_encoder_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Speed({"fp32": 1e12}, {"fp32": 1e12}, tokenised=1e9)
+    monkeypatch.setattr(report, "measure", lambda *_: here)
+    monkeypatch.setattr(report, "pin_arithmetic", lambda _: None)
+    settings = load_settings().with_changes({"model": "1b"})
+    printed = report.render(report.plan(settings, "H100", ["SciFact"]))
+    assert "- finetuning needs more memory than H100 SXM has" in printed
+    assert "39.6 in fp32 (its data sheet: 67 in fp32, 989 in bf16, dense)" in printed
+    assert "- in bf16, fine-tuning takes 4.9 h on H100 SXM, an evaluation 21 s" in printed

@@ -17,7 +17,7 @@ def test_bm25_joins_the_ledger_and_keeps_what_it_scored_before(beir: Path, tmp_p
         options = ["--benchmark", str(tmp_path / name), "--results", str(results)]
         assert main(["bm25", *options]) == 0
     [entry] = read_ledger(results)
-    assert entry.key == ("bm25", "base", 0)
+    assert entry.name == "bm25/base-seed0"
     assert entry.scores["one.mrr_at_10"] == entry.scores["two.mrr_at_10"] == 0.75, "ranks 1 and 2"
     assert sorted(read_queries(results, entry)["task"]) == ["one", "one", "two", "two"]
     assert all("." in key for key in entry.scores), "an average of some collections"

@@ -113,7 +113,7 @@ def test_a_directory_needs_a_published_name(figures: Figures, tmp_path: Path) ->
 def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
     path = write_figures(tmp_path / "figures.yaml", {BM25_MODEL: 0.5})
     path.write_text(path.read_text().replace('"source"', '"sauce"', 1))
-    with pytest.raises(InputError, match=r"figures\.yaml: cases\.0\.source: Field required"):
+    with pytest.raises(InputError, match=r"figures\.yaml: cases\.0\.sauce: unknown key"):
         read_figures(path)
 
 

@@ -18,7 +18,7 @@ def test_a_fine_tuned_checkpoint_is_named_after_its_recipe() -> None:
     assert [entry.name for entry in (guide, paper, base)] == [
         "1b/finetuned-guide-seed42", "1b/finetuned-paper-seed7", "1b/base-seed42",
     ]  # fmt: skip
-    assert paper.key == ("1b", "finetuned-paper", 7)
+    assert (paper.model, paper.arm, paper.seed) == ("1b", "finetuned-paper", 7)
 
 
 def test_an_entry_is_the_same_after_a_round_trip_through_json() -> None:

@@ -32,7 +32,7 @@ def results(tmp_path: Path) -> Path:
 def test_an_entry_has_the_digest_of_the_dvc_lock_that_made_it(
     results: Path, tmp_path: Path
 ) -> None:
-    assert lock_problems(results, tmp_path) == []
+    assert list(lock_problems(results, tmp_path)) == []
     lock = tmp_path / "dvc.lock"
     lock.write_text(LOCK.replace("t.dir", "u.dir"))
     [problem] = lock_problems(results, tmp_path)
@@ -40,29 +40,30 @@ def test_an_entry_has_the_digest_of_the_dvc_lock_that_made_it(
     lock.write_text(LOCK.replace("seed: 7", "seed: 9"))
     assert [p.partition(": ")[2][:7] for p in lock_problems(results, tmp_path)] == ["missing"] * 2
     lock.write_text(LOCK.partition("  results:")[0])
-    assert lock_problems(results, tmp_path) == []
+    assert list(lock_problems(results, tmp_path)) == []
     lock.unlink()
-    assert "no such file" in lock_problems(results, tmp_path)[0]
+    [problem] = lock_problems(results, tmp_path)
+    assert "no such file" in problem
 
 
 def test_any_run_of_an_entry_may_be_the_one_of_dvc_lock(results: Path, tmp_path: Path) -> None:
     write(results, "tiny", "base", {"U": 0.5}, seed=7, outputs="of other tasks")
     assert len(read_ledger(results)[0].runs) == 2
-    assert lock_problems(results, tmp_path) == []
+    assert list(lock_problems(results, tmp_path)) == []
 
 
 def test_a_changed_file_of_the_ledger_is_named(results: Path, tmp_path: Path) -> None:
-    assert problems(results, tmp_path) == []
+    assert list(problems(results, tmp_path)) == []
     path = results / "tiny/base-seed7.json"
     # Of this metric the ledger has no per-query scores: only the index can show it.
     path.write_text(path.read_text().replace("0.1", "0.9"))
     [problem] = problems(results, tmp_path)
     assert problem.startswith(f"{path}: changed since the index was written")
     write_index(results)
-    assert problems(results, tmp_path) == []
+    assert list(problems(results, tmp_path)) == []
     path.write_text(path.read_text().replace('"T.ndcg_at_10": 0.75', '"T.ndcg_at_10": 0.76'))
     write_index(results)
-    assert problems(results, tmp_path) == [
+    assert list(problems(results, tmp_path)) == [
         f"{path}: T.ndcg_at_10 is 0.760000, but the mean over its queries is 0.750000"
     ]
 
@@ -70,7 +71,7 @@ def test_a_changed_file_of_the_ledger_is_named(results: Path, tmp_path: Path) ->
 def test_an_entry_without_the_record_of_its_run_is_an_error(results: Path, tmp_path: Path) -> None:
     (results / "tiny/run-paper-seed7.json").unlink()
     with pytest.raises(InputError, match=r"run-paper-seed7\.json: no record of run"):
-        problems(results, tmp_path)
+        list(problems(results, tmp_path))
 
 
 def test_cqadupstack_is_checked_as_the_mean_of_its_parts(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_cqadupstack_is_checked_as_the_mean_of_its_parts(tmp_path: Path) -> None
     for score, found in ((mean, 0), (float(new.queries["ndcg_at_10"].mean()), 1)):
         flat = {f"{CQADUPSTACK}.ndcg_at_10": score, "X.mrr_at_10": 0.5, "average": 0.3}
         changed = replace(new, entry=replace(new.entry, scores=flat))
-        lines = mean_problems(tmp_path, changed)
+        lines = list(mean_problems(tmp_path, changed))
         assert len(lines) == found + 1
         assert lines[-1].endswith("X.mrr_at_10: base-seed42.queries.parquet has no query of it")
 
@@ -90,4 +91,4 @@ def test_means_may_differ_by_the_rounding_of_a_sum(tmp_path: Path) -> None:
     new = measurement("1b", "base", {"T": [0.1, 0.2, 0.6]})
     for distance, found in ((1e-12, 0), (1e-5, 1)):
         changed = replace(new.entry, scores={"T.ndcg_at_10": 0.3 + distance})
-        assert len(mean_problems(tmp_path, replace(new, entry=changed))) == found
+        assert len(list(mean_problems(tmp_path, replace(new, entry=changed)))) == found

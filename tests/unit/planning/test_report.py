@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
 
 from ettin_retrieval.planning import report
+from ettin_retrieval.planning.flops import Encoder
 from ettin_retrieval.planning.report import duration, plan, render
 from ettin_retrieval.planning.speed import Speed
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.sources import tiny
+
+# What takes longest is made once for all tests.
+ENCODERS: dict[tuple[int, bool], Encoder] = {}
+BENCHMARK = cache(tiny.benchmark)
 
 
 @pytest.fixture(autouse=True)
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is pinned and measured; in this process it is too late to pin."""
     made: list[Any] = []
+
+    def counted(config: Any, recompute: bool) -> Encoder:
+        return ENCODERS.setdefault((config.hidden_size, recompute), Encoder(config, recompute))
 
     def measure(_: object, precisions: set[str]) -> Speed:
         made.append(precisions)
@@ -26,6 +36,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(report, "pin_arithmetic", made.append)
     monkeypatch.setattr(report, "measure", measure)
+    monkeypatch.setattr(report, "Encoder", counted)
+    monkeypatch.setattr(tiny, "benchmark", BENCHMARK)
     return made
 
 
@@ -62,13 +74,10 @@ def test_the_sum_is_that_of_the_stages() -> None:
 
 
 def test_the_notes_name_what_is_assumed() -> None:
-    printed = render(plan(settings(model="1b"), "H100", ["SciFact"]))
-    assert "- finetuning needs more memory than H100 SXM has" in printed
+    printed = render(plan(settings(), "H100", "auto"))
     assert "here: GFLOP/s measured now on 3 layers of this width: 1,000 encoding" in printed
-    assert "39.6 in fp32 (its data sheet: 67 in fp32, 989 in bf16, dense)" in printed
     assert "assumed, not measured" in printed
-    assert "- in bf16, fine-tuning takes 4.9 h on H100 SXM, an evaluation 21 s" in printed
-    assert "needs more memory" not in render(plan(settings(), "H100", "auto"))
+    assert "needs more memory" not in printed
 
 
 def test_this_machine_is_measured_as_the_stages_use_it(calls: list[Any]) -> None:

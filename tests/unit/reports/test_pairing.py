@@ -35,24 +35,28 @@ def test_what_cannot_be_paired_is_refused(other: pd.DataFrame, message: str) -> 
 
 def test_queries_are_aligned_by_id_whatever_the_order_of_the_rows() -> None:
     aligned = paired(THREE, frame(c=0.6, a=0.4, b=0.5), "ndcg_at_10")["T"]
-    assert (aligned.base.tolist(), aligned.other.tolist()) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
-    assert aligned.weights.tolist() == [1, 1, 1]
+    assert (aligned["base"].tolist(), aligned["other"].tolist()) == (
+        [0.1, 0.2, 0.3],
+        [0.4, 0.5, 0.6],
+    )
+    assert aligned["weight"].tolist() == [1, 1, 1]
 
 
 def test_each_task_counts_equally_whatever_its_number_of_queries() -> None:
     more = frame("U", a=0.9)
     both = pd.concat([THREE, more])
     joined = together(list(paired(both, both, "ndcg_at_10").values()))
-    assert joined.weights.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
-    assert joined.weights.mean() == pytest.approx(1)
-    assert (joined.base * joined.weights).mean() == pytest.approx((0.2 + 0.9) / 2)
+    assert joined["weight"].tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
+    assert joined["weight"].mean() == pytest.approx(1)
+    assert (joined["base"] * joined["weight"]).mean() == pytest.approx((0.2 + 0.9) / 2)
 
 
 def test_twelve_forums_are_folded_into_their_task_and_eleven_are_not() -> None:
     base, other = forums([0.6, *[0.0] * 11], [3, *[1] * 11])
     whole = folded(paired(base, other, "ndcg_at_10"))
     assert list(whole) == [CQADUPSTACK]
-    assert (whole[CQADUPSTACK].other * whole[CQADUPSTACK].weights).mean() == pytest.approx(0.05)
+    rows = whole[CQADUPSTACK]
+    assert (rows["other"] * rows["weight"]).mean() == pytest.approx(0.05)
     left, right = (f[f["task"] != "CQADupstackTexRetrieval"] for f in (base, other))
     some = paired(left, right, "ndcg_at_10")
     assert folded(some) == some

@@ -14,9 +14,8 @@ from matplotlib import pyplot as plt
 from matplotlib.container import ErrorbarContainer
 from matplotlib.patches import Rectangle
 
-from ettin_retrieval.ledger.table import Measured
 from ettin_retrieval.reports import plots
-from ettin_retrieval.reports.view import View
+from ettin_retrieval.reports.view import Measured, View
 from tests.ledgers import EXPECTED, write
 
 SCORES = {"base": [0.0, 0.5, 1.0], "finetuned": [1.0, 0.5, 0.75]}
@@ -81,8 +80,19 @@ def test_differences_are_of_the_same_query_and_sorted(view: View) -> None:
     }
 
 
+def test_a_score_of_each_recipe_is_the_mean_over_its_seeds(tmp_path: Path) -> None:
+    for recipe, seed, score in (("guide", 1, 0.6), ("guide", 2, 0.8), ("paper", 1, 0.5)):
+        write(tmp_path, "1b", "finetuned", {"NQ": score}, recipe=recipe, seed=seed)
+    found = plots.ndcg_scores(View.read(tmp_path, EXPECTED))
+    assert {key: (score.seeds, score.value) for key, score in found.items()} == {
+        ("1b", "finetuned-guide", "NQ"): (2, pytest.approx(0.7)),
+        ("1b", "finetuned-paper", "NQ"): (1, 0.5),
+    }
+    assert plots.ndcg_scores(View.read(tmp_path / "nowhere", EXPECTED)) == {}
+
+
 def test_bars_are_the_scores(view: View) -> None:
-    figure = plots.draw_tasks("tiny", "finetuned-guide", plots.ndcg_scores(view.scores))
+    figure = plots.draw_tasks("tiny", "finetuned-guide", plots.ndcg_scores(view))
     bars = [bar for bar in figure.axes[0].patches if isinstance(bar, Rectangle)]
     widths = [bar.get_width() for bar in bars]
     assert widths == pytest.approx([50, 75])

@@ -103,21 +103,29 @@ def test_a_family_is_a_benchmark_with_an_average_outside_holm() -> None:
         "two": [forum, "FEVERHardNegatives"],
         "three": [other_forum],  # is part of the whole, and adds nothing to it
     }
-    one, two, rest = compare_benchmarks(base, other, benchmarks)
-    assert [family.name for family in (one, two, rest)] == ["one", "two", ""]
-    assert [t.task for t in one.tasks] == [CQADUPSTACK, "SciFact"]
-    assert [t.task for t in two.tasks] == [forum, "FEVERHardNegatives"]
-    assert [t.task for t in rest.tasks] == ["own"] and rest.average is None
-    for family in (one, two):
-        corrected = holm([t.p_value for t in family.tasks])
-        assert [t.holm_p_value for t in family.tasks] == corrected
-        assert family.average is not None
-        mean = sum(t.difference for t in family.tasks) / 2
-        assert family.average.difference == pytest.approx(mean, abs=1e-9)
-        assert family.average.holm_p_value is None
-    assert one.average is not None
-    assert (one.average.queries, one.average.task) == (160, "Average")
-    assert one.average.wins == sum(t.wins for t in one.tasks)
+    families = compare_benchmarks(base, other, benchmarks)
+    assert list(families) == ["one", "two", ""]
+    assert [t.task for t in families["one"]] == [CQADUPSTACK, "SciFact", "Average"]
+    assert [t.task for t in families["two"]] == [forum, "FEVERHardNegatives", "Average"]
+    assert [t.task for t in families[""]] == ["own"]
+    for name in ("one", "two"):
+        *tasks, average = families[name]
+        corrected = holm([t.p_value for t in tasks])
+        assert [t.holm_p_value for t in tasks] == corrected
+        mean = sum(t.difference for t in tasks) / 2
+        assert average.difference == pytest.approx(mean, abs=1e-9)
+        assert average.holm_p_value is None
+    *tasks, average = families["one"]
+    assert (average.queries, average.task) == (160, "Average")
+    assert average.wins == sum(t.wins for t in tasks)
+
+
+def test_only_tasks_that_both_scored_are_in_a_family() -> None:
+    both = frame("A", x=0.5, y=0.5)
+    families = compare_benchmarks(
+        pd.concat([both, frame("B", x=0.5)]), pd.concat([both, frame("C", x=0.5)]), {}
+    )
+    assert {name: [t.task for t in tasks] for name, tasks in families.items()} == {"": ["A"]}
 
 
 def test_equal_systems_differ_by_nothing() -> None:
@@ -202,12 +210,13 @@ def test_batches_cap_memory_and_change_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_spread_over_seeds_is_that_of_the_seeds_means() -> None:
     """Means 0.3 and 0.5: mean 0.4, deviation sqrt(0.02) with one degree of freedom."""
-    [task] = seed_spread([frame(a=0.2, b=0.4), frame(a=0.4, b=0.6)])
-    assert (task.seeds, task.mean) == (2, 0.4)
-    assert task.standard_deviation == pytest.approx(0.02**0.5, abs=1e-9)
-    [single] = seed_spread([frame(a=0.2, b=0.4)])
-    assert (single.mean, single.standard_deviation) == (0.3, None)
-    assert seed_spread([]) == []
+    spread = seed_spread([frame(a=0.2, b=0.4), frame(a=0.4, b=0.6)])
+    assert spread.index.tolist() == ["T"]
+    assert spread.loc["T", "mean"] == 0.4
+    assert spread.loc["T", "deviation"] == pytest.approx(0.02**0.5, abs=1e-9)
+    single = seed_spread([frame(a=0.2, b=0.4)])
+    assert single.loc["T", "mean"] == 0.3
+    assert single["deviation"].isna().all()
 
 
 def test_seeds_must_have_the_same_queries() -> None:

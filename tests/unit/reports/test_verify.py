@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ettin_retrieval.reports.references import read_reference
+from ettin_retrieval.reports.references import Reference
 from ettin_retrieval.reports.verify import record, verify
 from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.settings.load import read_as
 from ettin_retrieval.tasks import AVERAGE, GUIDE_TASKS, TINY_TASKS
 from tests.ledgers import EXPECTED, references, write
 from tests.workspace import ROOT
@@ -33,7 +34,7 @@ def test_what_is_recorded_verifies(ledger: tuple[Path, Path]) -> None:
     assert record(*ledger) == 18
     assert (expected / "recorded.yaml").read_bytes() == once
     assert verify(*ledger) == ["18 of 18 recorded scores reproduced"]
-    first, *_ = read_reference(expected / "recorded.yaml").values
+    first, *_ = read_as(Reference, expected / "recorded.yaml").values
     assert (first.model, first.task, first.metric, first.value, first.seed) == (
         "tiny", "tiny", "ndcg_at_10", 0.4, 42,
     )  # fmt: skip

@@ -1,17 +1,215 @@
-"""The view of the ledger that tables and plots share."""
+"""The view of the ledger that tables, plots and verdicts share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from ettin_retrieval.ledger.table import Key, Measured
-from ettin_retrieval.reports.view import View, models_in_order
-from tests.ledgers import EXPECTED, write
+import numpy as np
+import pytest
+
+from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.reports.references import Key, read_references
+from ettin_retrieval.reports.view import (
+    Measured,
+    View,
+    number_of_queries,
+    scored_tasks,
+    task_score,
+)
+from ettin_retrieval.tasks import (
+    AVERAGE,
+    AVERAGE_ENG_V2,
+    CQADUPSTACK,
+    CQADUPSTACK_PARTS,
+    ENG_V2_TASKS,
+    GUIDE_TASKS,
+    METRICS,
+    SUBSAMPLED,
+    TINY_TASKS,
+    flat_metrics,
+    split_of,
+)
+from tests.ledgers import EXPECTED, V1, V2, measured, measurement, write
+
+PARTS = sorted(CQADUPSTACK_PARTS)
+
+HARDER = tuple(task for task in ENG_V2_TASKS if task not in (*GUIDE_TASKS, *PARTS))
+"""Tasks of the second benchmark alone, besides two forums of CQADupstack."""
+
+SCIFACT = Key("1b", "base", None, "SciFact", "test", "ndcg_at_10")
 
 
-def test_models_are_in_order_of_size_and_others_follow_by_name() -> None:
-    names = ["zeta", "1b", "tiny", "bm25", "17m", "1b"]
-    assert models_in_order(names) == ["tiny", "17m", "1b", "bm25", "zeta"]
+def entry(
+    tasks: Iterable[str], checkpoint: str = "base", seed: int = 42, score: float = 0.5
+) -> Entry:
+    """An entry of 1b with one score everywhere, and an average of all the guide's tasks."""
+    flat = {AVERAGE: score} if set(tasks) >= set(GUIDE_TASKS) else {}
+    return measurement("1b", checkpoint, dict.fromkeys(tasks, score), seed=seed, flat=flat).entry
+
+
+def average(of: Entry, benchmark: str) -> Measured:
+    return measured([of], Key("1b", "base", None, benchmark, None, "ndcg_at_10"))
+
+
+def test_every_score_of_an_entry_is_found_under_its_key() -> None:
+    rng = np.random.default_rng(1)
+    pool = [*GUIDE_TASKS, *ENG_V2_TASKS, *TINY_TASKS, *PARTS, "own", f"FEVER{SUBSAMPLED}1000"]
+    entries = []
+    for number in range(40):
+        chosen = rng.choice(pool, size=int(rng.integers(1, len(pool))), replace=False)
+        checkpoint = ("base", "finetuned")[number % 2]
+        recipe = ("guide", "paper")[number // 2 % 2]
+        scores = {str(task): float(rng.uniform()) for task in chosen}
+        model, seed = f"model{number // 8}", number
+        entries.append(measurement(model, checkpoint, scores, seed=seed, recipe=recipe).entry)
+    view = View(Path(), entries, read_references(EXPECTED))
+    averages = []
+    for each in entries:
+        arm, splits = (each.model, each.checkpoint, each.recipe), scored_tasks(each)
+        found = {
+            f"{task}.{metric}": view.measured(Key(*arm, task, split, metric, each.seed)).value
+            for task, split in splits.items()
+            for metric in METRICS
+        }
+        # Every score that the entry holds, with the same value, and a task that its parts make up.
+        assert each.scores.items() <= found.items()
+        assert {task for task in splits if f"{task}.ndcg_at_10" not in each.scores} <= {CQADUPSTACK}
+        averages += [
+            view.measured(Key(*arm, name, None, metric, each.seed))
+            for name in view.references.benchmarks
+            for metric in METRICS
+        ]
+    assert any(mean.value is not None for mean in averages)
+    assert all((mean.value is None) or (mean.reason == "") for mean in averages)
+
+
+def test_the_average_of_all_tasks_is_the_one_that_the_entry_holds() -> None:
+    assert average(entry(GUIDE_TASKS), V1) == Measured(0.5, seeds=1)
+
+
+def test_a_partial_average_is_refused() -> None:
+    some = entry(("SciFact", "NFCorpus", "MSMARCO"))
+    assert average(some, V1) == Measured(None, reason="3 of 15 tasks")
+    # Even if an average of them was written down.
+    some.scores[AVERAGE] = 0.5
+    assert average(some, V1) == Measured(None, reason="3 of 15 tasks")
+
+
+def test_an_average_is_over_the_tasks_of_its_benchmark_alone() -> None:
+    both = entry((*GUIDE_TASKS, *HARDER))
+    for task in HARDER:
+        both.scores[f"{task}.ndcg_at_10"] = 1.0
+    assert average(both, V1).value == pytest.approx(0.5)
+    for part in ("CQADupstackGamingRetrieval", "CQADupstackUnixRetrieval"):
+        both.scores[f"{part}.ndcg_at_10"] = 0.5
+    # The ten of the other benchmark: four of the guide's, four harder ones and two forums.
+    assert average(both, V2).value == pytest.approx((6 * 0.5 + 4 * 1.0) / 10)
+    assert average(entry(GUIDE_TASKS), V2) == Measured(None, reason="4 of 10 tasks")
+
+
+def test_an_average_is_the_one_that_the_evaluation_stored() -> None:
+    names = [*(task for task in GUIDE_TASKS if task != CQADUPSTACK), *PARTS, *HARDER]
+    numbers = np.random.default_rng(1).uniform(size=len(names))
+    scores = {n: dict.fromkeys(METRICS, float(x)) for n, x in zip(names, numbers, strict=True)}
+    flat = flat_metrics(scores)
+    stored = Entry("1b", "base", 42, flat, {n: {"split": split_of(n)} for n in names})
+    for benchmark, key in ((V1, AVERAGE), (V2, AVERAGE_ENG_V2)):
+        assert average(stored, benchmark).value == pytest.approx(flat[key], abs=1e-9)
+
+
+def test_forums_that_were_added_one_by_one_make_up_the_task() -> None:
+    forums = entry([*(task for task in GUIDE_TASKS if task != CQADUPSTACK), *PARTS])
+    forums.scores["CQADupstackTexRetrieval.ndcg_at_10"] = 0.1
+    cqadupstack = (11 * 0.5 + 0.1) / 12
+    assert task_score(forums, CQADUPSTACK, "ndcg_at_10") == pytest.approx(cqadupstack)
+    assert average(forums, V1).value == pytest.approx((14 * 0.5 + cqadupstack) / 15)
+    for metric in ("ndcg_at_10", "mrr_at_10"):
+        del forums.scores[f"CQADupstackTexRetrieval.{metric}"]
+    assert average(forums, V1) == Measured(None, reason="14 of 15 tasks")
+
+
+def test_cqadupstack_needs_all_of_its_parts_on_one_split() -> None:
+    missing, other_split = entry(GUIDE_TASKS), entry(GUIDE_TASKS)
+    del missing.tasks["CQADupstackUnixRetrieval"]
+    other_split.tasks["CQADupstackUnixRetrieval"]["split"] = "dev"
+    for some in (missing, other_split):
+        assert CQADUPSTACK not in scored_tasks(some)
+        assert average(some, V1) == Measured(None, reason="14 of 15 tasks")
+        key = SCIFACT._replace(task=CQADUPSTACK)
+        assert measured([some], key) == Measured(None, reason="parts of the task are missing")
+
+
+def test_a_score_on_another_split_is_not_compared() -> None:
+    other = entry(GUIDE_TASKS)
+    other.tasks["MSMARCO"]["split"] = "test"
+    key = Key("1b", "base", None, "MSMARCO", "dev", "mrr_at_10")
+    assert measured([other], key) == Measured(None, reason="scored on test, not dev")
+    assert average(other, V1) == Measured(None, reason="14 of 15 tasks")
+
+
+def test_a_subsampled_task_is_never_compared_with_the_whole_one() -> None:
+    cut = f"SciFact{SUBSAMPLED}100"
+    some = entry([*(task for task in GUIDE_TASKS if task != "SciFact"), cut])
+    assert scored_tasks(some)[cut] == "test"  # the table of tasks shows it under this name
+    assert average(some, V1) == Measured(None, reason="subsampled")
+    for metric in METRICS:  # whether or not the smaller task has it
+        key = SCIFACT._replace(metric=metric)
+        assert measured([some], key) == Measured(None, reason="subsampled")
+
+
+def test_the_paper_s_average_is_measured_by_its_ten_tasks() -> None:
+    scores = flat_metrics({name: dict.fromkeys(METRICS, 0.48) for name in ENG_V2_TASKS})
+    tasks = {name: {"split": "test"} for name in ENG_V2_TASKS}
+    paper = Entry("1b", "finetuned", 42, recipe="paper", scores=scores, tasks=tasks)
+    assert len(scored_tasks(paper)) == 10
+    key = Key("1b", "finetuned", "paper", V2, None, "ndcg_at_10")
+    assert measured([paper], key).value == pytest.approx(0.48)
+    for other in (key._replace(task=V1), key._replace(recipe="guide")):
+        assert measured([paper], other).value is None
+
+
+def test_an_average_names_the_metric_that_a_task_lacks() -> None:
+    some = entry(GUIDE_TASKS)
+    del some.scores["NQ.ndcg_at_10"]
+    assert average(some, V1) == Measured(None, reason="a task has no ndcg_at_10")
+    assert measured([some], SCIFACT._replace(task="NQ")) == Measured(None)
+
+
+def test_a_key_is_of_one_recipe() -> None:
+    guide = entry(("SciFact",), checkpoint="finetuned", score=0.6)
+    paper = replace(guide, recipe="paper", scores={"SciFact.ndcg_at_10": 0.8})
+    for recipe, score in (("guide", 0.6), ("paper", 0.8), (None, None)):
+        key = SCIFACT._replace(checkpoint="finetuned", recipe=recipe)
+        assert measured([guide, paper], key).value == score
+
+
+def test_several_seeds_are_averaged_and_one_can_be_chosen() -> None:
+    entries = [entry(("SciFact",), seed=seed, score=score) for seed, score in ((1, 0.6), (2, 0.8))]
+    mean = measured(entries, SCIFACT)
+    assert mean.value == pytest.approx(0.7)
+    assert mean.seeds == 2
+    assert mean.deviation == pytest.approx(0.2 / 2**0.5)
+    assert measured(entries, SCIFACT._replace(seed=1)) == Measured(0.6, seeds=1)
+
+
+def test_seeds_that_lack_a_task_are_counted() -> None:
+    entries = [entry(GUIDE_TASKS, seed=1), entry(GUIDE_TASKS, seed=2), entry(("NQ",), seed=3)]
+    found = measured(entries, SCIFACT._replace(task=V1, split=None))
+    assert (found.value, found.seeds, found.partial) == (0.5, 2, 1)
+
+
+def test_the_number_of_queries_is_a_task_s_own_and_that_of_all_forums() -> None:
+    both = entry(("NQ", CQADUPSTACK))
+    assert (number_of_queries(both, "NQ"), number_of_queries(both, CQADUPSTACK)) == (2, 24)
+    unknown = entry(("NQ",))
+    del unknown.tasks["NQ"]["queries"]
+    assert number_of_queries(unknown, "NQ") is None
+
+
+def test_an_empty_ledger_has_no_score() -> None:
+    assert measured([], SCIFACT) == Measured(None)
 
 
 def test_a_pair_is_of_one_model_and_seed(tmp_path: Path) -> None:

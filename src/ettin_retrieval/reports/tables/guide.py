@@ -1,23 +1,36 @@
-"""The guide's two tables, before and after fine-tuning, with the paper's columns beside them."""
+"""The guide's two tables, before and after fine-tuning, with the paper's columns beside them.
+
+Every note under them is derived from `expected/`, so that a changed figure changes the note.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ettin_retrieval.ledger.table import Key, Measured
-from ettin_retrieval.reports.documents import NONE, Document, Table, improved, signed
-from ettin_retrieval.reports.references import Expected, judge
-from ettin_retrieval.reports.tables.guide_notes import V1, V2, guide_notes
+from ettin_retrieval.reports.documents import (
+    NONE,
+    Document,
+    Table,
+    improved,
+    notes,
+    points,
+    signed,
+)
+from ettin_retrieval.reports.references import Expected, Key, References
 from ettin_retrieval.reports.view import (
     BM25,
+    METRIC_NAMES,
     SIZES,
+    Check,
+    Measured,
     View,
     counted,
-    mean_text,
-    models_in_order,
-    not_run,
+    model_order,
 )
+
+V1, V2 = "MTEB(eng, v1)", "MTEB(eng, v2)"
 
 
 class Column(NamedTuple):
@@ -50,137 +63,84 @@ FIELDS = (
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One model's score in one column: measured and expected, and the base checkpoint's."""
+class Cell(Check):
+    """One model's score in one column, and that of its base checkpoint."""
 
     column: Column
-    key: Key
-    measured: Measured
     base: Measured
-    expected: Expected | None
 
     @property
     def improvement(self) -> float | None:
         """Measured, over the base checkpoint."""
-        if self.measured.value is None or self.base.value is None:
-            return None
-        return self.measured.value - self.base.value
+        return self.measured.minus(self.base.value)
 
-    @property
-    def difference(self) -> float | None:
-        """Measured less expected."""
-        if self.measured.value is None or self.expected is None:
-            return None
-        return self.measured.value - self.expected.value
-
-    @property
-    def measured_text(self) -> str:
-        """The measured score, its improvement, and the number of seeds."""
-        if self.measured.value is None:
-            return not_run(self.measured)
-        improvement = "" if self.improvement is None else f" ({signed(self.improvement)})"
-        return f"{mean_text(self.measured)}{improvement}{_seeds(self.measured)}"
-
-    @property
-    def expected_text(self) -> str:
-        """The expected score with the improvement that the reference prints."""
-        if self.expected is None:
-            return NONE
-        score, improvement = self.expected.value, self.expected.improvement
-        return improved(score, None if improvement is None else score - improvement)
-
-    @property
-    def verdict_text(self) -> str:
-        """The verdict, after the difference that it judges."""
-        if self.expected is None:
-            return NONE
-        verdict = judge(self.measured.value, self.expected)
-        return verdict if self.difference is None else f"{signed(self.difference)} {verdict}"
+    def texts(self) -> tuple[str, str, str]:
+        """Measured with its improvement and number of seeds, expected, and the verdict."""
+        measured, expected = str(self.measured), self.expected
+        if self.improvement is not None:
+            measured += f" ({signed(self.improvement)})"
+        measured += _seeds(self.measured)
+        if expected is None:
+            return measured, NONE, NONE
+        base = None if expected.improvement is None else expected.value - expected.improvement
+        difference = "" if self.difference is None else f"{signed(self.difference)} "
+        return measured, improved(expected.value, base), f"{difference}{self.verdict}"
 
     def record(self) -> dict[str, Any]:
         """The cell at full precision."""
-        expected = self.expected
-        return {
-            "model": self.key.model,
-            "checkpoint": self.key.checkpoint,
-            "recipe": self.key.recipe,
-            "task": self.key.task,
-            "split": self.key.split,
-            "metric": self.key.metric,
-            "measured": self.measured.value,
-            "seeds": self.measured.seeds,
-            "partial_seeds": self.measured.partial,
-            "deviation": self.measured.deviation,
-            "reason": self.measured.reason or None,
-            "improvement": self.improvement,
-            "reference": self.column.reference,
-            "source": expected.source if expected else None,
-            "expected": expected.value if expected else None,
-            "expected_seeds": expected.seeds if expected else None,
-            "tolerance": expected.tolerance if expected else None,
-            "difference": self.difference,
-            "verdict": judge(self.measured.value, expected) if expected else None,
-        }
+        added = {"improvement": self.improvement, "reference": self.column.reference}
+        return super().record() | added
 
 
 def guide_document(view: View) -> Document:
     """The guide's two tables, regenerated."""
-    before = _cells(view, "base", GUIDE_COLUMNS)
-    after = _cells(view, "finetuned", GUIDE_COLUMNS + PAPER_COLUMNS)
-    tables = (
-        _table("Pre-fine-tuning baselines", before),
-        _table("Post-fine-tuning performance (improvement over base in parentheses)", after),
-    )
-    cells = [cell for rows in (before, after) for row in rows.values() for cell in row]
+    before = _rows(view, "base", GUIDE_COLUMNS)
+    after = _rows(view, "finetuned", GUIDE_COLUMNS + PAPER_COLUMNS)
+    after_caption = "Post-fine-tuning performance (improvement over base in parentheses)"
     return Document(
         name="guide",
         title="Expected performance: measured against the guide and the paper",
-        tables=tables,
-        records=tuple(cell.record() for cell in cells),
+        tables=(_table("Pre-fine-tuning baselines", before), _table(after_caption, after)),
+        records=tuple(cell.record() for row in (*before, *after) for cell in row),
         fields=FIELDS,
         notes=guide_notes(view.references),
     )
 
 
-def _cells(view: View, checkpoint: str, columns: tuple[Column, ...]) -> dict[str, list[Cell]]:
-    """Cells by model, of every model with a measured or an expected score."""
-    expected = {
-        "guide": {value.key: value for value in view.references.guide},
-        "paper": {value.key: value for value in view.references.paper},
-    }
+def _rows(view: View, checkpoint: str, columns: tuple[Column, ...]) -> list[list[Cell]]:
+    """A row of cells for every model with a measured or an expected score."""
     # The paper's other encoders are not run here; they are in the table of published scores.
-    named = {key.model for values in expected.values() for key in values} & set(SIZES)
-    rows = {}
-    for model in models_in_order([*named, *(entry.model for entry in view.entries)]):
-        row = [
-            _cell(view, model, checkpoint, column, expected[column.reference]) for column in columns
-        ]
+    named = {value.model for value in (*view.references.guide, *view.references.paper)}
+    models = named & set(SIZES) | {entry.model for entry in view.entries}
+    rows = []
+    for model in sorted(models, key=model_order):
+        row = [_cell(view, model, checkpoint, column) for column in columns]
         if any(cell.expected or cell.measured.value is not None for cell in row):
-            rows[model] = row
+            rows.append(row)
     return rows
 
 
-def _cell(
-    view: View, model: str, checkpoint: str, column: Column, expected: dict[Key, Expected]
-) -> Cell:
+def _cell(view: View, model: str, checkpoint: str, column: Column) -> Cell:
     """A model's score in a column; a fine-tuned checkpoint's by the reference's own recipe."""
-    of_base = Key(model, "base", None, column.task, column.split, column.metric)
+    key = Key(model, "base", None, column.task, column.split, column.metric)
+    base = Measured(None)
     # BM25 is not trained and stands beside both checkpoints.
-    if checkpoint == "base" or model == BM25:
-        return Cell(column, of_base, view.measured(of_base), Measured(None), expected.get(of_base))
-    key = of_base._replace(checkpoint=checkpoint, recipe=column.reference)
-    return Cell(column, key, view.measured(key), view.measured(of_base), expected.get(key))
+    if checkpoint != "base" and model != BM25:
+        base = view.measured(key)
+        key = key._replace(checkpoint=checkpoint, recipe=column.reference)
+    expected = {value.key: value for value in getattr(view.references, column.reference)}
+    return Cell(key, view.measured(key), expected.get(key), column, base)
 
 
-def _table(caption: str, cells: dict[str, list[Cell]]) -> Table:
+def _table(caption: str, cells: list[list[Cell]]) -> Table:
     """Three rows per model: measured, expected, verdict; one where nothing is expected."""
     rows: list[tuple[str, ...]] = []
-    for model, row in cells.items():
-        rows.append((model, "measured", *(cell.measured_text for cell in row)))
+    for row in cells:
+        kinds = list(zip(*(cell.texts() for cell in row), strict=True))
+        rows.append((row[0].key.model, "measured", *kinds[0]))
         if any(cell.expected for cell in row):
-            rows.append(("", "expected", *(cell.expected_text for cell in row)))
-            rows.append(("", "verdict", *(cell.verdict_text for cell in row)))
-    titles = [cell.column.title for cell in next(iter(cells.values()), [])]
+            rows += [("", "expected", *kinds[1]), ("", "verdict", *kinds[2])]
+    titles = [cell.column.title for cell in (cells[0] if cells else [])]
     return Table(caption, ("Model", "", *titles), tuple(rows), labels=2)
 
 
@@ -193,3 +153,68 @@ def _seeds(score: Measured) -> str:
     if score.partial:
         return f", {score.seeds} of {counted(score.seeds + score.partial)}"
     return f", {counted(score.seeds)}" if score.seeds > 1 else ""
+
+
+def guide_notes(references: References) -> tuple[str, ...]:
+    """What to know when comparing."""
+    guide, paper, published = references.guide, references.paper, references.published
+    v1_tasks, v2_tasks = (references.benchmarks[name] for name in (V1, V2))
+    averages = {
+        (v.model, v.task): points(v.value) for v in (*guide, *paper) if v.checkpoint == "finetuned"
+    }
+    printed = [value for value in guide if value.improvement is not None]
+    bm25 = [(v, _higher(guide, "base", v)) for v in published if "bm25" in v.model]
+    # In order of value, so that the best published score of each task and metric is the last.
+    best = {(v.task, v.metric): v for v in sorted(published[::-1], key=lambda v: v.value)}
+    return notes(
+        "guide",
+        v1=V1,
+        v2=V2,
+        v1_tasks=v1_tasks,
+        v2_tasks=v2_tasks,
+        shared=sorted(set(v1_tasks) & set(v2_tasks)),
+        averages=[
+            f"{model} {averages[model, V1]} and {averages[model, V2]}"
+            for model in SIZES
+            if {(model, V1), (model, V2)} <= averages.keys()
+        ],
+        printed=printed,
+        contradicted=list(_contradicted(guide, printed)),
+        coincidences=[
+            (base, models)
+            for base in guide
+            if (base.checkpoint, base.task) == ("base", V1)
+            and (models := [v.model for v in paper if (v.task, v.value) == (V2, base.value)])
+        ],
+        above_bm25=[
+            f"{v.task} {METRIC_NAMES[v.metric]} {v.value * 100:.2f} (above it: {above})"
+            for v, above in bm25
+            if above
+        ],
+        above_best=[
+            (v, above)
+            for task in ("NFCorpus", "SciFact")
+            if (v := best.get((task, "ndcg_at_10"))) and (above := _higher(guide, "finetuned", v))
+        ],
+    )
+
+
+def _contradicted(guide: list[Expected], printed: list[Expected]) -> Iterator[str]:
+    """Improvements that the guide prints and that do not follow from its two tables."""
+    before = {(v.model, v.task, v.metric): v.value for v in guide if v.checkpoint == "base"}
+    for after in printed:
+        base = before.get((after.model, after.task, after.metric))
+        difference = "no base value" if base is None else signed(after.value - base)
+        if difference != signed(after.improvement):
+            improvement = signed(after.improvement)
+            yield f"{after.model} {after.task}: printed {improvement}, tables give {difference}"
+
+
+def _higher(guide: list[Expected], checkpoint: str, than: Expected) -> str:
+    """Figures of the guide above a score on the same task and metric."""
+    return ", ".join(
+        f"{v.model} {points(v.value)}"
+        for v in guide
+        if (v.checkpoint, v.task, v.metric) == (checkpoint, than.task, than.metric)
+        and v.value > than.value
+    )

@@ -2,63 +2,38 @@
 
 from __future__ import annotations
 
-from ettin_retrieval.reports.documents import NONE, Document, Table, points
-from ettin_retrieval.reports.tables.guide import GUIDE_COLUMNS
-from ettin_retrieval.reports.tables.guide_notes import V1, V2
+from ettin_retrieval.reports.documents import Document, Table, notes, points
+from ettin_retrieval.reports.tables.guide import GUIDE_COLUMNS, V1, V2
 from ettin_retrieval.reports.view import METRIC_NAMES, SIZES, View
 
 FIELDS = (
     "model", "task", "split", "metric", "published", "seeds", "dataset_revision", "source", "note",
 )  # fmt: skip
 
-COLUMNS = (
-    *((column.title, column.task, column.metric) for column in GUIDE_COLUMNS),
-    ("MSMARCO nDCG@10", "MSMARCO", "ndcg_at_10"),
-    ("MTEB v2 Avg nDCG@10", V2, "ndcg_at_10"),
-)
+COLUMNS = {(column.task, column.metric): column.title for column in GUIDE_COLUMNS} | {
+    ("MSMARCO", "ndcg_at_10"): "MSMARCO nDCG@10",
+    (V2, "ndcg_at_10"): "MTEB v2 Avg nDCG@10",
+}
+"""Task and metric to the title of their column."""
 
 
 def published_document(view: View) -> Document:
     """One table in the guide's and the paper's columns."""
-    others = [value for value in view.references.paper if value.key.model not in SIZES]
+    others = [value for value in view.references.paper if value.model not in SIZES]
     values = [*view.references.published, *others]
-    known = {(v.key.model, v.key.task, v.key.metric): v for v in values}
-    rows = []
-    for model in dict.fromkeys(value.key.model for value in values):
-        found = [known.get((model, task, metric)) for _, task, metric in COLUMNS]
-        rows.append((model, *(points(each.value) if each else NONE for each in found)))
-    titles = tuple(title for title, *_ in COLUMNS)
+    known = {(v.model, v.task, str(v.metric)): v.value for v in values}
+    rows = tuple(
+        (model, *(points(known.get((model, *column))) for column in COLUMNS))
+        for model in dict.fromkeys(value.model for value in values)
+    )
     sources: dict[str, dict[str, None]] = {}
     for value in values:
-        sources.setdefault(value.source, {})[value.key.model] = None
-    notes = [
-        f"Scores are in points (x100). MTEB Avg is over {V1}; {NONE} is a score not collected "
-        "here.",
-        *(f"Source of {', '.join(models)}: {source}." for source, models in sources.items()),
-        *(
-            f"{v.key.model}, {v.key.task} {METRIC_NAMES[v.key.metric]}: {v.note}."
-            for v in values
-            if v.note
-        ),
-    ]
+        sources.setdefault(value.source, {})[value.model] = None
     return Document(
         name="published",
         title="Published scores of known models",
-        tables=(Table("Published, not measured here", ("Model", *titles), tuple(rows)),),
-        records=tuple(
-            {
-                "model": value.key.model,
-                "task": value.key.task,
-                "split": value.key.split,
-                "metric": value.key.metric,
-                "published": value.value,
-                "seeds": value.seeds,
-                "dataset_revision": value.dataset_revision,
-                "source": value.source,
-                "note": value.note,
-            }
-            for value in values
-        ),
+        tables=(Table("Published, not measured here", ("Model", *COLUMNS.values()), rows),),
+        records=tuple(value.model_dump() | {"published": value.value} for value in values),
         fields=FIELDS,
-        notes=tuple(notes),
+        notes=notes("published", v1=V1, sources=sources, values=values, metric_names=METRIC_NAMES),
     )

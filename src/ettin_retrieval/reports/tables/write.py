@@ -21,10 +21,9 @@ DOCUMENTS = (
 def render(results: Path, expected: Path) -> dict[str, str]:
     """File name to content, of every table in every format."""
     view = View.read(results, expected)
-    documents = [make(view) for make in DOCUMENTS]
     return {
         f"{document.name}.{suffix}": form(document)
-        for document in documents
+        for document in (make(view) for make in DOCUMENTS)
         for suffix, form in FORMATS.items()
     }
 

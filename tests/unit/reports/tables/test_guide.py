@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ettin_retrieval.reports.references import read_references
-from ettin_retrieval.reports.tables.guide_notes import guide_notes
+from ettin_retrieval.reports.tables.guide import guide_notes
 from ettin_retrieval.reports.tables.write import render
 from ettin_retrieval.tasks import GUIDE_TASKS
 from tests.ledgers import EXPECTED, V1, write
@@ -23,9 +23,9 @@ def write_guide_entry(
 ) -> None:
     """Write what the guide says of a checkpoint, as if it had been measured."""
     guide = {
-        value.key.task: value.value
+        value.task: value.value
         for value in read_references(EXPECTED).guide
-        if (value.key.model, value.key.checkpoint) == (model, checkpoint)
+        if (value.model, value.checkpoint) == (model, checkpoint)
     }
     named = [value for task, value in guide.items() if task != V1]
     # Of the other tasks, so that the average is the guide's.
