@@ -11,43 +11,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-
-from ettin_retrieval.ledger.entry import Entry, arm_name
-from ettin_retrieval.ledger.table import Measured, keys_of, measure, of_arm
-from ettin_retrieval.reports.view import BM25, View, model_order
-from ettin_retrieval.runtime.files import replacing, write_json
-from ettin_retrieval.tasks import CQADUPSTACK
-
-matplotlib.use("Agg")
-
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ettin_retrieval.ledger.entry import Entry, arm_name
+from ettin_retrieval.ledger.table import Measured, keys_of, measure, of_arm
+from ettin_retrieval.reports.style import WIDTH, save, styled
+from ettin_retrieval.reports.view import BM25, View, model_order
+from ettin_retrieval.runtime.files import replacing, write_json
+from ettin_retrieval.tasks import CQADUPSTACK
+
 BASE, TUNED, LOSS = "#a6a6a6", "#0072b2", "#d55e00"
 """From Okabe and Ito's palette, which colour-blind readers can tell apart, also in grey."""
-
-WIDTH = 6.5
-"""Inches between the margins of a page; text is sized to be read at this width."""
-
-STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine has the same
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.08,  # inches; the last number of an axis needs them
-    "figure.dpi": 160,
-    "savefig.dpi": 160,
-}
 
 SHARES = tuple(range(0, 101, 5))
 """Percentages of queries at which queries.json gives the difference."""
@@ -70,8 +49,7 @@ def write_plots(results: Path, expected: Path, directory: Path) -> int:
     """Draw every picture into a directory, replacing what it held; return the number of files."""
     view = View.read(results, expected)
     scores = ndcg_scores(view.scores)
-    # The style starts from the defaults, so that a user's matplotlibrc changes nothing.
-    with replacing(directory) as partial, plt.style.context(STYLE, after_reset=True):
+    with replacing(directory) as partial, styled():
         write_json(partial / "tasks.json", task_rows(view))
         rows, drawn = [], set()
         for base, tuned in view.pairs():
@@ -84,12 +62,12 @@ def write_plots(results: Path, expected: Path, directory: Path) -> int:
                 continue
             drawn.add(name)
             rows += query_rows(tuned, differences)
-            _save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
-            _save(draw_queries(tuned, differences), partial / f"queries-{name}")
+            save(draw_tasks(tuned.model, tuned.arm, scores), partial / f"tasks-{name}")
+            save(draw_queries(tuned, differences), partial / f"queries-{name}")
         write_json(partial / "queries.json", rows)
         (partial / "heatmaps").mkdir()
         for name, chosen in _heat_maps(scores).items():
-            _save(draw_heat_map(chosen), partial / "heatmaps" / name)
+            save(draw_heat_map(chosen), partial / "heatmaps" / name)
         return len([path for path in partial.rglob("*") if path.is_file()])
 
 
@@ -296,9 +274,3 @@ def _heat_maps(scores: Scores) -> dict[str, Scores]:
     tiny = {key: value for key, value in scores.items() if key[2].startswith("Tiny")}
     real = {key: value for key, value in scores.items() if key not in tiny}
     return {name: chosen for name, chosen in (("tiny.png", tiny), ("mteb.png", real)) if chosen}
-
-
-def _save(figure: Figure, path: Path) -> None:
-    # Without the version of matplotlib, which PNG files carry by default.
-    figure.savefig(path, metadata={"Software": None})
-    plt.close(figure)

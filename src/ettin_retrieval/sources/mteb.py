@@ -12,8 +12,13 @@ from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, Retriev
 from ettin_retrieval.tasks import expand, mteb_task, split_of
 
 
-def load(names: list[str]) -> Iterator[tuple[str, RetrievalDataset]]:
+def load(names: list[str], split: str | None = None) -> Iterator[tuple[str, RetrievalDataset]]:
     """Name and data of each task, one at a time: only one is in memory.
+
+    Parameters
+    ----------
+    split
+        Take this one's judgments, such as `train`; None takes the split that a task is scored on.
 
     Raises
     ------
@@ -25,7 +30,7 @@ def load(names: list[str]) -> Iterator[tuple[str, RetrievalDataset]]:
         dataset = task.metadata.dataset
         hub.resolve_commit(dataset["path"], dataset["revision"], "dataset")
     for name, task in tasks.items():
-        yield name, _read(task, split_of(name))
+        yield name, _read(task, split or split_of(name))
 
 
 def _read(task: Any, split: str) -> RetrievalDataset:

@@ -70,7 +70,7 @@ class StudySettings(Section):
     Attributes
     ----------
     evaluations_per_epoch
-        Replaces `finetuning.evaluations_per_epoch`, because the studies train many encoders.
+        Replaces `finetuning.evaluations_per_epoch` where a study trains many encoders.
     tiny_world_seeds
         Seeds of the study tiny_world.
     """
@@ -80,6 +80,22 @@ class StudySettings(Section):
     multi_stage: MultiStage
     ablations: Ablations
     tiny_world_seeds: list[Seed]
+
+    def varied(self, settings: Settings, changes: dict[str, Any]) -> Settings:
+        """The pipeline's settings with changes, for one of many encoders.
+
+        Raises
+        ------
+        InputError
+            The changes do not fit together.
+        """
+        every = {"finetuning.evaluations_per_epoch": self.evaluations_per_epoch}
+        try:
+            return settings.with_changes(every | changes)
+        except ValidationError as error:
+            wanted = ", ".join(f"{key}={value}" for key, value in changes.items())
+            message = one_line(error, {"": PARAMS}).replace(":", f": {wanted}:", 1)
+            raise InputError(message) from None
 
 
 def load_study_settings(path: Path = PARAMS) -> StudySettings:
@@ -93,20 +109,4 @@ def load_study_settings(path: Path = PARAMS) -> StudySettings:
     try:
         return StudySettings.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise InputError(one_line(error, {"": path}, StudySettings)) from None
-
-
-def varied(settings: Settings, changes: dict[str, Any], study: StudySettings) -> Settings:
-    """The settings of one arm.
-
-    Raises
-    ------
-    InputError
-        The changes do not fit together.
-    """
-    every = {"finetuning.evaluations_per_epoch": study.evaluations_per_epoch}
-    try:
-        return settings.with_changes(every | changes)
-    except ValidationError as error:
-        wanted = ", ".join(f"{key}={value}" for key, value in changes.items())
-        raise InputError(one_line(error, {"": PARAMS}).replace(":", f": {wanted}:", 1)) from None
+        raise InputError(one_line(error, {"": path}, model=StudySettings)) from None
