@@ -55,7 +55,7 @@ def studied(repository: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
         apply_overrides(workspace.path / file, overrides)
     write_pipeline(workspace.path)
     (workspace.path / "studies/dvc.lock").unlink(missing_ok=True)
-    done = workspace.run("dvc", "repro", "--cwd", "studies", timeout=1800)
+    done = workspace.run("dvc", "--cd", "studies", "repro", timeout=1800)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return workspace
 
@@ -107,7 +107,7 @@ def test_nothing_is_left_but_the_reports(studied: Workspace) -> None:
 
 
 def test_a_second_run_has_nothing_to_do(studied: Workspace) -> None:
-    done = studied.run("dvc", "status", "--cwd", "studies", "--json")
+    done = studied.run("dvc", "--cd", "studies", "status", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, {}), done.stdout + done.stderr
 
 
@@ -132,7 +132,7 @@ def test_a_study_gives_the_same_bytes_twice(studied: Workspace) -> None:
 
 def test_more_queries_than_there_are_is_one_line(studied: Workspace) -> None:
     apply_overrides(studied.path / "studies/params.yaml", ["few_shot.examples=[0,13]"])
-    done = studied.run("dvc", "repro", "--cwd", "studies", "few_shot")
+    done = studied.run("dvc", "--cd", "studies", "repro", "few_shot")
     apply_overrides(studied.path / "studies/params.yaml", ["few_shot.examples=[0,8]"])
     assert done.returncode != 0
     assert (
