@@ -5,7 +5,7 @@ A seed samples the queries and trains on them; the base encoder is the same for 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ettin_retrieval.reports.documents import Table, improved, points
@@ -48,9 +48,9 @@ def run(study: Study) -> Report:
                 scores[seed] = study.scores("base")
             else:
                 material = sample(study.material, seed, count)
-                arm = study.params.varied(settings, {"seed": seed})
-                scores[seed] = study.train(f"shots{count}", arm, material)
-    means = {count: _mean(averages(seeds)) for count, seeds in scored.items()}
+                seeded = study.params.varied(settings, {"seed": seed})
+                scores[seed] = study.train(f"shots{count}", seeded, material)
+    means = {count: fmean(averages(seeds)) for count, seeds in scored.items()}
     return Report(
         title="Zero-shot against few-shot",
         tables=[growth(scored), guide_table(scored)],
@@ -77,21 +77,17 @@ def averages(seeds: dict[int, Scores]) -> list[float]:
     return list(domain_means(ndcg_rows(seeds))["average"].values())
 
 
-def _mean(values: Collection[float]) -> float:
-    return sum(values) / len(values)
-
-
 def growth(scored: Scored) -> Table:
     """nDCG@10 by number of training queries, for the mean and for every task."""
     cells = []
     for count, seeds in scored.items():
         rows = ndcg_rows(seeds)
+        columns = [averages(seeds), *(list(row.scores.values()) for row in rows)]
         # Without training, a seed changes nothing.
-        last = None if count else 1
-        values = [averages(seeds), *(list(row.scores.values()) for row in rows)]
-        cells.append((str(count), *(spread(of_seeds[:last]) for of_seeds in values)))
-    columns = ("Queries", "Mean", *(row.task for row in rows))
-    return Table("nDCG@10 by number of training queries", columns, tuple(cells))
+        shown = columns if count else [scores[:1] for scores in columns]
+        cells.append((str(count), *map(spread, shown)))
+    headings = ("Queries", "Mean", *(row.task for row in rows))
+    return Table("nDCG@10 by number of training queries", headings, tuple(cells))
 
 
 def guide_table(scored: Scored) -> Table:
@@ -101,7 +97,7 @@ def guide_table(scored: Scored) -> Table:
     measured = next(iter(scored[least].values()))
     columns = {name: key for name, key in [("Avg nDCG@10", AVERAGE), *guide] if key in measured}
     before, after = (
-        [_mean([scores[key] for scores in scored[count].values()]) for key in columns.values()]
+        [fmean([scores[key] for scores in scored[count].values()]) for key in columns.values()]
         for count in (least, most)
     )
     rows = ((str(least), *map(points, before)), (str(most), *map(improved, after, before)))
@@ -124,7 +120,7 @@ def curve(scored: Scored, model: str) -> Figure:
     figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
     for (name, values), colour in zip(lines.items(), COLOURS, strict=False):
         in_points = [[100 * score for score in seeds] for seeds in values]
-        lowest, means, highest = (list(map(of, in_points)) for of in (min, _mean, max))
+        lowest, means, highest = (list(map(of, in_points)) for of in (min, fmean, max))
         axes.fill_between(places, lowest, highest, color=colour, alpha=0.2, lw=0)
         width = 2.0 if values is lines["mean of all tasks"] else 1.2
         axes.plot(places, means, color=colour, lw=width, marker="o", markersize=3.5, label=name)

@@ -5,10 +5,10 @@ Scores are fractions in CSV and JSON, points in Markdown, LaTeX and the picture.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ettin_retrieval.reports.documents import FORMATS, Document, Table, points
@@ -95,8 +95,7 @@ def domain_means(rows: list[Row]) -> dict[str, dict[Any, float]]:
     """Domain to encoder to mean over the domain's tasks; the last is `average`, over all tasks."""
 
     def mean(chosen: list[Row]) -> dict[Any, float]:
-        keys = chosen[0].scores
-        return {key: sum(row.scores[key] for row in chosen) / len(chosen) for key in keys}
+        return {key: fmean(row.scores[key] for row in chosen) for key in chosen[0].scores}
 
     domains = dict.fromkeys(row.domain for row in rows)
     means = {domain: mean([row for row in rows if row.domain == domain]) for domain in domains}
@@ -109,5 +108,5 @@ def spread(values: Sequence[float]) -> str:
     >>> spread([0.5, 0.6]), spread([0.5])
     ('55.0 ± 7.1', '50.0')
     """
-    mean = points(sum(values) / len(values))
-    return mean if len(values) == 1 else f"{mean} ± {points(statistics.stdev(values))}"
+    mean = points(fmean(values))
+    return mean if len(values) == 1 else f"{mean} ± {points(stdev(values))}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import read_yaml
@@ -24,12 +24,14 @@ from ettin_retrieval.settings.schema import (
 
 PARAMS = Path("studies/params.yaml")
 
+Seeds = Annotated[list[Seed], Field(min_length=1)]
+
 
 class FewShot(Section):
     """Numbers of training queries, and the seeds that sample them and train."""
 
-    examples: list[NotNegative]
-    seeds: list[Seed]
+    examples: Annotated[list[NotNegative], Field(min_length=1)]
+    seeds: Seeds
 
 
 class MultiStage(Section):
@@ -79,7 +81,7 @@ class StudySettings(Section):
     few_shot: FewShot
     multi_stage: MultiStage
     ablations: Ablations
-    tiny_world_seeds: list[Seed]
+    tiny_world_seeds: Seeds
 
     def varied(self, settings: Settings, changes: dict[str, Any]) -> Settings:
         """The pipeline's settings with changes, for one of many encoders.

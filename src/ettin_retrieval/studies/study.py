@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,27 +27,29 @@ WORK = Path("studies/work")
 READS = ("benchmark", "encoder", "training", "negatives", "base-scores")
 
 
+@dataclass
 class Study:
     """Inputs of a study, and the training and scoring of its encoders.
 
     An interrupted study resumes: a finished encoder is not trained again, as long as nothing that
     decides its scores has changed.
 
-    Parameters
+    Attributes
     ----------
     paths
         `READS` and `results`, the study's ledger; `encoder` is what training starts from.
     """
 
-    def __init__(self, name: str, settings: Settings, paths: Paths) -> None:
+    name: str
+    settings: Settings
+    paths: Paths
+
+    def __post_init__(self) -> None:
         from ettin_retrieval.training.checkpoints import work_directory
 
-        self.name = name
-        self.settings = settings
-        self.paths = paths
         self.params = load_study_settings()
-        self.material = Material.read(paths["training"], paths["negatives"])
-        self._work = work_directory(WORK, name)
+        self.material = Material.read(self.paths["training"], self.paths["negatives"])
+        self._work = work_directory(WORK, self.name)
         self._entries: set[str] = set()
 
     def scores(self, checkpoint: str) -> Scores:
@@ -66,7 +68,7 @@ class Study:
         Parameters
         ----------
         material
-            Train on this; by default on everything.
+            What to train on; by default all that the study reads.
         pooling
             Pool this way instead of the checkpoint's.
         """
@@ -142,20 +144,14 @@ def sample(material: Material, seed: int, queries: int | None) -> Material:
     return replace(material, train=material.train.with_queries(chosen), pairs=pairs)
 
 
-def conduct(name: str, run: Callable[[Study], Report], settings: Settings, paths: Paths) -> str:
-    """Run a study and write its report to the path `output`; the outcome in one line."""
-    study = Study(name, settings, paths)
-    report = run(study)
-    study.close()
-    report.write(paths["output"], name, settings.model)
-    return report.summary
-
-
 def run_study(name: str, run: Callable[[Study], Report], *, reads: Sequence[str] = ()) -> None:
-    """A study as a stage, with options for `READS` and further `reads`."""
-    run_stage(
-        name,
-        lambda settings, paths: conduct(name, run, settings, paths),
-        reads=[*READS, *reads],
-        writes=["output", "results"],
-    )
+    """Run a study as a stage, with options for `READS` and further `reads`."""
+
+    def stage(settings: Settings, paths: Paths) -> str:
+        study = Study(name, settings, paths)
+        report = run(study)
+        study.close()
+        report.write(paths["output"], name, settings.model)
+        return report.summary
+
+    run_stage(name, stage, reads=[*READS, *reads], writes=["output", "results"])

@@ -142,8 +142,6 @@ def sweep(
         Number of training queries, a seeded sample; None takes all.
     training, negatives, encoder
         Outputs of the stages training_data, negatives and base_encoder.
-    output
-        Directory of the records.
 
     Raises
     ------

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -72,8 +73,7 @@ def run(settings: Settings, paths: Paths) -> str:
                 work = Path(scratch) / str(seed) / name
                 seeded = settings.with_changes({"seed": seed})
                 scores = scored[name, seed] = score(name, seeded, benchmark, work)
-                mean = sum(scores.values()) / len(scores)
-                logger.info("seed %d, %s: %.4f", seed, name, mean)
+                logger.info("seed %d, %s: %.4f", seed, name, fmean(scores.values()))
     tables = [claim_table(claim, ndcg_rows(scored), seeds) for claim in CLAIMS]
     rows = [row for table in tables for row in table.rows]
     won = sum(row[-1].startswith(f"{len(seeds)} ") for row in rows)

@@ -14,6 +14,8 @@ from tests.hub.populate import add_mteb_task
 from tests.hub.rows import retrieval_rows
 from tests.workspace import Workspace
 
+QUERIES = [f"q{i}" for i in range(6)]
+
 
 @pytest.mark.parametrize(("recipe", "negatives"), [("guide", 7), ("paper", 1)])
 def test_it_is_the_train_judgments_of_two_tasks(
@@ -28,8 +30,9 @@ def test_it_is_the_train_judgments_of_two_tasks(
         populate(hub, tasks=())
         for seed, task in enumerate(SCIENTIFIC_TASKS):
             corpus, queries, judged = retrieval_rows(6, 10, seed)
-            train, test = ({q: judged[q] for q in part} for part in (QUERIES[:4], QUERIES[4:]))
-            add_mteb_task(hub, task, corpus, queries, {"train": train, "test": test})
+            splits = {"train": QUERIES[:4], "test": QUERIES[4:]}
+            qrels = {split: {q: judged[q] for q in ids} for split, ids in splits.items()}
+            add_mteb_task(hub, task, corpus, queries, qrels)
         env = hub.env(tmp_path / "cache")
         if recipe == "guide":  # the paper's negatives are random
             done = workspace.stage("base_encoder", "--encoder", "models/base", env=env)
@@ -49,6 +52,3 @@ def test_it_is_the_train_judgments_of_two_tasks(
     pairs = read_negatives(workspace.path / "n")
     assert {query for query, _, _ in pairs} == set(train.queries["id"])
     assert all(len(set(chosen) - {positive}) == negatives for _, positive, chosen in pairs)
-
-
-QUERIES = [f"q{i}" for i in range(6)]

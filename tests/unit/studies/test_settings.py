@@ -57,6 +57,7 @@ def test_a_value_that_dvc_set(params: Path, override: str, value: object) -> Non
         ("[mean,", "[median,", "ablations.grid.pooling.0: 'median' is not allowed; it must be mea"),
         ("triplet: 0.5", "triple: 0.5", "ablations.rates.triple"),
         ("  epochs: 1\n", "", "multi_stage.epochs: missing; write a value for it"),
+        ("tiny_world_seeds: [42, 43, 44]", "tiny_world_seeds: []", "tiny_world_seeds: [] is not "),
         ("queries: 400", "queries: all", "ablations.queries: 'all' is not allowed; it must be a"),
     ],
 )
