@@ -220,7 +220,7 @@ IN_BENCHMARK_COLLECTIONS: list[Mistake] = [
     (
         "two directories of one task",
         lambda u: [shutil.copytree(u.collection, u.path / "own" / n) for n in ("fiqa", "FiQA2018")],
-        "are both the task FiQA2018; leave one of the two",
+        "are both the task FiQA2018; remove one of the two",
     ),
     (
         "a task that the directory lacks",
@@ -241,7 +241,7 @@ IN_ENCODERS: list[Mistake] = [
     (
         "weights cut short",
         lambda u: u.weights.write_bytes(u.weights.read_bytes()[:-9]),
-        "model.safetensors is .* whole",
+        "model.safetensors is not a complete",
     ),
     (
         "a length beyond the positions",
@@ -289,7 +289,10 @@ def test_a_mistake_in_the_user_s_files(
         (lambda u: shutil.rmtree(u.encoder), "local.encoder: .*no such directory"),
         (lambda u: u.weights.unlink(), "local.encoder: .*no .safetensors weights in it"),
         (lambda u: u.weights.write_text(LFS), "local.encoder: .*pointer"),
-        (lambda u: u.weights.write_bytes(u.weights.read_bytes()[:-9]), "local.encoder: .*whole"),
+        (
+            lambda u: u.weights.write_bytes(u.weights.read_bytes()[:-9]),
+            "local.encoder: .*not a complete",
+        ),
         (replace_corpus_by_a_directory, "local.train: .*corpus.jsonl: "),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -71,6 +72,18 @@ def test_metrics_and_plots_are_shown_and_compared(revisions: Workspace) -> None:
             for revision in command[1:] or ["workspace"]:
                 static = revisions.path / f"page/static/{revision}_plots_results_heatmaps_{picture}"
                 assert static.is_file() and picture in page
+
+
+def test_the_table_of_experiments_has_a_column_for_what_the_run_selects(
+    revisions: Workspace,
+) -> None:
+    """One column per setting, score and dependency: those of other sizes and recipes stay out."""
+    done = revisions.run("dvc", "exp", "show", "--csv")
+    assert done.returncode == 0, done.stderr
+    columns = next(csv.reader(done.stdout.splitlines()))
+    assert len(columns) <= 160
+    assert {"model", "finetuning.learning_rate", "mteb_avg_ndcg_at_10"} <= set(columns)
+    assert not [name for name in columns if name.startswith(("ettin_1b", "paper."))]
 
 
 def test_two_clones_give_the_same_tables_to_the_byte(workspace: Workspace, tmp_path: Path) -> None:
