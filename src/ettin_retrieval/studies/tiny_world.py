@@ -78,7 +78,7 @@ def run(settings: Settings, paths: Paths) -> str:
     rows = [row for table in tables for row in table.rows]
     won = sum(row[-1].startswith(f"{len(seeds)} ") for row in rows)
     report = Report(
-        title="The tiny world as a small laboratory",
+        title="Three claims about the tiny world",
         tables=tables,
         notes=[
             "nDCG@10 in points: mean (lowest to highest) over the seeds "
