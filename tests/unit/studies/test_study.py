@@ -138,7 +138,7 @@ def test_an_interrupted_study_resumes(
 
 def test_the_ledger_drops_what_the_study_no_longer_has(paths: Paths, trained: list[Any]) -> None:
     for model, name in (("tiny", "old"), ("1b", "old")):
-        ledgers.write(paths["results"], model, name, {"T": SCORE})
+        ledgers.write(paths["results"], model, name, {"T": SCORE}, recipe="paper")
     study = Study("few_shot", SETTINGS, paths)
     study.train("new", SETTINGS)
     study.close()
