@@ -28,7 +28,7 @@ from benchmarks.record import Figure, Section, memory_ratio, ratios
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.planning.flops import ETTIN_SHAPES
 from ettin_retrieval.settings.load import load_settings
-from ettin_retrieval.settings.schema import Shape
+from ettin_retrieval.settings.sections import Shape
 
 SCIFACT = "ETTIN_BENCHMARK_SCIFACT"
 """Environment variable: a directory with SciFact in BEIR layout. Without it TinySciFact is encoded,

@@ -237,7 +237,7 @@ def sweep(
     choice = sweeps.sweep(
         settings, sweeps.rates_from(rates), queries, training, negatives, encoder, output
     )
-    print(sweeps.summary(choice))
+    print(choice)
     key = f"encoders.yaml: ettin_{settings.model}.lr.{settings.recipe}"
     print(f"To use it, set {key} to {choice.learning_rate:g}.")
 

@@ -1,9 +1,11 @@
-"""dvc.yaml and the code agree: a stage depends on every module that decides its outputs."""
+"""Both dvc.yaml and the code agree: a stage depends on every module that decides its outputs."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import grimp
 import pytest
@@ -11,7 +13,15 @@ from ruamel.yaml import YAML
 
 from tests.workspace import ROOT, Workspace
 
-STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+def load(path: str) -> Any:
+    return YAML(typ="safe").load((ROOT / path).read_text(encoding="utf-8"))
+
+
+STAGES = load("dvc.yaml")["stages"]
+STUDIES = load("studies/dvc.yaml")["stages"]
+ALL = STAGES | {f"studies/{name}": stage for name, stage in STUDIES.items()}
+"""Stages of the pipeline, and of the project in studies/."""
 
 DECIDE_NO_BYTE = {
     "settings": "DVC tracks the values that a stage reads",
@@ -39,12 +49,18 @@ def source(module: str) -> Path:
     return path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")
 
 
-@pytest.mark.parametrize("stage", STAGES)
+def dependencies(stage: str) -> list[Path]:
+    """Paths from the root of the repository."""
+    directory = Path(stage).parent
+    return [Path(os.path.normpath(directory / str(dep))) for dep in ALL[stage]["deps"]]
+
+
+@pytest.mark.parametrize("stage", ALL)
 def test_a_stage_depends_on_every_module_that_decides_its_output(stage: str) -> None:
     graph = imports()
-    module = STAGES[stage]["cmd"].split("-m ")[1].split()[0]
+    module = ALL[stage]["cmd"].split("-m ")[1].split()[0]
     module = f"{module}.__main__" if f"{module}.__main__" in graph.modules else module
-    tracked = [Path(dep) for dep in STAGES[stage]["deps"]]
+    tracked = dependencies(stage)
     untracked = [
         graph.find_shortest_chain(module, used) or (module,)
         for used in sorted(graph.find_upstream_modules(module) | {module})
@@ -56,15 +72,56 @@ def test_a_stage_depends_on_every_module_that_decides_its_output(stage: str) -> 
 
 
 def test_every_source_dependency_exists() -> None:
-    for name, stage in STAGES.items():
-        for dep in map(str, stage["deps"]):
-            if dep.startswith("src/"):
-                assert (ROOT / dep).exists(), f"{name} depends on {dep}, which does not exist"
+    for stage in ALL:
+        for dep in dependencies(stage):
+            if dep.parts[0] == "src":
+                assert (ROOT / dep).exists(), f"{stage} depends on {dep}, which does not exist"
 
 
 def test_stages_read_the_recipe_where_a_recipe_decides() -> None:
     reading = {name for name, stage in STAGES.items() if "${recipe}" in str(stage.get("params"))}
     assert reading == {"training_data", "negatives", "finetuning"}
+
+
+REPORTING = [name for name in STUDIES if name != "scientific_data"]
+TRAINING = [name for name in REPORTING if name != "tiny_world"]
+
+
+def test_the_studies_use_the_pipeline_s_model_and_recipe() -> None:
+    assert load("studies/dvc.yaml")["vars"] == ["../params.yaml"]
+    assert set(REPORTING) == {"ablations", "cross_domain", "few_shot", "multi_stage", "tiny_world"}
+
+
+@pytest.mark.parametrize("study", REPORTING)
+def test_what_a_study_reports_is_kept_in_git(study: str) -> None:
+    outs = {path: options for out in STUDIES[study]["outs"] for path, options in out.items()}
+    assert f"{study}/tables" in outs
+    assert all(options["cache"] is False for options in outs.values())
+    assert Path("src/ettin_retrieval/reports/templates") in dependencies(f"studies/{study}")
+
+
+@pytest.mark.parametrize(
+    ("study", "stages"),
+    [
+        ("scientific_data", ["training_data", "negatives"]),
+        *((study, ["finetuning", "evaluate"]) for study in TRAINING),
+        ("tiny_world", ["training_data", "negatives", "finetuning", "evaluate"]),
+    ],
+)
+def test_a_study_reads_the_settings_of_the_stages_it_repeats(study: str, stages: list[str]) -> None:
+    """Of params.yaml. A study is of all seeds, or takes those of its own settings."""
+    own = {
+        key
+        for entry in STUDIES[study]["params"]
+        if isinstance(entry, dict)
+        for key in entry.get("../params.yaml", [])
+    }
+    needed = {key for stage in stages for key in STAGES[stage]["params"] if isinstance(key, str)}
+    needed -= {"data.train", "data.msmarco_config"}  # of the pipeline's own source
+    if study == "tiny_world":
+        needed -= {"seed"}
+    missing = {key for key in needed if not own & {key, key.partition(".")[0]}}
+    assert not missing
 
 
 def test_dvc_yaml_fits_on_two_screens() -> None:

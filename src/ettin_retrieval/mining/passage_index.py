@@ -75,7 +75,7 @@ class PassageIndex:
     def nearest(
         self, queries: Embeddings, top_k: int, slack: int = SLACK
     ) -> tuple[Embeddings, Numbers]:
-        """Scores and numbers of the nearest passages, of shape (queries, top_k), or narrower for few.
+        """Scores and numbers of the nearest passages, of shape (queries, top_k); fewer if few.
 
         The search is for `slack` passages more. Queries whose last one of these is as near as the
         last one wanted are searched for again, with more.

@@ -1,31 +1,23 @@
 """Study ablations: pooling, objective, negatives and their number, one factor at a time.
 
 The grid in studies/params.yaml lists the values of each factor. The pipeline's settings are the
-reference, from which every arm differs in one factor. Negatives are always mined by the base
-encoder, whatever an arm's pooling. An objective brings its own learning rate, because what suits
+reference, from which every other encoder differs in one factor. Negatives are always mined by the
+base encoder, whatever the pooling. An objective brings its own learning rate, because what suits
 one is far too much for another.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ettin_retrieval.experiment import Material
-from ettin_retrieval.pipeline import Paths, run_stage
 from ettin_retrieval.reports.documents import Table, points, signed
 from ettin_retrieval.settings.schema import Settings
-from ettin_retrieval.studies import report
-from ettin_retrieval.studies.arms import Arms, Scores, read_scores, sample
-from ettin_retrieval.studies.settings import Ablations, load_study_settings, varied
-
-KEYS = {
-    "objective": "finetuning.objective",
-    "sampling": "negatives.sampling",
-    "num_negatives": "negatives.num_negatives",
-}
-"""Factor to the setting that it changes; pooling belongs to the encoder."""
+from ettin_retrieval.studies.report import Report, Scores, domain_means, ndcg_rows
+from ettin_retrieval.studies.settings import Ablations
+from ettin_retrieval.studies.study import Study, run_study, sample
 
 HEADINGS = {
     "pooling": "Pooling",
@@ -38,9 +30,8 @@ CLEAR_GAIN = 0.02
 """A smaller gain over the base encoder's mean is pointed out."""
 
 
-@dataclass(frozen=True)
-class Arm:
-    """The reference with one factor changed."""
+class Change(NamedTuple):
+    """One factor of the reference with another value."""
 
     factor: str
     value: Any
@@ -50,80 +41,70 @@ class Arm:
         """The checkpoint's name in the ledger."""
         return f"{self.factor}-{self.value}"
 
+    def settings(self, settings: Settings, ablations: Ablations) -> dict[str, Any]:
+        """The settings to change; none for the pooling, which belongs to the encoder."""
+        if self.factor == "pooling":
+            return {}
+        if self.factor != "objective":
+            return {f"negatives.{self.factor}": self.value}
+        rate = settings.learning_rate * ablations.rates.get(self.value, 1.0)
+        return {"finetuning.objective": self.value, "finetuning.learning_rate": rate}
 
-def run(settings: Settings, paths: Paths) -> str:
-    """Train the reference and every other arm; write one table of all."""
+
+def run(study: Study) -> Report:
+    """Train the reference and every change of it."""
     from ettin_retrieval.encoders.checkpoint import read_checkpoint
 
-    study = load_study_settings()
-    whole = Material.read(paths["training"], paths["negatives"])
-    material = sample(whole, settings.seed, study.ablations.queries)
-    pooling = read_checkpoint(paths["encoder"])["pooling"]
-    grid = study.ablations.grid.model_dump()
-    arms = [Arm(factor, value) for factor, values in grid.items() for value in values]
+    settings, params, encoder = study.settings, study.params, study.paths["encoder"]
+    ablations = params.ablations
+    material = sample(study.material, settings.seed, ablations.queries)
+    own = reference_values(settings, read_checkpoint(encoder)["pooling"])
+    changes = [Change(factor, value) for factor, values in ablations.grid for value in values]
     if material.train.teacher is None:
-        arms = [arm for arm in arms if arm.value != "margin_mse"]
-    trained = Arms("ablations", paths["benchmark"], paths["results"])
-    reference = trained.run("reference", paths["encoder"], material, varied(settings, {}, study))
-    scored = {"reference": reference}
-    for arm in arms:
-        if is_reference(arm, settings, pooling):
-            scored[arm.name] = reference
+        changes = [change for change in changes if change.value != "margin_mse"]
+    reference = study.train("reference", params.varied(settings, {}), material)
+    scored = {"base": study.scores("base"), "reference": reference}
+    for change in changes:
+        if change.value == own[change.factor]:
+            scored[change.name] = reference
             continue
-        changed = varied(settings, changes(arm, settings, study.ablations), study)
-        own = with_negatives(material, changed, settings, paths["encoder"])
-        pool = arm.value if arm.factor == "pooling" else None
-        scored[arm.name] = trained.run(arm.name, paths["encoder"], own, changed, pool)
-    trained.close()
-    base = read_scores(paths["base-scores"])
-    report.write(
-        paths["output"],
-        "ablations",
-        "Ablations: one factor at a time",
-        [arms_table(arms, scored, base)],
-        settings.model,
-        {(name, settings.seed): scores for name, scores in {"base": base, **scored}.items()},
-        [
+        changed = params.varied(settings, change.settings(settings, ablations))
+        mined = with_negatives(material, changed, settings, encoder)
+        pooling = change.value if change.factor == "pooling" else None
+        scored[change.name] = study.train(change.name, changed, mined, pooling)
+    return Report(
+        title="Ablations: one factor at a time",
+        tables=[ablations_table(changes, scored)],
+        notes=[
             "Scores are nDCG@10 in points (x100).",
-            f"Reference: {pooling} pooling, {settings.finetuning.objective}, "
-            f"{settings.negatives.num_negatives} {settings.negatives.sampling} negatives, "
-            f"{len(material.train.queries):,} training queries, {settings.epochs} epochs, one "
-            f"seed ({settings.seed}): small differences may be chance.",
-            rates(settings, study.ablations),
-            *weak_objectives(arms, scored, base),
+            f"Reference: {own['pooling']} pooling, {own['objective']}, {own['num_negatives']} "
+            f"{own['sampling']} negatives, {len(material.train.queries):,} training queries, "
+            f"{settings.epochs} epochs, one seed ({settings.seed}): small differences may be "
+            "chance.",
+            rates(settings, ablations),
+            *weak_objectives(changes, scored),
             "The objective margin_mse learns from a teacher's scores, and is left out if the "
             "training data has none.",
         ],
+        scored={(name, settings.seed): scores for name, scores in scored.items()},
+        summary=f"{len(changes)} changes of the reference",
     )
-    return f"{len(scored)} arms"
 
 
-def is_reference(arm: Arm, settings: Settings, pooling: str) -> bool:
-    """Whether an arm's value is the pipeline's."""
-    own = {
+def reference_values(settings: Settings, pooling: str) -> dict[str, Any]:
+    """The reference's value of each factor."""
+    return {
         "pooling": pooling,
         "objective": settings.finetuning.objective,
         "sampling": settings.negatives.sampling,
         "num_negatives": settings.negatives.num_negatives,
     }
-    return bool(own[arm.factor] == arm.value)
-
-
-def changes(arm: Arm, settings: Settings, study: Ablations) -> dict[str, Any]:
-    """The settings that an arm changes."""
-    if arm.factor not in KEYS:
-        return {}
-    changed = {KEYS[arm.factor]: arm.value}
-    if arm.factor == "objective":
-        rate = study.rates.get(arm.value, 1.0)
-        changed["finetuning.learning_rate"] = settings.learning_rate * rate
-    return changed
 
 
 def with_negatives(
     material: Material, changed: Settings, settings: Settings, encoder: Path
 ) -> Material:
-    """The material with an arm's negatives: the first of those mined, or mined again."""
+    """The material with a change's negatives: the first of those mined, or mined again."""
     # A teacher has scored only some passages, and margin_mse takes its negatives from those.
     distils, distilled = (s.finetuning.objective == "margin_mse" for s in (changed, settings))
     if changed.negatives == settings.negatives and distils == distilled:
@@ -139,10 +120,10 @@ def with_negatives(
     return replace(material, pairs=mine(material.train, model, changed)[0])
 
 
-def rates(settings: Settings, study: Ablations) -> str:
+def rates(settings: Settings, ablations: Ablations) -> str:
     """The learning rates in one line."""
     own = settings.learning_rate
-    others = ", ".join(f"{name} {rate * own:g}" for name, rate in study.rates.items())
+    others = ", ".join(f"{name} {rate * own:g}" for name, rate in ablations.rates.items())
     return (
         f"Learning rate {own:g}; each other objective has its own, picked on the development set "
         f"(studies/sweeps): {others}. All train on the same queries for the same epochs; an "
@@ -150,14 +131,11 @@ def rates(settings: Settings, study: Ablations) -> str:
     )
 
 
-def weak_objectives(arms: list[Arm], scored: dict[str, Scores], base: Scores) -> list[str]:
+def weak_objectives(changes: list[Change], scored: dict[str, Scores]) -> list[str]:
     """A note on objectives that hardly gain on the base encoder, if there are any."""
-    least = report.domain_mean(base, "average") + CLEAR_GAIN
-    weak = [
-        str(arm.value)
-        for arm in arms
-        if arm.factor == "objective" and report.domain_mean(scored[arm.name], "average") < least
-    ]
+    means = domain_means(ndcg_rows(scored))["average"]
+    objectives = [change for change in changes if change.factor == "objective"]
+    weak = [c.value for c in objectives if means[c.name] < means["base"] + CLEAR_GAIN]
     if not weak:
         return []
     return [
@@ -166,27 +144,22 @@ def weak_objectives(arms: list[Arm], scored: dict[str, Scores], base: Scores) ->
     ]
 
 
-def arms_table(arms: list[Arm], scored: dict[str, Scores], base: Scores) -> Table:
-    """Every arm by domain and on average, against the reference; the base encoder comes first."""
-    reference = scored["reference"]
-    domains = ["average", *report.domains_of(reference)]
+def ablations_table(changes: list[Change], scored: dict[str, Scores]) -> Table:
+    """Every encoder on average and by domain, against the reference; the base comes first."""
+    means = domain_means(ndcg_rows(scored))
+    domains = sorted(means, key=lambda domain: domain != "average")
 
-    def row(factor: str, value: str, scores: Scores) -> tuple[str, ...]:
-        means = [report.domain_mean(scores, domain) for domain in domains]
-        difference = signed(means[0] - report.domain_mean(reference, "average"))
-        shown = "reference" if scores is reference else difference
-        return (factor, value, *map(points, means), shown)
+    def row(factor: str, value: str, name: str) -> tuple[str, ...]:
+        same = scored[name] is scored["reference"]
+        difference = signed(means["average"][name] - means["average"]["reference"])
+        cells = (points(means[domain][name]) for domain in domains)
+        return (factor, value, *cells, "reference" if same else difference)
 
-    rows = [row("Base encoder", "", base)]
-    rows += [row(HEADINGS[arm.factor], str(arm.value), scored[arm.name]) for arm in arms]
+    rows = [row("Base encoder", "", "base")]
+    rows += [row(HEADINGS[c.factor], str(c.value), c.name) for c in changes]
     columns = ("Factor", "Value", *(d.capitalize() for d in domains), "Difference")
     return Table("nDCG@10 of every arm", columns, tuple(rows), labels=2)
 
 
 if __name__ == "__main__":
-    run_stage(
-        "ablations",
-        run,
-        reads=["benchmark", "encoder", "training", "negatives", "base-scores"],
-        writes=["output", "results"],
-    )
+    run_study("ablations", run)

@@ -5,16 +5,14 @@ A seed samples the queries and trains on them; the base encoder is the same for 
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
-from ettin_retrieval.experiment import Material
-from ettin_retrieval.pipeline import Paths, run_stage
-from ettin_retrieval.reports.documents import Table, improved
+from ettin_retrieval.reports.documents import Table, improved, points
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.settings.schema import Settings
-from ettin_retrieval.studies import report
-from ettin_retrieval.studies.arms import Arms, Scores, read_scores, sample
-from ettin_retrieval.studies.settings import PARAMS, load_study_settings, varied
+from ettin_retrieval.studies.report import Report, Scores, domain_means, ndcg_rows, spread
+from ettin_retrieval.studies.settings import PARAMS
+from ettin_retrieval.studies.study import Study, run_study, sample
 from ettin_retrieval.tasks import AVERAGE
 
 if TYPE_CHECKING:
@@ -23,100 +21,88 @@ if TYPE_CHECKING:
 Scored = dict[int, dict[int, Scores]]
 """Number of training queries to seed to scores."""
 
-GUIDE_TASKS = (("MSMARCO", "mrr_at_10"), ("NFCorpus", "ndcg_at_10"), ("SciFact", "ndcg_at_10"))
-"""Tasks of the guide's zero-shot and few-shot evaluation, with their metrics."""
+GUIDE = {
+    "MSMARCO MRR@10": "MSMARCO.mrr_at_10",
+    "NFCorpus nDCG@10": "NFCorpus.ndcg_at_10",
+    "SciFact nDCG@10": "SciFact.ndcg_at_10",
+}
+"""Columns of the guide's zero-shot and few-shot evaluation; the tiny world's start with `Tiny`."""
 
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73")
 """From Okabe and Ito's palette."""
 
 
-def run(settings: Settings, paths: Paths) -> str:
-    """Train with every number of queries and every seed; write tables and curve."""
-    study = load_study_settings()
-    few = study.few_shot
-    material = Material.read(paths["training"], paths["negatives"])
-    available, most = len(material.train.positives()), max(few.examples)
+def run(study: Study) -> Report:
+    """Train with every number of queries and every seed."""
+    settings, few = study.settings, study.params.few_shot
+    available, most = len(study.material.train.positives()), max(few.examples)
     if most > available:
         raise InputError(
             f"{PARAMS}: few_shot.examples: {most:,} is more than the {available:,} queries of "
-            f"{paths['training']}"
+            f"{study.paths['training']}"
         )
-    base = read_scores(paths["base-scores"])
-    arms = Arms("few_shot", paths["benchmark"], paths["results"])
-    scored: Scored = {}
-    for count in sorted(few.examples):
+    scored: Scored = {count: {} for count in sorted(few.examples)}
+    for count, scores in scored.items():
         for seed in few.seeds:
-            scores = base
-            if count:
-                arm = varied(settings, {"seed": seed}, study)
-                chosen = sample(material, seed, count)
-                scores = arms.run(f"shots{count}", paths["encoder"], chosen, arm)
-            scored.setdefault(count, {})[seed] = scores
-    arms.close()
-    with report.styled():
-        report.write(
-            paths["output"],
-            "few_shot",
-            "Zero-shot against few-shot",
-            [growth(scored), guide_table(scored)],
-            settings.model,
-            {
-                (f"shots{count}" if count else "base", seed): scores
-                for count, seeds in scored.items()
-                for seed, scores in seeds.items()
-            },
-            [
-                "Scores are in points (x100): mean and standard deviation over the seeds "
-                f"{', '.join(map(str, few.seeds))}, which sample the training queries and train. "
-                "The base encoder is the same for every seed.",
-                f"Every number of queries is trained for {settings.epochs} epoch"
-                f"{'s' if settings.epochs > 1 else ''} in batches of {settings.batch_size}: ten "
-                f"queries are {settings.epochs * -(-10 // settings.batch_size)} steps.",
-            ],
-            {"few_shot.png": curve(scored, settings.model)},
-        )
-    means = [(count, list(map(_average, seeds.values()))) for count, seeds in scored.items()]
-    return "mean nDCG@10 " + ", ".join(f"{c}: {sum(m) / len(m):.4f}" for c, m in means)
+            if count == 0:
+                scores[seed] = study.scores("base")
+            else:
+                material = sample(study.material, seed, count)
+                seeded = study.params.varied(settings, {"seed": seed})
+                scores[seed] = study.train(f"shots{count}", seeded, material)
+    means = {count: fmean(averages(seeds)) for count, seeds in scored.items()}
+    return Report(
+        title="Zero-shot against few-shot",
+        tables=[growth(scored), guide_table(scored)],
+        notes=[
+            "Scores are in points (x100): mean and standard deviation over the seeds "
+            f"{', '.join(map(str, few.seeds))}, which sample the training queries and train. "
+            "The base encoder is the same for every seed.",
+            f"Every number of queries is trained for {settings.epochs} epoch"
+            f"{'s' if settings.epochs > 1 else ''} in batches of {settings.batch_size}: ten "
+            f"queries are {settings.epochs * -(-10 // settings.batch_size)} steps.",
+        ],
+        scored={
+            (f"shots{count}" if count else "base", seed): scores
+            for count, seeds in scored.items()
+            for seed, scores in seeds.items()
+        },
+        summary="mean nDCG@10 " + ", ".join(f"{n}: {mean:.4f}" for n, mean in means.items()),
+        draw=lambda: curve(scored, settings.model),
+    )
 
 
-def _average(scores: Scores) -> float:
-    return report.domain_mean(scores, "average")
+def averages(seeds: dict[int, Scores]) -> list[float]:
+    """Mean nDCG@10 over all tasks for each seed."""
+    return list(domain_means(ndcg_rows(seeds))["average"].values())
 
 
 def growth(scored: Scored) -> Table:
     """nDCG@10 by number of training queries, for the mean and for every task."""
-    tasks = report.tasks_of(next(iter(next(iter(scored.values())).values())))
-    rows = []
+    cells = []
     for count, seeds in scored.items():
+        rows = ndcg_rows(seeds)
+        columns = [averages(seeds), *(list(row.scores.values()) for row in rows)]
         # Without training, a seed changes nothing.
-        runs = list(seeds.values())[: None if count else 1]
-        cells = [report.spread([_average(s) for s in runs])]
-        cells += [report.spread([report.ndcg(s, task) for s in runs]) for task in tasks]
-        rows.append((str(count), *cells))
-    return Table("nDCG@10 by number of training queries", ("Queries", "Mean", *tasks), tuple(rows))
+        shown = columns if count else [scores[:1] for scores in columns]
+        cells.append((str(count), *map(spread, shown)))
+    headings = ("Queries", "Mean", *(row.task for row in rows))
+    return Table("nDCG@10 by number of training queries", headings, tuple(cells))
 
 
 def guide_table(scored: Scored) -> Table:
     """The guide's columns for the fewest and the most training queries, with the improvement."""
     least, most = min(scored), max(scored)
-    first = next(iter(scored[least].values()))
-    columns = [("Avg nDCG@10", AVERAGE)] if AVERAGE in first else []
-    for task, metric in GUIDE_TASKS:
-        for name in (task, f"Tiny{task}"):
-            if f"{name}.{metric}" in first:
-                heading = "MRR@10" if metric == "mrr_at_10" else "nDCG@10"
-                columns.append((f"{name} {heading}", f"{name}.{metric}"))
-
-    def mean(count: int, key: str) -> float:
-        values = [scores[key] for scores in scored[count].values()]
-        return sum(values) / len(values)
-
-    rows = []
-    for count in (least, most):
-        before = {key: None if count == least else mean(least, key) for _, key in columns}
-        rows.append((str(count), *(improved(mean(count, k), before[k]) for _, k in columns)))
+    guide = [(p + heading, p + key) for heading, key in GUIDE.items() for p in ("", "Tiny")]
+    measured = next(iter(scored[least].values()))
+    columns = {name: key for name, key in [("Avg nDCG@10", AVERAGE), *guide] if key in measured}
+    before, after = (
+        [fmean([scores[key] for scores in scored[count].values()]) for key in columns.values()]
+        for count in (least, most)
+    )
+    rows = ((str(least), *map(points, before)), (str(most), *map(improved, after, before)))
     caption = f"The guide's columns: {least} against {most:,} training queries"
-    return Table(caption, ("Queries", *(name for name, _ in columns)), tuple(rows))
+    return Table(caption, ("Queries", *columns), rows)
 
 
 def curve(scored: Scored, model: str) -> Figure:
@@ -125,40 +111,30 @@ def curve(scored: Scored, model: str) -> Figure:
 
     from ettin_retrieval.reports.style import WIDTH
 
-    first = next(iter(next(iter(scored.values())).values()))
-    guide = {name for task, _ in GUIDE_TASKS for name in (task, f"Tiny{task}")}
-    lines = ["mean of all tasks", *(t for t in report.tasks_of(first) if t in guide)]
+    guide = {key.partition(".")[0] for key in GUIDE.values()}
+    lines = {"mean of all tasks": [averages(seeds) for seeds in scored.values()]}
+    for row in [row for seeds in scored.values() for row in ndcg_rows(seeds)]:
+        if row.task.removeprefix("Tiny") in guide:
+            lines.setdefault(row.task, []).append(list(row.scores.values()))
+    places = range(len(scored))
     figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
-    counts = sorted(scored)
-    for name, colour in zip(lines, COLOURS, strict=False):
-        whole = name == lines[0]
-        values = [
-            [100 * (_average(s) if whole else report.ndcg(s, name)) for s in scored[c].values()]
-            for c in counts
-        ]
-        places = range(len(counts))
-        lowest, highest = [min(v) for v in values], [max(v) for v in values]
+    for (name, values), colour in zip(lines.items(), COLOURS, strict=False):
+        in_points = [[100 * score for score in seeds] for seeds in values]
+        lowest, means, highest = (list(map(of, in_points)) for of in (min, fmean, max))
         axes.fill_between(places, lowest, highest, color=colour, alpha=0.2, lw=0)
-        width = 2.0 if whole else 1.2
-        means = [sum(v) / len(v) for v in values]
+        width = 2.0 if values is lines["mean of all tasks"] else 1.2
         axes.plot(places, means, color=colour, lw=width, marker="o", markersize=3.5, label=name)
     # Evenly spaced: the numbers grow tenfold, and zero has no logarithm.
-    axes.set_xticks(range(len(counts)), [f"{count:,}" for count in counts])
+    axes.set_xticks(places, [f"{count:,}" for count in scored])
     axes.set_xlabel("training queries")
     axes.set_ylabel("nDCG@10 (points)")
     axes.set_ylim(0, 100)
     axes.grid(axis="y")
-    seeds = len(next(iter(scored.values())))
-    title = f"Model {model}: mean of {seeds} seeds, band from lowest to highest"
+    title = f"Model {model}: mean of {len(values[0])} seeds, band from lowest to highest"
     axes.set_title(title, loc="left")
     axes.legend(frameon=False, loc="upper left")
     return figure
 
 
 if __name__ == "__main__":
-    run_stage(
-        "few_shot",
-        run,
-        reads=["benchmark", "encoder", "training", "negatives", "base-scores"],
-        writes=["output", "results"],
-    )
+    run_study("few_shot", run)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.settings.load import read_yaml
+from ettin_retrieval.settings.load import read_as
 from ettin_retrieval.settings.messages import one_line
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.settings.sections import (
@@ -24,12 +24,14 @@ from ettin_retrieval.settings.sections import (
 
 PARAMS = Path("studies/params.yaml")
 
+Seeds = Annotated[list[Seed], Field(min_length=1)]
+
 
 class FewShot(Section):
     """Numbers of training queries, and the seeds that sample them and train."""
 
-    examples: list[NotNegative]
-    seeds: list[Seed]
+    examples: Annotated[list[NotNegative], Field(min_length=1)]
+    seeds: Seeds
 
 
 class MultiStage(Section):
@@ -70,7 +72,7 @@ class StudySettings(Section):
     Attributes
     ----------
     evaluations_per_epoch
-        Replaces `finetuning.evaluations_per_epoch`, because the studies train many encoders.
+        Replaces `finetuning.evaluations_per_epoch` where a study trains many encoders.
     tiny_world_seeds
         Seeds of the study tiny_world.
     """
@@ -79,7 +81,23 @@ class StudySettings(Section):
     few_shot: FewShot
     multi_stage: MultiStage
     ablations: Ablations
-    tiny_world_seeds: list[Seed]
+    tiny_world_seeds: Seeds
+
+    def varied(self, settings: Settings, changes: dict[str, Any]) -> Settings:
+        """The pipeline's settings with changes, for one of many encoders.
+
+        Raises
+        ------
+        InputError
+            The changes do not fit together.
+        """
+        every = {"finetuning.evaluations_per_epoch": self.evaluations_per_epoch}
+        try:
+            return settings.with_changes(every | changes)
+        except ValidationError as error:
+            wanted = ", ".join(f"{key}={value}" for key, value in changes.items())
+            message = one_line(error, PARAMS).replace(":", f": {wanted}:", 1)
+            raise InputError(message) from None
 
 
 def load_study_settings(path: Path = PARAMS) -> StudySettings:
@@ -90,23 +108,4 @@ def load_study_settings(path: Path = PARAMS) -> StudySettings:
     InputError
         One line that names the key and the allowed values.
     """
-    try:
-        return StudySettings.model_validate(read_yaml(path))
-    except ValidationError as error:
-        raise InputError(one_line(error, path, StudySettings)) from None
-
-
-def varied(settings: Settings, changes: dict[str, Any], study: StudySettings) -> Settings:
-    """The settings of one arm.
-
-    Raises
-    ------
-    InputError
-        The changes do not fit together.
-    """
-    every = {"finetuning.evaluations_per_epoch": study.evaluations_per_epoch}
-    try:
-        return settings.with_changes(every | changes)
-    except ValidationError as error:
-        wanted = ", ".join(f"{key}={value}" for key, value in changes.items())
-        raise InputError(one_line(error, PARAMS).replace(":", f": {wanted}:", 1)) from None
+    return read_as(StudySettings, path)

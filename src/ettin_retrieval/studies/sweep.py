@@ -10,7 +10,6 @@ says so.
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from dataclasses import asdict, dataclass
@@ -20,12 +19,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from ettin_retrieval.experiment import Material
-from ettin_retrieval.reports.documents import Document, Table, markdown, points
+from ettin_retrieval.reports.documents import NONE, Document, Table, markdown, points
 from ettin_retrieval.runtime.determinism import pin_arithmetic, seed_everything
 from ettin_retrieval.runtime.errors import InputError, LossNotFiniteError
-from ettin_retrieval.runtime.files import sha256_file, write_json
+from ettin_retrieval.runtime.files import read_json, sha256_file, write_json
 from ettin_retrieval.settings.schema import Settings
-from ettin_retrieval.studies.arms import sample
+from ettin_retrieval.studies.study import sample
 
 logger = logging.getLogger("ettin_retrieval")
 
@@ -36,10 +35,9 @@ class Run:
 
     Attributes
     ----------
-    dev_ndcg_at_10
-        The best on the development set, a fraction; null if training diverged.
-    step
-        Where it was reached; 0 is the encoder before training.
+    dev_ndcg_at_10, step
+        The best on the development set, a fraction, and where it was reached; 0 is the encoder
+        before training. None if training diverged.
     failure
         Why training diverged.
     """
@@ -49,6 +47,15 @@ class Run:
     step: int | None
     curve: list[tuple[int, float]]
     failure: str | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The score in points, or that training diverged.
+
+        >>> Run(1e-3, 0.512, 4, []).outcome, Run(1.0, None, None, [], "not finite").outcome
+        ('51.2', 'diverged')
+        """
+        return "diverged" if self.dev_ndcg_at_10 is None else points(self.dev_ndcg_at_10)
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,15 @@ class Choice:
     learning_rate: float
     dev_ndcg_at_10: float
     at_edge: bool
+
+    def __str__(self) -> str:
+        """The outcome in one line.
+
+        >>> print(Choice(0.004, 0.8, True))
+        Chosen: 0.004. It is at the edge of the bounds; widen them, a better rate may lie beyond.
+        """
+        edge = " It is at the edge of the bounds; widen them, a better rate may lie beyond."
+        return f"Chosen: {self.learning_rate:g}." + (edge if self.at_edge else "")
 
 
 def rates_from(text: str) -> list[float]:
@@ -98,13 +114,12 @@ def pick(runs: list[Run]) -> Choice:
     InputError
         Training diverged at every rate.
     """
-    done = [run for run in runs if run.dev_ndcg_at_10 is not None]
-    if not done:
+    scores = {r.learning_rate: r.dev_ndcg_at_10 for r in runs if r.dev_ndcg_at_10 is not None}
+    if not scores:
         raise InputError("sweep: training diverged at every rate; try lower ones")
-    best = min(done, key=lambda run: (-(run.dev_ndcg_at_10 or 0.0), run.learning_rate))
+    best = min(scores, key=lambda rate: (-scores[rate], rate))
     tried = [run.learning_rate for run in runs]
-    at_edge = best.learning_rate in (min(tried), max(tried))
-    return Choice(best.learning_rate, best.dev_ndcg_at_10 or 0.0, at_edge)
+    return Choice(best, scores[best], at_edge=best in (min(tried), max(tried)))
 
 
 def sweep(
@@ -127,8 +142,6 @@ def sweep(
         Number of training queries, a seeded sample; None takes all.
     training, negatives, encoder
         Outputs of the stages training_data, negatives and base_encoder.
-    output
-        Directory of the records.
 
     Raises
     ------
@@ -161,18 +174,16 @@ def sweep(
         "development_queries": len(material.dev.queries),
         "settings": others,
     }
-    runs = _earlier(output, facts)
+    runs = recorded(output, facts)
     for rate in rates:
-        if rate in [run.learning_rate for run in runs]:
-            continue
-        runs.append(_train(rate, settings, material, encoder))
-        runs.sort(key=lambda run: run.learning_rate)
-        _write(output, facts, runs, None)
-        logger.info(
-            "sweep: %s", ", ".join(f"{run.learning_rate:g} {_outcome(run)}" for run in runs)
-        )
+        if rate not in [run.learning_rate for run in runs]:
+            runs.append(_train(rate, settings, material, encoder))
+            runs.sort(key=lambda run: run.learning_rate)
+            write(output, facts, runs, None)
+            outcomes = ", ".join(f"{run.learning_rate:g} {run.outcome}" for run in runs)
+            logger.info("sweep: %s", outcomes)
     choice = pick(runs)
-    _write(output, facts, runs, choice)
+    write(output, facts, runs, choice)
     return choice
 
 
@@ -193,46 +204,30 @@ def _train(rate: float, settings: Settings, material: Material, encoder: Path) -
             curve = finetune(model, examples, material.dev, changed, Path(work))
         except LossNotFiniteError as error:  # the outcome of too high a rate
             return Run(rate, None, None, [], str(error))
-    best = max(score for _, score in curve.dev)
-    step = next(step for step, score in curve.dev if score == best)
+    step, best = max(curve.dev, key=lambda point: point[1])
     return Run(rate, best, step, curve.dev)
 
 
-def _outcome(run: Run) -> str:
-    """The development score in points, or that training diverged.
-
-    >>> _outcome(Run(1e-3, 0.512, 4, [])), _outcome(Run(1.0, None, None, [], "not finite"))
-    ('51.2', 'diverged')
-    """
-    return "diverged" if run.dev_ndcg_at_10 is None else points(run.dev_ndcg_at_10)
-
-
-def _earlier(output: Path, facts: dict[str, Any]) -> list[Run]:
-    """Recorded runs, if they differ from the coming ones in the rate alone."""
-    path = output / f"{_name(facts)}.json"
-    if not path.is_file():
-        return []
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if any(record.get(name) != value for name, value in facts.items()):
-        return []
-    return [Run(**run) for run in record["runs"]]
-
-
-def _write(output: Path, facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> None:
-    content = {**facts, "runs": [asdict(run) for run in runs]}
-    content["chosen"] = None if choice is None else asdict(choice)
-    write_json(output / f"{_name(facts)}.json", content)
-    (output / f"{_name(facts)}.md").write_text(page(facts, runs, choice), encoding="utf-8")
-
-
-def _name(facts: dict[str, Any]) -> str:
-    objective = _objective(facts)
+def _path(output: Path, facts: dict[str, Any]) -> Path:
+    objective = facts["settings"]["finetuning"]["objective"]
     suffix = "" if objective == "contrastive" else f"-{objective}"
-    return f"{facts['model']}-{facts['recipe']}{suffix}"
+    return output / f"{facts['model']}-{facts['recipe']}{suffix}.json"
 
 
-def _objective(facts: dict[str, Any]) -> str:
-    return str(facts["settings"]["finetuning"]["objective"])
+def recorded(output: Path, facts: dict[str, Any]) -> list[Run]:
+    """Runs on record, if they differ from the coming ones in the rate alone."""
+    path = _path(output, facts)
+    record = read_json(path) if path.is_file() else {}
+    same = all(record.get(name) == value for name, value in facts.items())
+    return [Run(**run) for run in record["runs"]] if same else []
+
+
+def write(output: Path, facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> None:
+    """Write the record, without a choice while the sweep goes on."""
+    path = _path(output, facts)
+    chosen = None if choice is None else asdict(choice)
+    write_json(path, {**facts, "runs": [asdict(run) for run in runs], "chosen": chosen})
+    path.with_suffix(".md").write_text(page(facts, runs, choice), encoding="utf-8")
 
 
 def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
@@ -240,43 +235,33 @@ def page(facts: dict[str, Any], runs: list[Run], choice: Choice | None) -> str:
     rows = [
         (
             f"{run.learning_rate:g}",
-            _outcome(run),
-            "--" if run.step is None else str(run.step),
+            run.outcome,
+            NONE if run.step is None else str(run.step),
             "chosen" if choice and run.learning_rate == choice.learning_rate else "",
         )
         for run in runs
     ]
-    counts = facts["training_data"]["counts"]
     caption = (
-        f"Model {facts['model']}, recipe {facts['recipe']}, objective {_objective(facts)}: "
-        f"{counts['queries']:,} training and {facts['development_queries']:,} development queries"
+        f"Model {facts['model']}, recipe {facts['recipe']}, objective "
+        f"{facts['settings']['finetuning']['objective']}: "
+        f"{facts['training_data']['counts']['queries']:,} training and "
+        f"{facts['development_queries']:,} development queries"
     )
     notes = [
         "nDCG@10 in points (x100) is the best on the development set during training; no "
         "evaluation task was read.",
         f"Bounds: {runs[0].learning_rate:g} to {runs[-1].learning_rate:g}.",
-        "The sweep was interrupted." if choice is None else summary(choice),
+        "The sweep was interrupted." if choice is None else str(choice),
     ]
     columns = ("Learning rate", "Development nDCG@10", "At step", "")
-    table = Table(caption, columns, tuple(rows))
     return markdown(
         Document(
             name="sweep",
             title="Sweep of the learning rate",
-            tables=(table,),
+            tables=(Table(caption, columns, tuple(rows)),),
             records=(),
             fields=(),
             notes=tuple(notes),
             signature="Made by `ettin-retrieval sweep`; do not edit.",
         )
     )
-
-
-def summary(choice: Choice) -> str:
-    """The outcome in one line.
-
-    >>> summary(Choice(0.004, 0.8, True))
-    'Chosen: 0.004. It is at the edge of the bounds; widen them, a better rate may lie beyond.'
-    """
-    edge = " It is at the edge of the bounds; widen them, a better rate may lie beyond."
-    return f"Chosen: {choice.learning_rate:g}." + (edge if choice.at_edge else "")

@@ -12,138 +12,128 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
-import pandas as pd
+import numpy as np
+import numpy.typing as npt
 
 from ettin_retrieval.pipeline import Paths, run_stage
 from ettin_retrieval.reports.documents import Table, points
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.sources import tiny
-from ettin_retrieval.studies import report
-from ettin_retrieval.studies.arms import Scores
-from ettin_retrieval.studies.domains import domain_of
+from ettin_retrieval.studies.report import NDCG, Report, Row, Scores, domain_means, ndcg_rows
 from ettin_retrieval.studies.settings import load_study_settings
 
 logger = logging.getLogger("ettin_retrieval")
 
-
-@dataclass(frozen=True)
-class Arm:
-    """An encoder to compare; without a domain the untrained one."""
-
-    name: str
-    domain: tiny.DomainName | None = None
-    sampling: str = "hard"
+SELECTED = {"model": "tiny", "data.benchmark": "tiny", "evaluation.tasks": "auto"}
+"""The study is about the tiny world, whatever params.yaml selects."""
 
 
-BASE = Arm("base")
-WEB = Arm("web, hard", "web")
-RANDOM = Arm("web, random", "web", "random")
-SCIENTIFIC = Arm("scientific, hard", "scientific")
+ENCODERS: dict[str, tuple[tiny.DomainName, str] | None] = {
+    "base": None,
+    "web, hard": ("web", "hard"),
+    "web, random": ("web", "random"),
+    "scientific, hard": ("scientific", "hard"),
+}
+"""Encoder to the domain that it is trained on and its negatives; None for the untrained one."""
 
 
 class Claim(NamedTuple):
-    """That one arm beats another on the tasks of a domain, or on all."""
+    """That one encoder beats another on the tasks of a domain, or on all."""
 
     title: str
-    winner: Arm
-    loser: Arm
+    winner: str
+    loser: str
     domain: str
 
 
 CLAIMS = (
-    Claim("Fine-tuning beats base", WEB, BASE, "average"),
-    Claim("Mined beat random negatives", WEB, RANDOM, "average"),
-    Claim("In-domain wins, web", WEB, SCIENTIFIC, "web"),
-    Claim("In-domain wins, scientific", SCIENTIFIC, WEB, "scientific"),
+    Claim("Fine-tuning beats base", "web, hard", "base", "average"),
+    Claim("Mined beat random negatives", "web, hard", "web, random", "average"),
+    Claim("In-domain wins, web", "web, hard", "scientific, hard", "web"),
+    Claim("In-domain wins, scientific", "scientific, hard", "web, hard", "scientific"),
 )
 
 
 def run(settings: Settings, paths: Paths) -> str:
-    """Train every arm with every seed and write the table of the claims."""
+    """Train every encoder with every seed and write the tables of the claims."""
     from ettin_retrieval.sources.benchmark_data import write_benchmark
 
     seeds = load_study_settings().tiny_world_seeds
-    settings = settings.with_changes({"model": "tiny"})
+    settings = settings.with_changes(SELECTED)
     scored: dict[tuple[str, int], Scores] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        write_benchmark(settings, Path(scratch) / "benchmark")
+        benchmark = Path(scratch) / "benchmark"
+        write_benchmark(settings, benchmark)
         for seed in seeds:
-            for arm in (BASE, WEB, RANDOM, SCIENTIFIC):
-                changes = {"seed": seed, "negatives.sampling": arm.sampling}
-                work = Path(scratch) / str(seed) / arm.name
-                scores = score(arm, settings.with_changes(changes), work)
-                scored[arm.name, seed] = scores
-                logger.info(
-                    "seed %d, %s: %.4f", seed, arm.name, report.domain_mean(scores, "average")
-                )
-    tables = [claim_table(claim, scored, seeds) for claim in CLAIMS]
-    report.write(
-        paths["output"],
-        "tiny_world",
-        "The tiny world as a small laboratory",
-        tables,
-        settings.model,
-        scored,
-        [
+            for name in ENCODERS:
+                work = Path(scratch) / str(seed) / name
+                seeded = settings.with_changes({"seed": seed})
+                scores = scored[name, seed] = score(name, seeded, benchmark, work)
+                logger.info("seed %d, %s: %.4f", seed, name, fmean(scores.values()))
+    tables = [claim_table(claim, ndcg_rows(scored), seeds) for claim in CLAIMS]
+    rows = [row for table in tables for row in table.rows]
+    won = sum(row[-1].startswith(f"{len(seeds)} ") for row in rows)
+    report = Report(
+        title="Three claims about the tiny world",
+        tables=tables,
+        notes=[
             "nDCG@10 in points: mean (lowest to highest) over the seeds "
             f"{', '.join(map(str, seeds))}. Differences are paired by seed.",
             f"Learning rate {settings.learning_rate:g}, batches of {settings.batch_size}, "
             f"{settings.epochs} epochs, {settings.negatives.num_negatives} negatives per pair, "
             f"temperature {settings.finetuning.temperature:g}; generator {tiny.VERSION}.",
         ],
+        scored=scored,
+        summary=f"{won} of {len(rows)} rows won",
     )
-    rows = [row for table in tables for row in table.rows]
-    return f"{sum(row[-1].startswith(f'{len(seeds)} ') for row in rows)} of {len(rows)} rows won"
+    report.write(paths["output"], "tiny_world", settings.model)
+    return report.summary
 
 
-def score(arm: Arm, settings: Settings, work: Path) -> Scores:
-    """Flat nDCG@10 of one arm: what the stages do in turn, on the data of the arm's domain."""
+def score(name: str, settings: Settings, benchmark: Path, work: Path) -> Scores:
+    """Flat nDCG@10 of one encoder: what the stages do in turn, on the data of its domain."""
     from ettin_retrieval.base_encoder.make import make_base_encoder
     from ettin_retrieval.evaluation.score import score_checkpoint
     from ettin_retrieval.experiment import Material, run_experiment
     from ettin_retrieval.sources.training_data import load_tiny, training_and_dev
 
-    benchmark = work.parents[1] / "benchmark"
     make_base_encoder(settings, work / "base")
-    if arm.domain is None:
+    trained = ENCODERS[name]
+    if trained is None:
         tasks = score_checkpoint(work / "base", benchmark, settings)
     else:
-        data = training_and_dev(load_tiny(arm.domain, settings), settings)
+        domain, sampling = trained
+        settings = settings.with_changes({"negatives.sampling": sampling})
+        data = training_and_dev(load_tiny(domain, settings), settings)
         material = Material(data["train"], data["dev"])
         tasks = run_experiment(work / "base", material, benchmark, settings, work)
-    return {task.name + report.NDCG: task.scores["ndcg_at_10"] for task in tasks}
+    return {task.name + NDCG: task.scores["ndcg_at_10"] for task in tasks}
 
 
-def claim_table(claim: Claim, scored: dict[tuple[str, int], Scores], seeds: list[int]) -> Table:
+def claim_table(claim: Claim, rows: list[Row], seeds: list[int]) -> Table:
     """Winner, loser and difference on each task of the claim, and on their mean."""
-    first = scored[claim.winner.name, seeds[0]]
-    tasks = [t for t in report.tasks_of(first) if claim.domain in (domain_of(t), "average")]
-    rows = []
-    for name in [*tasks, claim.domain]:
+    scored = {row.task: row.scores for row in rows if claim.domain in (row.domain, "average")}
+    scored[claim.domain] = domain_means(rows)[claim.domain]
+    cells = []
+    for name, scores in scored.items():
         winner, loser = (
-            pd.Series([_score(scored[arm.name, seed], name) for seed in seeds])
-            for arm in (claim.winner, claim.loser)
+            np.array([scores[encoder, seed] for seed in seeds])
+            for encoder in (claim.winner, claim.loser)
         )
-        won = int((winner > loser).sum())
-        cells = map(_range, (winner, loser, winner - loser))
-        rows.append((name, *cells, f"{won} of {len(seeds)}"))
-    columns = ("Task", claim.winner.name, claim.loser.name, "Difference", "Seeds won")
-    return Table(claim.title, columns, tuple(rows))
+        ranges = map(in_range, (winner, loser, winner - loser))
+        cells.append((name, *ranges, f"{(winner > loser).sum()} of {len(seeds)}"))
+    columns = ("Task", claim.winner, claim.loser, "Difference", "Seeds won")
+    return Table(claim.title, columns, tuple(cells))
 
 
-def _score(scores: Scores, name: str) -> float:
-    known = name + report.NDCG in scores
-    return report.ndcg(scores, name) if known else report.domain_mean(scores, name)
-
-
-def _range(values: pd.Series) -> str:
+def in_range(values: npt.NDArray[np.float64]) -> str:
     """Mean (lowest to highest), in points.
 
-    >>> _range(pd.Series([0.25, 0.5, 0.75]))
+    >>> in_range(np.array([0.25, 0.5, 0.75]))
     '50.0 (25.0 to 75.0)'
     """
     return f"{points(values.mean())} ({points(values.min())} to {points(values.max())})"

@@ -8,12 +8,16 @@ from ruamel.yaml import YAML
 
 from tests.workspace import ROOT, Workspace
 
-STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STAGES = [
+    stage
+    for path in ("dvc.yaml", "studies/dvc.yaml")
+    for stage in YAML(typ="safe").load((ROOT / path).read_text(encoding="utf-8"))["stages"].values()
+]
 
 
 def test_importing_a_stage_does_not_import_torch() -> None:
     """Arithmetic is pinned before torch is loaded, and a typo is reported within a second."""
-    modules = {stage["cmd"].split("-m ")[1].split()[0] for stage in STAGES.values()}
+    modules = {stage["cmd"].split("-m ")[1].split()[0] for stage in STAGES}
     code = f"""
 import importlib, sys
 for name in {sorted(modules)}:

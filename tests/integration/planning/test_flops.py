@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ettin_retrieval.planning.flops import Encoder, build, forward, modernbert_config
-from ettin_retrieval.settings.schema import Shape
+from ettin_retrieval.settings.sections import Shape
 
 SMALL = Shape(layers=4, hidden_size=32, intermediate_size=48, heads=2, vocabulary=128)
 

@@ -14,9 +14,8 @@ from ettin_retrieval.reports.references import Key, read_references
 from ettin_retrieval.reports.view import (
     Measured,
     View,
-    number_of_queries,
     scored_tasks,
-    task_score,
+    with_cqadupstack,
 )
 from ettin_retrieval.tasks import (
     AVERAGE,
@@ -67,7 +66,8 @@ def test_every_score_of_an_entry_is_found_under_its_key() -> None:
     view = View(Path(), entries, read_references(EXPECTED))
     averages = []
     for each in entries:
-        arm, splits = (each.model, each.checkpoint, each.recipe), scored_tasks(each)
+        arm = (each.model, each.checkpoint, each.recipe)
+        splits = scored_tasks(with_cqadupstack(each))
         found = {
             f"{task}.{metric}": view.measured(Key(*arm, task, split, metric, each.seed)).value
             for task, split in splits.items()
@@ -123,7 +123,8 @@ def test_forums_that_were_added_one_by_one_make_up_the_task() -> None:
     forums = entry([*(task for task in GUIDE_TASKS if task != CQADUPSTACK), *PARTS])
     forums.scores["CQADupstackTexRetrieval.ndcg_at_10"] = 0.1
     cqadupstack = (11 * 0.5 + 0.1) / 12
-    assert task_score(forums, CQADUPSTACK, "ndcg_at_10") == pytest.approx(cqadupstack)
+    whole = with_cqadupstack(forums)
+    assert whole.scores[f"{CQADUPSTACK}.ndcg_at_10"] == pytest.approx(cqadupstack)
     assert average(forums, V1).value == pytest.approx((14 * 0.5 + cqadupstack) / 15)
     for metric in ("ndcg_at_10", "mrr_at_10"):
         del forums.scores[f"CQADupstackTexRetrieval.{metric}"]
@@ -200,12 +201,11 @@ def test_seeds_that_lack_a_task_are_counted() -> None:
     assert (found.value, found.seeds, found.partial) == (0.5, 2, 1)
 
 
-def test_the_number_of_queries_is_a_task_s_own_and_that_of_all_forums() -> None:
-    both = entry(("NQ", CQADUPSTACK))
-    assert (number_of_queries(both, "NQ"), number_of_queries(both, CQADUPSTACK)) == (2, 24)
-    unknown = entry(("NQ",))
-    del unknown.tasks["NQ"]["queries"]
-    assert number_of_queries(unknown, "NQ") is None
+def test_the_forums_have_their_queries_together() -> None:
+    forums = entry([CQADUPSTACK])
+    assert with_cqadupstack(forums).tasks[CQADUPSTACK] == {"split": "test", "queries": 24}
+    del forums.tasks[PARTS[0]]["queries"]
+    assert with_cqadupstack(forums).tasks[CQADUPSTACK] == {"split": "test"}
 
 
 def test_an_empty_ledger_has_no_score() -> None:

@@ -12,17 +12,18 @@ from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, Retriev
 from ettin_retrieval.tasks import expand, mteb_task, split_of
 
 
-def load(names: list[str]) -> Iterator[tuple[str, RetrievalDataset]]:
+def load(names: list[str], split: str | None = None) -> Iterator[tuple[str, RetrievalDataset]]:
     """Name and data of each task, one at a time: only one is in memory.
 
-    Raises InputError if a task is unknown or the Hub cannot be reached.
+    `split` takes the judgments of that split, such as `train`; None those that a task is scored
+    on. Raises InputError if a task is unknown or the Hub cannot be reached.
     """
     tasks = {name: mteb_task(name) for name in expand(names)}
     for task in tasks.values():
         dataset = task.metadata.dataset
         hub.resolve_commit(dataset["path"], dataset["revision"], "dataset")
     for name, task in tasks.items():
-        yield name, _read(task, split_of(name))
+        yield name, _read(task, split or split_of(name))
 
 
 def _read(task: Any, split: str) -> RetrievalDataset:

@@ -1,0 +1,141 @@
+"""The studies as their DVC project runs them, on a small collection."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from dvc.utils.hydra import apply_overrides
+
+from ettin_retrieval.data.negatives import write_negatives
+from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.ledger.store import index_problem, read_ledger, read_measurement
+from ettin_retrieval.mining.mine import mine
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.sources.training_data import load_tiny, training_and_dev
+from tests.small import save_small_checkpoint, write_small_benchmark
+from tests.workspace import Workspace
+
+OVERRIDES = {
+    "params.yaml": [
+        "data.max_train_queries=12", "data.dev_queries=2", "data.dev_passages=20",
+        "data.max_corpus_size=150", "negatives.sampling=random", "negatives.num_negatives=2",
+    ],
+    "encoders.yaml": ["ettin_tiny.base.shape.hidden_size=32", "ettin_tiny.base.shape.heads=2"],
+    "studies/params.yaml": [
+        "few_shot.examples=[0,8]", "few_shot.seeds=[1,2]", "ablations.queries=10",
+        "ablations.grid.pooling=[mean,cls]", "ablations.grid.sampling=[hard,random]",
+        "ablations.grid.objective=[contrastive,margin_mse]",
+        "ablations.grid.num_negatives=[0,2,3]", "tiny_world_seeds=[5]",
+    ],
+}  # fmt: skip
+
+ENTRIES = {
+    "multi_stage": {"stage2-seed42"},
+    "few_shot": {"shots8-seed1", "shots8-seed2"},
+    "cross_domain": {"scientific-seed42"},
+    "ablations": {
+        "num_negatives-0-seed42", "num_negatives-3-seed42", "objective-margin_mse-seed42",
+        "pooling-cls-seed42", "reference-seed42", "sampling-hard-seed42",
+    },
+}  # fmt: skip
+"""What each study trains."""
+
+WITH_PICTURE = {"few_shot", "cross_domain"}
+
+
+@pytest.fixture(scope="module")
+def studied(repository: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A repository in which `dvc repro` has run in studies/."""
+    workspace = Workspace(tmp_path_factory.mktemp("studies") / "repository")
+    shutil.copytree(repository.path, workspace.path)
+    for file, overrides in OVERRIDES.items():
+        apply_overrides(workspace.path / file, overrides)
+    write_pipeline(workspace.path)
+    (workspace.path / "studies/dvc.lock").unlink(missing_ok=True)
+    done = workspace.run("dvc", "--cd", "studies", "repro", timeout=1800)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return workspace
+
+
+def write_pipeline(root: Path) -> None:
+    """Write what the pipeline leaves for the studies, except metrics, which are committed."""
+    settings = load_settings(root / "params.yaml")
+    write_small_benchmark(root / "data/benchmark")
+    for name in ("base", "finetuned"):
+        save_small_checkpoint(root / "models" / name)
+    data = training_and_dev(load_tiny("web", settings), settings)
+    for name, dataset in data.items():
+        write_dataset(dataset, root / "data/training" / name)
+    (root / "data/negatives").mkdir()
+    write_negatives(mine(data["train"], None, settings)[0], root / "data/negatives")
+
+
+@pytest.mark.parametrize("study", [*ENTRIES, "tiny_world"])
+def test_a_study_writes_every_format(studied: Workspace, study: str) -> None:
+    written = {path.name for path in (studied.path / "studies" / study / "tables").iterdir()}
+    formats = ["md", "tex", "csv", "json"] + ["png"] * (study in WITH_PICTURE)
+    assert written == {f"{study}.{suffix}" for suffix in formats}
+
+
+@pytest.mark.parametrize("study", ENTRIES)
+def test_a_study_has_a_ledger_of_its_own(studied: Workspace, study: str) -> None:
+    results = studied.path / "studies" / study / "results"
+    assert {entry.name for entry in read_ledger(results)} == {f"tiny/{n}" for n in ENTRIES[study]}
+    assert index_problem(results) is None
+
+
+def test_an_entry_says_what_it_was_trained_on(studied: Workspace) -> None:
+    results = studied.path / "studies/few_shot/results"
+    (record,) = read_measurement(results, "tiny/shots8-seed1").records.values()
+    assert record["settings"]["seed"] == 1
+    assert record["training_data"]["counts"]["queries"] == 8
+
+
+def test_nothing_is_left_but_the_reports(studied: Workspace) -> None:
+    assert not (studied.path / "studies/work").exists()
+    status = studied.run("git", "status", "--porcelain", "--untracked-files=all").stdout
+    changed = {line[3:] for line in status.splitlines()}
+    assert not [path for path in changed if path.startswith(("results/", "metrics/"))], (
+        "the pipeline's ledger does not know the studies"
+    )
+    assert {path.split("/")[1] for path in changed if path.startswith("studies/")} == {
+        *ENTRIES, "tiny_world", "params.yaml", "dvc.lock",
+    }  # fmt: skip
+
+
+def test_a_second_run_has_nothing_to_do(studied: Workspace) -> None:
+    done = studied.run("dvc", "--cd", "studies", "status", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {}), done.stdout + done.stderr
+
+
+def test_a_study_gives_the_same_bytes_twice(studied: Workspace) -> None:
+    read = [
+        *("--benchmark", "data/benchmark", "--encoder", "models/base"),
+        *("--training", "data/training", "--negatives", "data/negatives"),
+        *("--base-scores", "metrics/base.json"),
+    ]
+    done = studied.stage("studies.few_shot", *read, "--output", "again", "--results", "ledger")
+    assert done.returncode == 0, done.stderr[-3000:]
+    first = studied.path / "studies/few_shot/tables"
+    for path in first.iterdir():
+        assert path.read_bytes() == (studied.path / "again" / path.name).read_bytes(), path.name
+    for entry in read_ledger(studied.path / "ledger"):
+        file = f"{entry.name}.queries.parquet"
+        one, other = (
+            studied.path / place / file for place in ("studies/few_shot/results", "ledger")
+        )
+        assert one.read_bytes() == other.read_bytes(), file
+
+
+def test_more_queries_than_there_are_is_one_line(studied: Workspace) -> None:
+    apply_overrides(studied.path / "studies/params.yaml", ["few_shot.examples=[0,13]"])
+    done = studied.run("dvc", "--cd", "studies", "repro", "few_shot")
+    apply_overrides(studied.path / "studies/params.yaml", ["few_shot.examples=[0,8]"])
+    assert done.returncode != 0
+    assert (
+        "error: studies/params.yaml: few_shot.examples: 13 is more than the 12 queries of "
+        "data/training" in done.stderr
+    )

@@ -1,0 +1,40 @@
+"""Scores and training material, made by hand."""
+
+from __future__ import annotations
+
+from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.experiment import Material
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.studies.report import Scores
+from ettin_retrieval.studies.settings import load_study_settings
+from tests.workspace import ROOT
+
+SETTINGS = load_settings(ROOT / "params.yaml")
+STUDIES = load_study_settings(ROOT / "studies/params.yaml")
+
+WEB_TASKS, SCIENTIFIC_TASKS = ("TinyDBPedia", "TinyMSMARCO"), ("TinyNFCorpus", "TinySciFact")
+
+
+def scores(web: float, scientific: float) -> Scores:
+    """The same score for each task of a domain."""
+    values = dict.fromkeys(WEB_TASKS, web) | dict.fromkeys(SCIENTIFIC_TASKS, scientific)
+    flat = {f"{task}.ndcg_at_10": value for task, value in values.items()}
+    flat |= {f"{task}.mrr_at_10": value / 2 for task, value in values.items()}
+    return {"mteb_avg_ndcg_at_10": (web + scientific) / 2} | flat
+
+
+def dataset(name: str, queries: int) -> RetrievalDataset:
+    """Query number i is answered by passage number i."""
+    return RetrievalDataset(
+        corpus=frame([(f"d{i}", "", f"{name} passage {i}") for i in range(queries)], CORPUS),
+        queries=frame([(f"q{i}", f"{name} query {i}") for i in range(queries)], QUERIES),
+        qrels=frame([(f"q{i}", f"d{i}", 1) for i in range(queries)], QRELS),
+        origin=Origin(name, "1", "CC0-1.0", "train"),
+    ).validate()
+
+
+def material(queries: int = 20) -> Material:
+    """Training data with three negatives for each query."""
+    negatives = [[f"d{(i + j) % queries}" for j in (1, 2, 3)] for i in range(queries)]
+    pairs = [(f"q{i}", f"d{i}", chosen) for i, chosen in enumerate(negatives)]
+    return Material(dataset("train", queries), dataset("dev", 2), pairs)
