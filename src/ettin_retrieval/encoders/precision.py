@@ -57,7 +57,7 @@ def check_precision(precision: Precision, device: str, key: str) -> None:
     if device == "cpu" and (pinned or not native):
         why = "in strict mode, which pins older instructions" if native else "without avx512_bf16"
         logger.warning(
-            "params.yaml: %s: bf16 is emulated on a CPU %s, about a hundred times slower than fp32",
+            "params.yaml: %s: bf16 is emulated on a CPU %s, tens of times slower than fp32",
             key,
             why,
         )

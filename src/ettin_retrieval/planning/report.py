@@ -111,7 +111,7 @@ def _notes(made: Plan) -> list[str]:
         "memory: weights, gradients, Adam's moments, activations kept for the backward pass and "
         "embeddings, without Python and its libraries",
         f"in bf16, fine-tuning takes {in_bf16['finetuning']} on {gpu.name}, an evaluation "
-        f"{in_bf16['evaluate_base']}",
+        f"{in_bf16['evaluate@base']}",
     ]
 
 

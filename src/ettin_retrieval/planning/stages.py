@@ -47,7 +47,7 @@ def stages_of(
         _negatives(settings, encoder, train),
         _finetuning(settings, encoder, train),
         evaluation,
-        evaluation._replace(name="evaluate_finetuned"),
+        evaluation._replace(name="evaluate@finetuned"),
     ]
 
 
@@ -138,7 +138,7 @@ def _evaluation(settings: Settings, encoder: Encoder, tasks: list[Collection]) -
     cached = settings.evaluation.cache_embeddings * vector * sum(passages)
     shard = vector * min(SHARD, max(passages))
     return _encoding(settings, encoder, tasks)._replace(
-        name="evaluate_base",
+        name="evaluate@base",
         precision=settings.evaluation.precision,
         disk=cached + CACHED * sum(queries) * HITS * HIT_BYTES,
         # Of a passage kept, score and row.

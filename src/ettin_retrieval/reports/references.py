@@ -61,7 +61,7 @@ class Expected(Section):
     value: NotNegativeFloat
     tolerance: Rate = 0.0
     seed: int | None = None  # of this repository's own runs
-    improvement: Annotated[float, Field(strict=False)] | None = None  # as the reference prints it
+    improvement: float | None = None  # as the reference prints it
     dataset_revision: str | None = None  # of the data that a published score was measured on
     note: str | None = None
     source: str = ""

@@ -32,9 +32,9 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 """The range of numpy's and torch's generators."""
 Length = Annotated[int, Field(ge=3, le=LARGEST)]
 """In tokens: at least one of a text, between the two special tokens."""
-Rate = Annotated[float, Field(gt=0, strict=False)]
-Share = Annotated[float, Field(ge=0, le=1, strict=False)]
-NotNegativeFloat = Annotated[float, Field(ge=0, strict=False)]
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+NotNegativeFloat = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):

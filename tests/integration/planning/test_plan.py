@@ -29,7 +29,7 @@ def command(*options: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_prints_every_stage() -> None:
     done = command("--model", "17m", "--gpu", "A100")
     assert done.returncode == 0, done.stderr
-    for word in ("training_data", "negatives", "finetuning", "evaluate_base", "on A100"):
+    for word in ("training_data", "negatives", "finetuning", "evaluate@base", "on A100"):
         assert word in done.stdout
     assert "26 tasks" in done.stdout
     assert "tiny" in command().stdout

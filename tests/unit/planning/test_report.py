@@ -57,8 +57,8 @@ def test_every_stage_has_a_row() -> None:
         "base_encoder",
         "negatives",
         "finetuning",
-        "evaluate_base",
-        "evaluate_finetuned",
+        "evaluate@base",
+        "evaluate@finetuned",
         "in",
     ]
     assert rows[2].split() == ["base_encoder", "201.6", "MB"]

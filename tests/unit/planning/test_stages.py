@@ -41,11 +41,11 @@ def test_encoding_by_hand() -> None:
     assert found["negatives"].texts == 110
     assert found["negatives"].tokens == 100 * 22 + 10 * 12
     assert found["negatives"].encoding == 100 * flops(22) + 10 * flops(12) + 2 * 100 * 10 * 32
-    assert found["evaluate_base"].texts == 130 + 10
-    assert found["evaluate_base"].encoding == pytest.approx(
+    assert found["evaluate@base"].texts == 130 + 10
+    assert found["evaluate@base"].encoding == pytest.approx(
         130 * flops(22) + 10 * flops(12) + 2 * (40 * 5 + 90 * 5) * 32
     )
-    assert found["evaluate_finetuned"] == found["evaluate_base"]._replace(name="evaluate_finetuned")
+    assert found["evaluate@finetuned"] == found["evaluate@base"]._replace(name="evaluate@finetuned")
 
 
 def test_texts_are_cut_at_their_length() -> None:
@@ -147,9 +147,9 @@ def test_disk_has_caches_downloads_and_checkpoints() -> None:
     assert found["base_encoder"].disk == 3 * weights
     # Output and cache, and three checkpoints with two moments per weight.
     assert found["finetuning"].disk == (2 + 3 * 3) * weights
-    assert found["evaluate_base"].disk == 2 * 10 * HITS * HIT_BYTES
+    assert found["evaluate@base"].disk == 2 * 10 * HITS * HIT_BYTES
     kept = stages(settings(model="1b", **{"evaluation.cache_embeddings": True}))
-    assert kept["evaluate_base"].disk - found["evaluate_base"].disk == 4 * 32 * 130
+    assert kept["evaluate@base"].disk - found["evaluate@base"].disk == 4 * 32 * 130
     assert kept["negatives"].disk == 4 * 32 * 100
     # Generated on this machine: nothing from a hub.
     tiny = stages(settings())
@@ -163,12 +163,12 @@ def test_memory_has_the_largest_corpus_twice_and_what_encoding_holds() -> None:
     assert found["benchmark_data"].memory == 2 * 90 * 90
     weights = 4 * encoder.parameters
     assert found["negatives"].memory == weights + 2 * 4 * 32 * 100
-    assert found["evaluate_base"].memory == weights + 4 * 32 * 90 + 5 * HITS * 12
+    assert found["evaluate@base"].memory == weights + 4 * 32 * 90 + 5 * HITS * 12
 
 
 def test_precisions_are_those_of_the_settings() -> None:
     found = stages(settings(**{"finetuning.precision": "bf16", "evaluation.precision": "fp16"}))
-    assert [found[name].precision for name in ("negatives", "finetuning", "evaluate_base")] == [
+    assert [found[name].precision for name in ("negatives", "finetuning", "evaluate@base")] == [
         "fp32",
         "bf16",
         "fp16",
