@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("new", type=Path)
     parser.add_argument("--renames", type=Path, help="YAML: files, keys, values, text, ignored")
     given = parser.parse_args()
-    renames = {"files": {}, "keys": {}, "values": {}, "text": {}, "ignored": {}}
+    renames: dict[str, Any] = {"files": {}, "keys": {}, "values": {}, "text": {}, "ignored": {}}
     if given.renames:
         renames |= YAML(typ="safe").load(given.renames.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as scratch:
@@ -63,7 +63,7 @@ def files(root: Path, scratch: Path) -> dict[str, Path]:
     """Path below the root to file, of all outputs; the ledger in the present schema."""
     shutil.copytree(root / "results", scratch / "results", ignore=lambda d, _: ["studies"])
     migrate(scratch / "results")
-    found = {}
+    found: dict[str, Path] = {}
     for output in OUTPUTS:
         base = scratch if output == "results" else root
         paths = [path for path in sorted((base / output).rglob("*")) if path.is_file()]
