@@ -36,7 +36,7 @@ test-integration: install-test ## run whole stages, DVC and the Hub
 	pytest -n 2 tests/integration
 
 acceptance: install-test ## run tests that take many minutes or programs beyond pip
-	pytest -m acceptance
+	pytest -m acceptance -rs
 
 lint: install-test ## check style, spelling and import contracts
 	ruff check
