@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from ettin_retrieval.runtime.errors import InputError
+
+logger = logging.getLogger("ettin_retrieval")
+
+CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+"""How the names of architectures end that were trained for something else than embeddings."""
 
 LFS_POINTER = b"version https://git-lfs"
 """How a file begins that Git LFS has not fetched."""
@@ -25,6 +31,11 @@ def check_model_directory(directory: Path, where: str) -> None:
     if not directory.is_dir():
         problem = "this is a file" if directory.exists() else "no such directory"
         raise InputError(f"{where}: {problem}; set local.encoder to a model's directory")
+    if (directory / "adapter_config.json").is_file():
+        raise InputError(
+            f"{where}: adapter_config.json in it: the weights of an adapter alone are not loaded; "
+            "merge it into its base with merge_and_unload() and save the whole model"
+        )
     configs = [path for n in ("config.json", "modules.json") if (path := directory / n).is_file()]
     if not configs:
         raise InputError(
@@ -33,6 +44,7 @@ def check_model_directory(directory: Path, where: str) -> None:
         )
     for path in configs:
         _read_json(path, where)
+    _warn_of_a_classifier(directory, where)
     for module in _modules(directory, where):
         folder = directory / str(module.get("path", ""))
         if _is(module, "Pooling") and not (folder / "config.json").is_file():
@@ -47,10 +59,26 @@ def check_model_directory(directory: Path, where: str) -> None:
         _check_safetensors(path, where)
 
 
-def transformer_directory(directory: Path) -> Path:
-    """Where the transformers files of a checked directory are."""
+def module_directories(directory: Path) -> list[Path]:
+    """Where the files of each module of a checked directory are."""
     modules = _modules(directory, str(directory))
-    return directory / str(modules[0].get("path", "")) if modules else directory
+    return [directory / str(module.get("path", "")) for module in modules] or [directory]
+
+
+def _warn_of_a_classifier(directory: Path, where: str) -> None:
+    """A cross-encoder can be pooled like any encoder, and scores nothing like one."""
+    for folder in module_directories(directory):
+        path = folder / "config.json"
+        content = _read_json(path, where) if path.is_file() else {}
+        named = content.get("architectures") if isinstance(content, dict) else None
+        for architecture in named or []:
+            if str(architecture).endswith(CLASSIFIERS):
+                logger.warning(
+                    "%s: its architecture is %s, a classifier: its head is not used, and its token "
+                    "states were not trained to be pooled",
+                    where,
+                    architecture,
+                )
 
 
 def scores_by_dot_product(directory: Path, where: str) -> bool:

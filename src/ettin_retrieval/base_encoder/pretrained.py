@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ettin_retrieval import hub
 from ettin_retrieval.base_encoder.model_directory import (
     check_model_directory,
-    transformer_directory,
+    module_directories,
 )
-from ettin_retrieval.encoders.checkpoint import fingerprint, is_normalised
+from ettin_retrieval.encoders.checkpoint import fingerprint, is_normalised, pooling_of
+from ettin_retrieval.encoders.encode import TextEncoder
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.sections import Encoder
 
@@ -60,7 +62,6 @@ def assemble(directory: Path, entry: Encoder, where: str) -> SentenceTransformer
         The directory is not a dense encoder, its weights do not fit its configuration, or the
         encoder does not have positions for the entry's lengths.
     """
-    from sentence_transformers.sentence_transformer.modules import Pooling
     from transformers.utils import logging as reports
 
     with ExitStack() as afterwards:
@@ -68,18 +69,14 @@ def assemble(directory: Path, entry: Encoder, where: str) -> SentenceTransformer
         afterwards.callback(reports.set_verbosity, reports.get_verbosity())
         reports.set_verbosity(logging.ERROR)
         model = _load(directory, where)
-        if len(model) < 2 or not isinstance(model[1], Pooling):
-            raise InputError(
-                f"{where}: its modules are not a transformer and a pooling; only dense encoders fit"
-            )
-        _check_weights(model[0].model, directory, where)
+        for transformer, folder in _transformers(model, directory):
+            _check_weights(transformer.model, folder, where)
+            _check_tokenizer(transformer, where)
     stated = (directory / "modules.json").is_file()
-    if entry.pooling != "auto":
-        model[1].pooling_mode = entry.pooling
-    elif not stated:
-        model[1].pooling_mode = "mean"
+    _set_pooling(model, entry, stated, where)
     _set_similarity(model, entry, stated, where)
     _set_lengths(model, entry, stated, where)
+    _check_encoding(model, where)
     return model
 
 
@@ -102,11 +99,27 @@ def _load(directory: Path, where: str) -> SentenceTransformer:
                     "use_safetensors": True,
                     "ignore_mismatched_sizes": True,  # `_check_weights` reports them by name
                 },
-            )
+            ).float()  # `dtype` is for transformers alone
     except (
-        OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, SafetensorError,
+        OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError,
+        SafetensorError,
     ) as error:  # fmt: skip
-        raise InputError(f"{where}: not a model that can be loaded: {str(error)[:200]}") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{where}: not a model that can be loaded: {reason[:300]}") from None
+
+
+def _transformers(model: SentenceTransformer, directory: Path) -> Iterator[tuple[Any, Path]]:
+    """The model's transformers, also those behind a router, and where their files are."""
+    from sentence_transformers.base.modules import Router, Transformer
+
+    for module, path in zip(model, module_directories(directory), strict=False):
+        if isinstance(module, Transformer):
+            yield module, path
+        elif isinstance(module, Router):
+            for route, parts in module.sub_modules.items():
+                for number, part in enumerate(parts.children()):
+                    if isinstance(part, Transformer):
+                        yield part, path / f"{route}_{number}_Transformer"
 
 
 def _check_weights(model: Any, directory: Path, where: str) -> None:
@@ -115,7 +128,7 @@ def _check_weights(model: Any, directory: Path, where: str) -> None:
     transformers reads names and shapes once more, on the meta device.
     """
     _, found = type(model).from_pretrained(
-        str(transformer_directory(directory)),
+        str(directory),
         config=model.config,
         local_files_only=True,
         use_safetensors=True,
@@ -135,6 +148,51 @@ def _check_weights(model: Any, directory: Path, where: str) -> None:
         raise InputError(
             f"{where}: {key!r} has shape {tuple(shape)}, and config.json says {tuple(expected)}"
         )
+
+
+def _check_tokenizer(transformer: Any, where: str) -> None:
+    """Refuse a tokenizer that cannot make batches, or whose tokens the encoder lacks."""
+    tokenizer, embedding = transformer.tokenizer, transformer.model.get_input_embeddings()
+    if tokenizer.pad_token_id is None:
+        raise InputError(
+            f"{where}: its tokenizer has no padding token, which batches need; set pad_token in "
+            "tokenizer_config.json"
+        )
+    tokens, rows = max(tokenizer.get_vocab().values()) + 1, embedding.num_embeddings
+    if tokens > rows:
+        raise InputError(
+            f"{where}: its tokenizer has {tokens:,} tokens, and the encoder has embeddings for "
+            f"{rows:,}; they belong to different models"
+        )
+
+
+def _set_pooling(model: SentenceTransformer, entry: Encoder, stated: bool, where: str) -> None:
+    """Pool as the entry says; a directory that states no pooling has mean pooling."""
+    pooling = pooling_of(model)
+    if entry.pooling != "auto":
+        if pooling is None:
+            raise InputError(
+                f"{where}: it has no pooling module to set to {entry.pooling}; write pooling auto "
+                "in encoders.yaml"
+            )
+        pooling.pooling_mode = entry.pooling
+    elif not stated:
+        pooling.pooling_mode = "mean"
+
+
+def _check_encoding(model: SentenceTransformer, where: str) -> None:
+    """Refuse a model that cannot turn texts into vectors: shown by two texts in each role."""
+    encoder, texts = TextEncoder(model, batch_size=2), ["a", "a longer text"]
+    try:
+        encoder.encode(texts, "query")
+        encoder.encode(texts, "passage")
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        modules = ", ".join(type(module).__name__ for module in model)
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{where}: its modules ({modules}) do not embed a text: {type(error).__name__}: "
+            f"{reason[:200]}; a dense encoder is needed"
+        ) from None
 
 
 def _set_similarity(model: SentenceTransformer, entry: Encoder, stated: bool, where: str) -> None:
@@ -162,23 +220,28 @@ def _set_similarity(model: SentenceTransformer, entry: Encoder, stated: bool, wh
 
 
 def _set_lengths(model: SentenceTransformer, entry: Encoder, stated: bool, where: str) -> None:
-    """Set the lengths of queries and passages, which are saved with the transformer module."""
-    transformer: Any = model[0]
-    longest = model.max_seq_length or DEFAULT_PASSAGE_LENGTH
-    config = transformer.model.config
-    positions: int | None = getattr(config, "max_position_embeddings", None)
-    if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
-        positions -= config.pad_token_id + 1
-    for key, attribute, default in (
-        ("max_query_length", "query_length", DEFAULT_QUERY_LENGTH),
-        ("max_passage_length", "document_length", DEFAULT_PASSAGE_LENGTH),
-    ):
-        length = getattr(entry, key)
-        if length == "auto":
-            length = longest if stated else min(default, longest)
-        if positions is not None and length > positions:
-            raise InputError(
-                f"{where}: {key} {length} is more than the {positions} tokens that the encoder has "
-                f"positions for; lower ettin_MODEL.base.{key} in encoders.yaml"
-            )
-        setattr(transformer, attribute, length)
+    """Set the lengths of queries and passages, which are saved with the transformer modules."""
+    from sentence_transformers.base.modules import Transformer
+
+    transformers: list[Any] = [
+        module for module in model.modules() if isinstance(module, Transformer)
+    ]
+    for transformer in transformers:
+        longest = transformer.max_seq_length or DEFAULT_PASSAGE_LENGTH
+        config = transformer.model.config
+        positions: int | None = getattr(config, "max_position_embeddings", None)
+        if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
+            positions -= config.pad_token_id + 1
+        for key, attribute, default in (
+            ("max_query_length", "query_length", DEFAULT_QUERY_LENGTH),
+            ("max_passage_length", "document_length", DEFAULT_PASSAGE_LENGTH),
+        ):
+            length = getattr(entry, key)
+            if length == "auto":
+                length = longest if stated else min(default, longest)
+            if positions is not None and length > positions:
+                raise InputError(
+                    f"{where}: {key} {length} is more than the {positions} tokens that the encoder "
+                    f"has positions for; lower ettin_MODEL.base.{key} in encoders.yaml"
+                )
+            setattr(transformer, attribute, length)

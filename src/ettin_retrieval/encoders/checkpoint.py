@@ -10,6 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ettin_retrieval.encoders.tokenise import max_length_of
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import read_json, sha256_file, write_json
 
@@ -45,13 +46,14 @@ def save_checkpoint(
 
 def describe(model: SentenceTransformer) -> dict[str, Any]:
     """What a checkpoint's record says of the model itself."""
+    pooling = pooling_of(model)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "embedding_dimension": model.get_embedding_dimension(),
-        "pooling": model[1].pooling_mode,
+        "pooling": None if pooling is None else pooling.pooling_mode,
         "normalize": is_normalised(model),
-        "max_query_length": model[0].query_length,
-        "max_passage_length": model[0].document_length,
+        "max_query_length": max_length_of(model, "query"),
+        "max_passage_length": max_length_of(model, "passage"),
     }
 
 
@@ -81,12 +83,48 @@ def load_checkpoint(directory: Path) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     read_checkpoint(directory)
-    return SentenceTransformer(
+    model = SentenceTransformer(
         str(directory),
         local_files_only=True,
         trust_remote_code=False,
         model_kwargs={"dtype": torch.float32, "use_safetensors": True},
     )
+    model.model_card_data.model_name = str(directory)
+    return cut_before_normalising(model.float())
+
+
+def name_of(model: SentenceTransformer) -> str:
+    """The directory that a checkpoint was loaded from, for messages."""
+    card = getattr(model, "model_card_data", None)
+    return getattr(card, "model_name", None) or "the encoder"
+
+
+def cut_before_normalising(model: SentenceTransformer) -> SentenceTransformer:
+    """Make the forward pass cut embeddings to the model's `truncate_dim`, then normalise them.
+
+    sentence-transformers cuts last, in `encode` alone: its losses train the whole vector, and the
+    cut one is not of length 1. The saved files stay those that sentence-transformers reads.
+    """
+    if model.truncate_dim is None:
+        return model
+
+    def cut(features: dict[str, Any]) -> dict[str, Any]:
+        whole = features["sentence_embedding"]
+        return {**features, "sentence_embedding": whole[..., : model.truncate_dim]}
+
+    last: Any = model[len(model) - 1]
+    if is_normalised(model):
+        last.register_forward_pre_hook(lambda _, inputs: (cut(inputs[0]), *inputs[1:]))
+    else:
+        last.register_forward_hook(lambda _, inputs, output: cut(output))
+    return model
+
+
+def pooling_of(model: SentenceTransformer) -> Any:
+    """The model's first pooling module; None if it has none, as static embeddings."""
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    return next((module for module in model.modules() if isinstance(module, Pooling)), None)
 
 
 def is_normalised(model: SentenceTransformer) -> bool:

@@ -19,10 +19,19 @@ import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
+from ettin_retrieval.encoders.checkpoint import name_of
 from ettin_retrieval.encoders.precision import autocast
-from ettin_retrieval.encoders.tokenise import Role, Tokenised, max_length_of, prompt_of, tokenise
+from ettin_retrieval.encoders.tokenise import (
+    Role,
+    Texts,
+    max_length_of,
+    prompt_of,
+    task_of,
+    tokenise,
+)
 from ettin_retrieval.runtime.determinism import arithmetic
 from ettin_retrieval.runtime.distributed import all_gather, rank_and_world_size
+from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import code_digest
 from ettin_retrieval.settings.sections import Precision
 
@@ -39,6 +48,9 @@ CPU_BATCH, CPU_TOKENS = 32, 2048
 """Texts of full length, and tokens, per forward pass on a CPU. More tokens do not fit its caches:
 with all-MiniLM-L6-v2, 8,192 at a time take 1.2 to 1.3 times as long. 1,024 tokens reach 0.75 of
 the arithmetic peak, 2,048 reach 0.80 and 4,096 reach 0.78, in processor time on two cores."""
+
+EXAMPLE = 60
+"""Characters of a text that a message quotes."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,11 @@ class TextEncoder:
         Returns
         -------
         Array of shape (len(texts), dimension), float32 whatever the precision.
+
+        Raises
+        ------
+        InputError
+            An embedding is not a finite number.
         """
         unique = list(dict.fromkeys(texts))
         parts = (unique[start : start + SHARD] for start in range(0, len(unique), SHARD))
@@ -131,13 +148,14 @@ class TextEncoder:
                 continue
             with autocast(self.model, self.precision):
                 vectors = self._encode_shard(texts, tokens, role, shared)
+            self._check_finite(vectors, texts, role)
             if path is not None:
                 EmbeddingCache.save(vectors, path)
             yield vectors
 
     def _prepared(
         self, shards: Iterable[list[str]], role: Role
-    ) -> Iterator[tuple[list[str], Path | None, bool, Tokenised | None]]:
+    ) -> Iterator[tuple[list[str], Path | None, bool, Texts | None]]:
         """Shards, their files in the cache, whether these exist, and tokens where they do not."""
         model = self.model
         reading = (self.precision, prompt_of(model, role), max_length_of(model, role))
@@ -149,15 +167,30 @@ class TextEncoder:
             needs_tokens = hasattr(model, "preprocess") and not cached
             yield texts, path, cached, tokenise(model, texts, role) if needs_tokens else None
 
+    def _check_finite(self, vectors: Embeddings, texts: list[str], role: Role) -> None:
+        """Refuse to score by what is not a number: such passages can rank first."""
+        finite = np.isfinite(vectors).all(axis=1)
+        if finite.all():
+            return
+        wrong = np.flatnonzero(~finite)
+        example = texts[wrong[0]]
+        if len(example) > EXAMPLE:
+            example = f"{example[:EXAMPLE]}..."
+        raise InputError(
+            f"{name_of(self.model)}: the embeddings of {len(wrong):,} of {len(texts):,} {role} "
+            f"texts are not finite numbers, such as that of {example!r}; the weights are damaged, "
+            f"or {self.precision} is too narrow for them"
+        )
+
     def _encode_shard(
-        self, texts: list[str], tokens: Tokenised | None, role: Role, shared: bool
+        self, texts: list[str], tokens: Texts | None, role: Role, shared: bool
     ) -> Embeddings:
         model = self.model
         if not hasattr(model, "preprocess"):
             encode_role = model.encode_query if role == "query" else model.encode_document
             return np.asarray(encode_role(texts, batch_size=self.batch_size), dtype=np.float32)
         tokens = tokens or tokenise(model, texts, role)
-        lengths = np.diff(tokens.ends).tolist()
+        lengths = tokens.lengths
         longest = max_length_of(model, role) or max(lengths)
         on_cpu = model.device.type == "cpu"
         budget = min(CPU_BATCH * longest, CPU_TOKENS) if on_cpu else self.batch_size * longest
@@ -176,7 +209,7 @@ class TextEncoder:
 
 
 def _encode_batches(
-    model: SentenceTransformer, tokens: Tokenised, batches: list[list[int]], role: Role
+    model: SentenceTransformer, tokens: Texts, batches: list[list[int]], role: Role
 ) -> tuple[list[int], Embeddings]:
     """Rows of all batches, one after the other, and their embeddings."""
     import torch
@@ -187,10 +220,13 @@ def _encode_batches(
     rows = [row for batch in batches for row in batch]
     with (
         torch.inference_mode(),
-        tqdm(total=len(rows), desc=f"encoding {role} texts", unit="text", leave=False) as progress,
+        tqdm(
+            total=len(rows), desc=f"encoding {role} texts", unit="text", leave=False, delay=1
+        ) as progress,
     ):
         for batch in batches:
-            output = model(batch_to_device(tokens.features(batch), model.device))
+            features = batch_to_device(tokens.features(batch), model.device)
+            output = model(features, task=task_of(role))
             parts.append(output["sentence_embedding"][:, : model.truncate_dim].float())
             progress.update(len(batch))
         vectors = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), dtype=np.float32)

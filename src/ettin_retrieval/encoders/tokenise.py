@@ -1,11 +1,12 @@
-"""Texts to token ids, by role: queries and passages have their own prompts and lengths."""
+"""Texts to what a model reads, by role: queries and passages have their own prompts and lengths."""
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,48 @@ Role = Literal["query", "passage"]
 
 TEXTS_PER_CALL = 1024
 """Texts per call of the tokenizer, whose lists take ten times the memory of arrays."""
+
+KNOWN_FEATURES = {"input_ids", "attention_mask", "token_type_ids", "modality", "prompt_length"}
+"""What the forward pass of a transformer reads; token types are 0 where they are left out."""
+
+CHARACTERS_PER_TOKEN = 4
+"""About as in English: decides how many texts that are not tokenised yet share a batch."""
+
+
+class Texts(Protocol):
+    """Texts of one role, ready to be read by a model."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """Length of each text in tokens."""
+
+    def features(self, texts: Sequence[int] | npt.NDArray[np.integer]) -> dict[str, Any]:
+        """What the model reads of some texts, on the CPU."""
+
+
+@dataclass(frozen=True)
+class Untokenised:
+    """Texts of a model that does not read them as token ids of one transformer.
+
+    Its first module is a router, static embeddings or of another kind. Every batch is prepared by
+    the model itself, as in sentence-transformers.
+    """
+
+    model: SentenceTransformer
+    texts: list[str]
+    role: Role
+
+    @property
+    def lengths(self) -> list[int]:
+        """Length of each text in tokens, roughly."""
+        longest = max_length_of(self.model, self.role) or math.inf
+        return [int(min(1 + len(text) // CHARACTERS_PER_TOKEN, longest)) for text in self.texts]
+
+    def features(self, texts: Sequence[int] | npt.NDArray[np.integer]) -> dict[str, Any]:
+        """What the model reads of some texts, on the CPU."""
+        part = [self.texts[text] for text in texts]
+        prompt, task = prompt_of(self.model, self.role), task_of(self.role)
+        return self.model.preprocess(part, prompt=prompt, task=task)
 
 
 @dataclass(frozen=True)
@@ -30,6 +73,12 @@ class Tokenised:
     ends: npt.NDArray[np.int64]  # text n has the ids from ends[n] to ends[n + 1]
     extra: dict[str, Any]  # further features that the model's modules ask for
     tokenizer: Any
+
+    @property
+    def lengths(self) -> list[int]:
+        """Length of each text in tokens."""
+        lengths: list[int] = np.diff(self.ends).tolist()
+        return lengths
 
     def features(self, texts: Sequence[int] | npt.NDArray[np.integer]) -> dict[str, Any]:
         """What the model reads of some texts, on the CPU; tensors have shape (texts, longest)."""
@@ -46,12 +95,17 @@ class Tokenised:
         return {**self.extra, "input_ids": torch.from_numpy(padded), "attention_mask": mask}
 
 
-def tokenise(model: SentenceTransformer, texts: list[str], role: Role) -> Tokenised:
-    """Token ids as `model.preprocess` gives them.
+def tokenise(model: SentenceTransformer, texts: list[str], role: Role) -> Texts:
+    """Texts as `model.preprocess` reads them.
 
     A fast tokenizer is called directly, for ids alone: masks and Python lists take a third of the
-    time. `preprocess` still tokenises the longest text, and everything if the two differ.
+    time. `preprocess` still tokenises the shortest and the longest text, and everything if the two
+    differ.
     """
+    from sentence_transformers.base.modules import Transformer
+
+    if not isinstance(model[0], Transformer):
+        return Untokenised(model, texts, role)
     prompt, tokenizer = prompt_of(model, role), model.tokenizer
     fast = getattr(tokenizer, "backend_tokenizer", None)
 
@@ -64,9 +118,11 @@ def tokenise(model: SentenceTransformer, texts: list[str], role: Role) -> Tokeni
         encoded = fast.encode_batch_fast([f"{prompt or ''}{text}" for text in part])  # type: ignore[union-attr]
         return [text.ids for text in encoded]
 
-    longest = [max(texts, key=len)]
-    expected = preprocess(longest)
-    same = fast is not None and directly(longest) == expected["input_ids"]
+    extremes = [min(texts, key=len), max(texts, key=len)]
+    expected = preprocess(extremes)
+    if expected.keys() - KNOWN_FEATURES or any(map(any, expected.get("token_type_ids", []))):
+        return Untokenised(model, texts, role)
+    same = fast is not None and directly(extremes) == expected["input_ids"]
     ids, ends = array("i"), array("q", [0])
     for start in range(0, len(texts), TEXTS_PER_CALL):
         part = texts[start : start + TEXTS_PER_CALL]
@@ -99,6 +155,18 @@ def prompt_of(model: SentenceTransformer, role: Role) -> str | None:
 
 def max_length_of(model: SentenceTransformer, role: Role) -> int | None:
     """Maximum length of a role in tokens; None if the model has none."""
-    longest: int | None = getattr(model, "max_seq_length", None)
-    transformer: Any = model[0] if longest is not None else None
-    return getattr(transformer, f"{task_of(role)}_length", None) or longest
+    first = first_module(model, role)
+    longest = getattr(first, "max_seq_length", None)
+    length = getattr(first, f"{task_of(role)}_length", None) or longest
+    return None if length is None or math.isinf(length) else int(length)
+
+
+def first_module(model: SentenceTransformer, role: Role) -> Any:
+    """The module that reads the texts of a role; None if the model has no modules."""
+    from sentence_transformers.base.modules import Router
+
+    first = next(iter(getattr(model, "children", tuple)()), None)
+    if isinstance(first, Router):
+        route = first._resolve_route(task_of(role), "text")
+        first = None if route is None else next(first.sub_modules[route].children())
+    return first

@@ -180,13 +180,14 @@ def model_meta(
     makes it an experiment with that model, which mteb files separately.
     """
     similarity = ScoringFunction.COSINE if checkpoint["normalize"] else ScoringFunction.DOT_PRODUCT
+    longest = checkpoint["max_passage_length"]
     return ModelMeta.create_empty(
         {
             "name": name,
             "revision": checkpoint["fingerprint"][:40],
             "languages": ["eng-Latn"],
             "n_parameters": checkpoint["parameters"],
-            "max_tokens": float(checkpoint["max_passage_length"]),
+            "max_tokens": None if longest is None else float(longest),
             "embed_dim": checkpoint["embedding_dimension"],
             "open_weights": True,
             "framework": ["Sentence Transformers", "PyTorch"],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.polynomial import Polynomial
 
-from ettin_retrieval.base_encoder.model_directory import transformer_directory
+from ettin_retrieval.base_encoder.model_directory import module_directories
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import ENCODER_PREFIX, Settings
 from ettin_retrieval.settings.sections import Shape
@@ -51,7 +51,7 @@ def config_of(settings: Settings) -> PreTrainedConfig:
             f"encoders.{ENCODER_PREFIX}{settings.model}: its shape is not known without a hub; "
             f"known: {', '.join(ETTIN_SHAPES)}, local directories and encoders with a shape"
         )
-    path = transformer_directory(Path(settings.local.encoder)) / "config.json"
+    path = module_directories(Path(settings.local.encoder))[0] / "config.json"
     if not path.is_file():
         raise InputError(f"{path}: no such file; set local.encoder to a model's directory")
     try:

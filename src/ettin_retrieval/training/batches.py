@@ -15,7 +15,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch.utils.data import Sampler
 
-from ettin_retrieval.encoders.tokenise import Role, Tokenised, task_of, tokenise
+from ettin_retrieval.encoders.tokenise import Role, Texts, task_of, tokenise
 from ettin_retrieval.training.examples import TextNumbers, TrainingRows
 
 PACKED_AT_ONCE = 16_384
@@ -169,7 +169,7 @@ class TrainingFeatures:
 
     def __init__(self, model: SentenceTransformer, rows: TrainingRows) -> None:
         self.rows = rows
-        self.tokens: dict[Role, Tokenised] = {}
+        self.tokens: dict[Role, Texts] = {}
         places = []
         columns: dict[Role, slice] = {"query": slice(1), "passage": slice(1, None)}
         for role, of_role in columns.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 from ettin_retrieval.base_encoder.pretrained import pretrained
 from ettin_retrieval.encoders.checkpoint import load_checkpoint, save_checkpoint
@@ -74,6 +80,24 @@ def written(name: str, content: bytes) -> Damage:
     return lambda directory: (directory / name).write_bytes(content)
 
 
+def compiled(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["_orig_mod.linear.weight"] = tensors.pop("linear.weight")
+
+
+def without_padding(directory: Path) -> None:
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        content = json.loads((directory / name).read_text())
+        del content["pad_token"]
+        (directory / name).write_text(json.dumps(content))
+
+
+def with_more_tokens(directory: Path) -> None:
+    tokenizer: Any = AutoTokenizer.from_pretrained(directory)
+    rows = json.loads((directory / "config.json").read_text())["vocab_size"]
+    tokenizer.add_tokens([f"<{n}>" for n in range(rows + 1 - len(tokenizer))])
+    tokenizer.save_pretrained(directory)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -104,6 +128,15 @@ def written(name: str, content: bytes) -> Damage:
             "no .safetensors weights in it",
         ),
         (lambda d: (d / "config.json").unlink(), "no config.json or modules.json in it"),
+        (
+            written("adapter_config.json", b"{}"),
+            "adapter_config.json in it: the weights of an adapter alone are not loaded; merge it",
+        ),
+        (without_padding, "its tokenizer has no padding token, which batches need; set pad_token"),
+        (
+            with_more_tokens,
+            "its tokenizer has 158 tokens, and the encoder has embeddings for 157; they belong to",
+        ),
         (lambda d: (d / "tokenizer.json").unlink(), "not a model that can be loaded"),
     ],
 )
@@ -116,6 +149,84 @@ def test_a_damaged_directory_is_refused_in_one_line(
     assert str(refused.value).startswith(f"local.encoder: {ettin}: ")
     assert message in str(refused.value)
     assert "LOAD REPORT" not in capfd.readouterr().err
+
+
+def dense(directory: Path, change: Damage) -> Path:
+    """A dense layer after the pooling of a sentence encoder, saved and changed."""
+    base: Any = SentenceTransformer(str(directory))
+    layer = Dense(384, 8, bias=False)
+    SentenceTransformer(modules=[base[0], base[1], layer]).save(str(directory / "dense"))
+    change(directory / "dense" / "2_Dense")
+    return directory / "dense"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            rewritten(
+                lambda tensors: tensors.update(
+                    {"_orig_mod.linear.weight": tensors.pop("linear.weight")}
+                )
+            ),
+            'Missing key(s) in state_dict: "linear.weight" Unexpected key(s) in state_dict: '
+            '"_orig_mod.linear.weight"',
+        ),
+        (lambda d: (d / WEIGHTS).unlink(), f"Could not find '{WEIGHTS}'"),
+        (
+            lambda d: (d / "config.json").write_text(
+                json.dumps(json.loads((d / "config.json").read_text()) | {"in_features": 9})
+            ),
+            "size mismatch for linear.weight",
+        ),
+    ],
+)
+def test_a_damaged_module_is_refused_in_one_line(
+    sentence_encoder: Path, change: Damage, message: str
+) -> None:
+    directory = dense(sentence_encoder, change)
+    with pytest.raises(InputError) as refused:
+        pretrained(local_entry(), str(directory))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_modules_that_do_not_make_an_embedding_are_refused(sentence_encoder: Path) -> None:
+    base: Any = SentenceTransformer(str(sentence_encoder))
+    layer = Dense(99, 8, bias=False)
+    SentenceTransformer(modules=[base[0], base[1], layer]).save(str(sentence_encoder / "wrong"))
+    message = r"its modules \(Transformer, Pooling, Dense, Normalize\) do not embed a text: Runtime"
+    with pytest.raises(InputError, match=message):
+        pretrained(local_entry(), str(sentence_encoder / "wrong"))
+
+
+def test_pooling_cannot_be_set_without_a_pooling_module(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(Path(minilm(), "tokenizer.json")))
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)]).save(str(tmp_path))
+    with pytest.raises(InputError, match="it has no pooling module to set to cls; write pooling a"):
+        pretrained(local_entry(pooling="cls"), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "warned"),
+    [
+        ("BertForSequenceClassification", True),
+        ("BertForTokenClassification", True),
+        ("BertModel", False),
+        ("BertForMaskedLM", False),
+    ],
+)
+def test_a_classifier_is_named(
+    sentence_encoder: Path, architecture: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = sentence_encoder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"architectures": [architecture]}))
+    pretrained(local_entry(), str(sentence_encoder))
+    expected = (
+        f"local.encoder: {sentence_encoder}: its architecture is {architecture}, a classifier"
+    )
+    assert (expected in caplog.text) == warned
+    assert ("classifier" in caplog.text) == warned
 
 
 def test_a_missing_pooling_is_refused(sentence_encoder: Path) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from ettin_retrieval.encoders.encode import TextEncoder
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.training import memory
 from ettin_retrieval.training.finetune import Curve
 from ettin_retrieval.training.memory import BatchPlan, is_out_of_memory
+from ettin_retrieval.training.trainer import DevEvaluator
 from tests.training_inputs import losses, settings, trained
 from tests.unit.training.conftest import Calls, Change
 
@@ -106,15 +106,15 @@ def test_out_of_memory_during_dev_evaluation_names_the_encoding_batch_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
     calls: list[Any] = []
-    encode = TextEncoder.encode
+    embed = DevEvaluator.embed_inputs
 
     def failing(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
         if len(calls) == call:
             raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate")
-        return encode(*args, **kwargs)
+        return embed(*args, **kwargs)
 
-    monkeypatch.setattr(TextEncoder, "encode", failing)
+    monkeypatch.setattr(DevEvaluator, "embed_inputs", failing)
     with pytest.raises(InputError, match=r"smaller encoding\.batch_size than 32"):
         trained(tmp_path, settings())
 
