@@ -196,15 +196,17 @@ def hash_passages(
     The latter are two arrays, of numbers of questions and of rows of the corpus. A passage repeats
     a question if its text is the question, with its title or without.
     """
-    question_of = pd.Index(questions).get_indexer
-    hashes, repeats = [], []
+    index = pd.Index(questions)
+    hashes: list[Hashes] = []
+    repeats: list[Numbers] = []
     for number, shard in enumerate(corpus_shards(dataset)):
         hashes.append(hash_texts(shard.passage_texts()))
-        found = [question_of(hashes[-1])]
+        read = [hashes[-1]]
         if (shard.corpus["title"] != "").any():
-            found.append(question_of(hash_texts(shard.corpus["text"].tolist())))
-        for asked in found:
-            (rows,) = np.nonzero(asked >= 0)
+            read.append(hash_texts(shard.corpus["text"].tolist()))
+        for texts in read:
+            asked = index.get_indexer(pd.Index(texts))
+            rows = np.flatnonzero(asked >= 0)
             repeats.append(np.stack([asked[rows], rows + number * SHARD]))
-    asked, rows = np.concatenate(repeats, axis=1)
-    return np.concatenate(hashes), (asked, rows)
+    of_question, of_row = np.concatenate(repeats, axis=1)
+    return np.concatenate(hashes), (of_question, of_row)
