@@ -27,26 +27,25 @@ def ineligible(
     """
     with_passage = candidates.pair(queries[:, None], passages)
     with_text = candidates.pair(queries[:, None], candidates.texts[passages])
-    with_question = candidates.pair(
-        candidates.questions[queries][:, None], candidates.texts[passages]
-    )
     repeated = pd.Index(with_text.ravel()).duplicated()
     known = candidates.span(candidates.positives, queries[0], queries[-1])
 
     # By hash table: numpy's isin sorts, which takes several times as long.
     def among(pairs: Numbers, excluded: Numbers) -> Bools:
-        if not len(excluded):
-            return np.zeros(pairs.shape, dtype=bool)
         return pd.Index(pairs.ravel()).isin(excluded).reshape(pairs.shape)
 
-    def of_questions(excluded: Numbers) -> Bools:
-        return among(with_question, candidates.of_questions(excluded, queries))
+    def of_question(excluded: Numbers) -> Bools:
+        excluded = candidates.of_questions(excluded, queries)
+        if not len(excluded):  # as in most collections
+            return np.zeros(passages.shape, dtype=bool)
+        questions = candidates.questions[queries][:, None]
+        return among(candidates.pair(questions, candidates.texts[passages]), excluded)
 
     return {
         "positive": among(with_passage, candidates.positives[known]),
         "same text as a positive": among(with_text, candidates.positive_texts[known]),
-        "relevant to the same question under another id": of_questions(candidates.question_texts),
-        "the query's own text": of_questions(candidates.own_texts),
+        "relevant to the same question under another id": of_question(candidates.question_texts),
+        "the query's own text": of_question(candidates.own_texts),
         # Every candidate has a rank, positives too.
         "within range_min": np.arange(passages.shape[1]) < range_min,
         # Missing candidates come last and so repeat others, never the reverse.
