@@ -87,11 +87,16 @@ class Audit:
     def __str__(self) -> str:
         """The numbers as a table."""
         interval = f"{self.low:.2%} to {self.high:.2%}"
+        left = ""
+        if self.unscored:
+            left = (
+                f"\n{self.unscored:,} negatives were not audited: the teacher has not scored them"
+            )
         return (
             f"teacher: {self.teacher['name']}\n"
             f"{'negatives':>11}{'audited':>11}{'relevant':>11}{'rate':>9}  95% interval (Wilson)\n"
             f"{self.negatives:>11,}{self.audited:>11,}{self.relevant:>11,}{self.rate:>9.2%}"
-            f"  {interval}"
+            f"  {interval}{left}"
         )
 
 
@@ -162,6 +167,7 @@ def audit(
     _check_known(dataset, pairs)
     scored = np.arange(total)
     if score is None:
+        _check_finite(dataset)
         scored = np.flatnonzero(_has_scores(dataset, pairs))
         if not len(scored):
             raise InputError(
@@ -211,6 +217,19 @@ def _check_known(dataset: RetrievalDataset, pairs: list[Pair]) -> None:
             )
 
 
+def _check_finite(dataset: RetrievalDataset) -> None:
+    """Refuse a score that is not a number: a comparison with it is always false."""
+    if dataset.teacher is None:
+        return
+    wrong = ~np.isfinite(dataset.teacher["score"].to_numpy())
+    if wrong.any():
+        query, passage, _ = dataset.teacher.iloc[int(wrong.argmax())]
+        raise InputError(
+            f"the teacher's score of query {query!r} and passage {passage!r} in the training data "
+            "is not a finite number; correct it in teacher/train.tsv"
+        )
+
+
 def _has_scores(dataset: RetrievalDataset, pairs: list[Pair]) -> list[bool]:
     """Whether the training data's teacher has scored each negative, and its positive."""
     teacher = dataset.teacher_scores()
@@ -224,17 +243,9 @@ def _has_scores(dataset: RetrievalDataset, pairs: list[Pair]) -> list[bool]:
 def _stored(dataset: RetrievalDataset, chosen: list[Negative]) -> npt.NDArray[np.float64]:
     """The training data's scores of positive and negative, of shape (negatives, 2)."""
     teacher = dataset.teacher_scores()
-    scores = np.array(
+    return np.array(
         [(teacher[q][positive], teacher[q][negative]) for q, positive, negative in chosen]
     )
-    if not (finite := np.isfinite(scores)).all():
-        row, column = np.argwhere(~finite)[0].tolist()
-        query, *passages = chosen[row]
-        raise InputError(
-            f"the teacher's score of query {query!r} and passage {passages[column]!r} in the "
-            "training data is not a finite number; correct it in teacher/train.tsv"
-        )
-    return scores
 
 
 def _judged(
