@@ -242,6 +242,35 @@ def sweep(
     print(f"To use it, set {key} to {choice.learning_rate:g}.")
 
 
+@app.command("audit-negatives")
+def audit_negatives(
+    teacher: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A cross-encoder (default: the training data's teacher)."),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Negatives to audit (default: 1,000 with a cross-encoder, otherwise all)."
+        ),
+    ] = None,
+    training: Directory = Path("data/training"),
+    negatives: Directory = Path("data/negatives"),
+    output: File = Path("data/negatives_audit.json"),
+) -> None:
+    """Estimate how many mined negatives are relevant, by a teacher's scores."""
+    from ettin_retrieval.interop import audit
+    from ettin_retrieval.runtime.determinism import pin_arithmetic
+    from ettin_retrieval.settings.load import load_settings
+
+    settings = load_settings()
+    if teacher is not None:
+        pin_arithmetic(settings.strict)
+    seed = settings.seed
+    print(audit.audit_negatives(training, negatives, output, teacher, sample, seed))
+    print(f"{output}: numbers and examples")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status.
 

@@ -24,6 +24,7 @@ from tests.workspace import ROOT
 COMMANDS = (
     "compare", "verify", "record", "index", "migrate", "collect", "calibrate", "bm25",
     "export-leaderboard", "export-trec", "plan", "sweep",
+    "audit-negatives",
 )  # fmt: skip
 
 HEAVY = ("torch", "mteb", "scipy", "numpy", "pandas", "pydantic", "matplotlib", "transformers")

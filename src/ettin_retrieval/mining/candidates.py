@@ -2,6 +2,9 @@
 
 Candidates are the whole corpus or the query's own passages judged 0. The objective margin_mse
 keeps of both pairs and candidates those that the teacher has scored.
+
+Texts are compared after normalisation (`data.normalisation`). Queries with the same text are one
+question, whatever their ids.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.data.normalisation import Hashes, hash_texts
 from ettin_retrieval.encoders.encode import SHARD
 from ettin_retrieval.mining.passage_index import Numbers
 from ettin_retrieval.runtime.errors import InputError
@@ -54,21 +58,30 @@ class Candidates:
         self.passage_ids = ids[order]
         # The number of the passage in each row of the corpus.
         self.passage_numbers: Numbers = np.argsort(order)
-        # A number for the text of each passage; equal texts have equal numbers.
-        hashes = np.concatenate([hash_texts(texts) for texts in passage_shards(dataset)])
+        # A number for the question of each query, and for the text of each passage.
+        self.questions, of_questions = number_questions(dataset)
+        hashes, repeats = hash_passages(dataset, of_questions)
         self.texts: Numbers = pd.factorize(hashes[order])[0]
+        asked, row = repeats
+        # The texts that are a question themselves.
+        self.own_texts = np.unique(self.pair(asked, self.texts[self.passage_numbers[row]]))
         query_index, passage_index = pd.Index(self.query_ids), pd.Index(self.passage_ids)
 
         def pairs_of(table: pd.DataFrame) -> Numbers:
             query = query_index.get_indexer(pd.Index(table["query_id"])).astype(np.int64)
             passage = passage_index.get_indexer(pd.Index(table["corpus_id"]))
-            return np.sort(self.pair(query, passage))
+            # Published judgments may name passages that their corpus lacks.
+            return np.sort(self.pair(query, passage)[passage >= 0])
 
         relevant = dataset.qrels["score"] > 0
         # All positives, their texts, and those positives that need negatives.
         self.positives = self.pairs = pairs_of(dataset.qrels[relevant])
         query, passage = self.split(self.positives)
         self.positive_texts = self.pair(query, self.texts[passage])
+        # What is relevant to each question that has several ids, whichever of them was judged.
+        again = (np.bincount(self.questions) > 1)[self.questions[query]]
+        same = self.pair(self.questions[query[again]], self.texts[passage[again]])
+        self.question_texts = np.unique(same)
         source, origin = settings.negatives.source, dataset.origin.source
         if source == "row_or_corpus" and relevant.all():
             message = "negatives: %s has no passages judged 0; they are taken from its whole corpus"
@@ -93,6 +106,14 @@ class Candidates:
         """Where sorted pairs have the queries from first to last, both included."""
         size = len(self.passage_ids)
         return slice(*np.searchsorted(pairs, [first * size, (last + 1) * size]))
+
+    def of_questions(self, pairs: Numbers, queries: Numbers) -> Numbers:
+        """Those of sorted pairs of a question with a text that belong to the queries' questions."""
+        if not len(pairs):
+            return pairs
+        questions = np.unique(self.questions[queries])
+        bounds = np.searchsorted(pairs, self.pair(np.stack([questions, questions + 1]), 0))
+        return np.concatenate([pairs[start:stop] for start, stop in bounds.T])
 
     def pairs_of(self, first: int, last: int) -> Iterator[Pairs]:
         """The pairs of the queries from first to last, at most `PAIRS` at a time."""
@@ -136,8 +157,11 @@ def check_candidates(dataset: RetrievalDataset, settings: Settings) -> None:
 def check_negatives(dataset: RetrievalDataset, settings: Settings) -> None:
     """`check_candidates`, and an InputError if the corpus has too few negatives for some query."""
     check_candidates(dataset, settings)
-    positives = dataset.qrels["query_id"][dataset.qrels["score"] > 0]
-    most = len(dataset.corpus) - int(positives.value_counts().max())
+    relevant = dataset.qrels[dataset.qrels["score"] > 0]
+    relevant = relevant[relevant["corpus_id"].isin(dataset.corpus["id"])]
+    questions = pd.Series(number_questions(dataset)[0], index=dataset.queries["id"])
+    judged = relevant.assign(question=relevant["query_id"].map(questions))
+    most = len(dataset.corpus) - int(judged.groupby("question")["corpus_id"].nunique().max())
     wanted = settings.negatives.num_negatives
     if wanted > most:
         raise InputError(
@@ -149,14 +173,40 @@ def check_negatives(dataset: RetrievalDataset, settings: Settings) -> None:
 
 def passage_shards(dataset: RetrievalDataset) -> Iterator[list[str]]:
     """Texts of the passages, a shard at a time: they are never all in memory."""
+    return (shard.passage_texts() for shard in corpus_shards(dataset))
+
+
+def corpus_shards(dataset: RetrievalDataset) -> Iterator[RetrievalDataset]:
+    """The dataset with a shard of its corpus at a time."""
     for start in range(0, len(dataset.corpus), SHARD):
-        yield replace(dataset, corpus=dataset.corpus.iloc[start : start + SHARD]).passage_texts()
+        yield replace(dataset, corpus=dataset.corpus.iloc[start : start + SHARD])
 
 
-def hash_texts(texts: list[str]) -> npt.NDArray[np.uint64]:
-    """A hash of each text.
+def number_questions(dataset: RetrievalDataset) -> tuple[Numbers, Hashes]:
+    """The number of each query's question, and the hash of each question."""
+    numbers, hashes = pd.factorize(hash_texts(dataset.queries["text"].tolist()))
+    return numbers.astype(np.int64), hashes
 
-    Among ten million passages two different ones share its 64 bits with a probability of 3 in a
-    million. Then one of the two is never a negative beside the other.
+
+def hash_passages(
+    dataset: RetrievalDataset, questions: Hashes
+) -> tuple[Hashes, tuple[Numbers, Numbers]]:
+    """A hash of each passage's text, and the passages that repeat a question.
+
+    The latter are two arrays, of numbers of questions and of rows of the corpus. A passage repeats
+    a question if its text is the question, with its title or without.
     """
-    return pd.util.hash_array(np.array(texts, dtype=object), categorize=False)
+    index = pd.Index(questions)
+    hashes: list[Hashes] = []
+    repeats: list[Numbers] = []
+    for number, shard in enumerate(corpus_shards(dataset)):
+        hashes.append(hash_texts(shard.passage_texts()))
+        read = [hashes[-1]]
+        if (shard.corpus["title"] != "").any():
+            read.append(hash_texts(shard.corpus["text"].tolist()))
+        for texts in read:
+            asked = index.get_indexer(pd.Index(texts))
+            rows = np.flatnonzero(asked >= 0)
+            repeats.append(np.stack([asked[rows], rows + number * SHARD]))
+    of_question, of_row = np.concatenate(repeats, axis=1)
+    return np.concatenate(hashes), (of_question, of_row)

@@ -1,5 +1,7 @@
 """The choice among candidates: which are excluded, which are picked, and random ones to fill up.
 
+What is known to be relevant to a query's question is never a negative, however it was chosen.
+
 Each draw has a generator seeded with its query and pair: it does not depend on other draws.
 """
 
@@ -21,7 +23,7 @@ def ineligible(
     """Candidates that cannot be negatives of their query, whatever their scores, by reason.
 
     The queries are a range. Their candidates have shape (queries, candidates), the nearest first;
-    -1 where a query has fewer.
+    -1 where a query has fewer. Texts are the same if they are after normalisation.
     """
     with_passage = candidates.pair(queries[:, None], passages)
     with_text = candidates.pair(queries[:, None], candidates.texts[passages])
@@ -29,12 +31,21 @@ def ineligible(
     known = candidates.span(candidates.positives, queries[0], queries[-1])
 
     # By hash table: numpy's isin sorts, which takes several times as long.
-    def in_known(pairs: Numbers, positives: Numbers) -> Bools:
-        return pd.Index(pairs.ravel()).isin(positives[known]).reshape(pairs.shape)
+    def among(pairs: Numbers, excluded: Numbers) -> Bools:
+        return pd.Index(pairs.ravel()).isin(excluded).reshape(pairs.shape)
+
+    def of_question(excluded: Numbers) -> Bools:
+        excluded = candidates.of_questions(excluded, queries)
+        if not len(excluded):  # as in most collections
+            return np.zeros(passages.shape, dtype=bool)
+        questions = candidates.questions[queries][:, None]
+        return among(candidates.pair(questions, candidates.texts[passages]), excluded)
 
     return {
-        "positive": in_known(with_passage, candidates.positives),
-        "same text as a positive": in_known(with_text, candidates.positive_texts),
+        "positive": among(with_passage, candidates.positives[known]),
+        "same text as a positive": among(with_text, candidates.positive_texts[known]),
+        "relevant to the same question under another id": of_question(candidates.question_texts),
+        "the query's own text": of_question(candidates.own_texts),
         # Every candidate has a rank, positives too.
         "within range_min": np.arange(passages.shape[1]) < range_min,
         # Missing candidates come last and so repeat others, never the reverse.
@@ -80,21 +91,25 @@ def pick(allowed: Bools, pairs: Pairs, settings: Settings) -> Bools:
     return picked
 
 
-def fill(candidates: Candidates, query: int, chosen: Numbers, settings: Settings) -> Numbers:
+def fill(
+    candidates: Candidates, query: int, chosen: Numbers, settings: Settings
+) -> tuple[Numbers, Numbers]:
     """Random passages of the corpus for the negatives missing beside the chosen ones.
 
-    Their texts differ from each other and from those of the chosen ones and of the positives.
-    They are too few if the corpus has no more, and none if a teacher must have scored them.
+    Their texts differ from each other, from those of the chosen ones and from what is known to be
+    relevant to the query's question, and none is the query's own. They are too few if the corpus
+    has no more, and none if a teacher must have scored them.
+
+    Returns
+    -------
+    The passages, and all that were looked at for them, in the order in which they were drawn.
     """
     missing = settings.negatives.num_negatives - len(chosen)
     if missing == 0 or settings.finetuning.objective == "margin_mse":
-        return chosen[:0]
-    of_query = candidates.span(candidates.positives, query, query)
-    _, positive_texts = candidates.split(candidates.positive_texts[of_query])
-    known = np.concatenate([candidates.texts[chosen], positive_texts])
+        return chosen[:0], chosen[:0]
+    known = np.concatenate([candidates.texts[chosen], known_texts(candidates, query)])
 
-    def new(rows: Numbers) -> Numbers:
-        passages = candidates.passage_numbers[rows]
+    def new(passages: Numbers) -> Numbers:
         first = np.sort(np.unique(candidates.texts[passages], return_index=True)[1])
         passages = passages[first]
         return passages[~np.isin(candidates.texts[passages], known)]
@@ -103,7 +118,19 @@ def fill(candidates: Candidates, query: int, chosen: Numbers, settings: Settings
     corpus = len(candidates.passage_ids)
     # Nearly always enough, and much faster than a permutation of a large corpus.
     draws = min(corpus, 2 * (missing + len(known)) + 16)
-    drawn = new(random.choice(corpus, size=draws, replace=False))
+    looked_at = candidates.passage_numbers[random.choice(corpus, size=draws, replace=False)]
+    drawn = new(looked_at)
     if len(drawn) < missing and draws < corpus:
-        drawn = new(random.permutation(corpus))
-    return drawn[:missing]
+        looked_at = candidates.passage_numbers[random.permutation(corpus)]
+        drawn = new(looked_at)
+    if len(drawn) >= missing:  # what was drawn after the last one needed does not count
+        looked_at = looked_at[: np.flatnonzero(looked_at == drawn[missing - 1])[0] + 1]
+    return drawn[:missing], looked_at
+
+
+def known_texts(candidates: Candidates, query: int) -> Numbers:
+    """Texts that are no negatives of a query, whatever is drawn."""
+    texts = [candidates.positive_texts[candidates.span(candidates.positives, query, query)]]
+    for pairs in (candidates.question_texts, candidates.own_texts):
+        texts.append(candidates.of_questions(pairs, np.array([query])))
+    return candidates.split(np.concatenate(texts))[1]

@@ -1,8 +1,9 @@
 """Negatives for each pair of a training query and a positive: random, hard or semi-hard.
 
 Settings are named as in sentence-transformers' `mine_hard_negatives`. Unlike it, mining here is
-seeded and exact, orders equal scores by passage id, recognises a positive by its text, and can
-take candidates from the query's own passages or from those that a teacher has scored.
+seeded and exact, orders equal scores by passage id, and can take candidates from the query's own
+passages or from those that a teacher has scored. It recognises what is relevant by text, for the
+same question under another id too, and never takes it.
 """
 
 from __future__ import annotations
@@ -128,7 +129,9 @@ class _Miner:
         candidates, ids = self.candidates, self.candidates.passage_ids
         queries, positives = pairs.query.tolist(), pairs.positive.tolist()
         for query, positive, negatives in zip(queries, positives, chosen, strict=True):
-            drawn = fill(candidates, query, negatives, self.settings)
+            drawn, looked_at = fill(candidates, query, negatives, self.settings)
+            if len(looked_at) > len(drawn):
+                self._count_skipped(query, negatives, looked_at)
             if len(drawn) and self.index is not None:
                 scores = self.index.scores(self.queries[[query]], drawn[None])
                 self.report.negative_scores.frombytes(scores.tobytes())
@@ -136,3 +139,10 @@ class _Miner:
                 self.report.filled_at_random += len(drawn)
             negatives = np.concatenate([negatives, drawn])
             yield candidates.query_ids[query], ids[positive], ids[negatives].tolist()
+
+    def _count_skipped(self, query: int, chosen: Numbers, looked_at: Numbers) -> None:
+        """Count by reason the random passages that were not taken."""
+        passages = np.concatenate([chosen, looked_at])[None]
+        reasons = ineligible(self.candidates, np.array([query]), passages, range_min=0)
+        every, once = np.ones(passages.shape, dtype=bool), np.ones(1, dtype=np.int64)
+        self.report.exclude(every, reasons, once, self.report.skipped_at_random)

@@ -26,19 +26,29 @@ class MiningReport:
     candidates: int = 0  # over all pairs: skipped, chosen, or not needed
     skipped: Counter[str] = field(default_factory=Counter)  # by the first reason that applies
     filled_at_random: int = 0  # negatives from the whole corpus: too few candidates were left
+    # Passages drawn at random from the whole corpus and not taken, counted like `skipped`.
+    skipped_at_random: Counter[str] = field(default_factory=Counter)
     shortfall: int = 0  # negatives still missing
     # Similarity to the query of each positive and negative; empty without an encoder.
     positive_scores: array[float] = field(default_factory=lambda: array("f"))
     negative_scores: array[float] = field(default_factory=lambda: array("f"))
 
     def exclude(
-        self, candidates: Bools, reasons: dict[str, Bools], pairs: npt.NDArray[np.int64]
+        self,
+        candidates: Bools,
+        reasons: dict[str, Bools],
+        pairs: npt.NDArray[np.int64],
+        skipped: Counter[str] | None = None,
     ) -> Bools:
-        """Candidates to which no reason applies; a row of them stands for so many pairs."""
+        """Candidates to which no reason applies; a row of them stands for so many pairs.
+
+        The others are counted in `skipped`, by default the report's.
+        """
+        skipped = self.skipped if skipped is None else skipped
         kept = candidates.copy()
         for reason, applies in reasons.items():
             if count := int((kept & applies).sum(axis=1) @ pairs):
-                self.skipped[reason] += count
+                skipped[reason] += count
             kept &= ~applies
         return kept
 
@@ -59,7 +69,9 @@ class MiningReport:
             "positives": positives.tolist(),
             "negatives": negatives.tolist(),
         }
-        return counts | {"skipped": dict(sorted(self.skipped.items())), "scores": scores}
+        for name in ("skipped", "skipped_at_random"):
+            counts[name] = dict(sorted(counts[name].items()))
+        return counts | {"scores": scores}
 
     def histogram(self) -> list[dict[str, float]]:
         """Shares of positives and of negatives by similarity, for a plot.

@@ -37,7 +37,8 @@ class SharedBatches(Sampler[Share]):
     Parameters
     ----------
     texts
-        Of shape (rows, columns): the number of each row's texts, equal for equal texts.
+        Of shape (rows, columns): the number of each row's texts, equal for texts that are the same
+        after normalisation.
     contrastive
         The rows of a batch are each other's negatives. So a batch has no text twice: where texts
         repeat often, an epoch takes more batches than its rows would fill, and the largest are

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.negatives import Pair
+from ettin_retrieval.data.normalisation import hash_texts
 from ettin_retrieval.runtime.errors import InputError
 
 TextNumbers = npt.NDArray[np.int32]
@@ -50,6 +52,19 @@ class TrainingRows:
     labels: npt.NDArray[np.float32] | None  # of shape (rows,), for objectives that have them
     query_ids: list[str]
     texts: list[str]  # by number
+
+    def compared(self) -> TextNumbers:
+        """`numbers` with one number for all texts that are the same after normalisation.
+
+        >>> rows = training_rows([Example("q", "A  city", ["n"]), Example("Q", "a city", ["m"])],
+        ...                      "contrastive")
+        >>> rows.numbers.tolist(), rows.compared().tolist()
+        ([[0, 1, 2], [3, 4, 5]], [[0, 1, 2], [0, 1, 3]])
+        """
+        numbers, different = pd.factorize(hash_texts(self.texts))
+        if len(different) == len(self.texts):
+            return self.numbers
+        return numbers.astype(np.int32)[self.numbers]
 
 
 def training_rows(examples: list[Example], objective: str) -> TrainingRows:

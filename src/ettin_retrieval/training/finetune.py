@@ -57,6 +57,7 @@ def finetune(
     work.mkdir(parents=True, exist_ok=True)
     plan = BatchPlan.of(settings, work)
     rows = training_rows(examples, settings.finetuning.objective)
+    compared = rows.compared()
     features = TrainingFeatures(model, rows)
     evaluator = DevEvaluator(dev, settings.encoding.batch_size, model.similarity_fn_name)
     before = float(evaluator(model)[DEV_METRIC])
@@ -64,7 +65,7 @@ def finetune(
     def train(plan: BatchPlan) -> TrainerState:
         size, ranks = plan.rows_per_loss * plan.world_size, (plan.rank, plan.world_size)
         batches = SharedBatches(
-            rows.numbers, size, settings.seed, settings.epochs, plan.contrastive, *ranks
+            compared, size, settings.seed, settings.epochs, plan.contrastive, *ranks
         )
         loss = {
             "divided": loss_for(model, settings, plan.cached_mini_batch(), plan.world_size > 1),

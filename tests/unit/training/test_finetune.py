@@ -89,3 +89,17 @@ def test_a_gpu_that_emulates_bf16_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     )
     with pytest.raises(InputError, match="this GPU has no bf16"):
         check_precision("bf16", "cuda", "finetuning.precision")
+
+
+def test_texts_that_differ_in_case_or_white_space_are_in_different_batches(
+    tmp_path: Path, trainers: list[Any]
+) -> None:
+    """The passage of the one is relevant to the other."""
+    examples = [
+        Example("ash", "ash trees", ["gum"], "q0"), Example("ASH ", "birch trees", ["elm"], "q1"),
+        Example("fir", "fir trees", ["date"], "q2"), Example("iris", "Fir\u00a0TREES", [""], "q3"),
+    ]  # fmt: skip
+    trained(tmp_path, settings(), examples)
+    batches = [batch["query_ids"] for batch in trainers[0].get_train_dataloader()]
+    assert len(batches) == 2
+    assert not any({"q0", "q1"} <= set(ids) or {"q2", "q3"} <= set(ids) for ids in batches)

@@ -18,8 +18,6 @@ choose the checkpoint.
 
 from __future__ import annotations
 
-import hashlib
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,6 +27,7 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, RetrievalDataset, passage_text
+from ettin_retrieval.data.normalisation import digest
 from ettin_retrieval.runtime.errors import InputError
 
 Setting = bool | Literal["answers"]
@@ -211,14 +210,3 @@ def _overlaps_with(task: Path, sets: dict[str, Texts]) -> dict[str, Overlap]:
 def _rows(path: Path, columns: list[str]) -> Iterator[tuple[str, ...]]:
     for batch in pq.ParquetFile(path).iter_batches(columns=columns):
         yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-
-
-def digest(text: str) -> bytes:
-    r"""Digest of a text in the form in which texts are compared.
-
-    >>> digest("Ｗhat  is\u00a0the\nCAFE\u0301?") == digest("what is the café?")
-    True
-    """
-    normalised = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    # 16 bytes instead of the text: millions of passages fit in memory.
-    return hashlib.blake2b(normalised.encode(), digest_size=16).digest()
