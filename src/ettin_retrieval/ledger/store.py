@@ -45,7 +45,7 @@ def entry_files(directory: Path, model: str = "*") -> list[Path]:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """A JSON file of the ledger, of any schema; an `InputError` if it is no JSON mapping."""
+    """A JSON file of the ledger, of any schema; an `InputError` if it does not hold a JSON mapping."""
     try:
         content = read_json(path)
     except ValueError as error:
@@ -199,7 +199,7 @@ def write_index(directory: Path) -> Path:
 
 
 def index_problem(directory: Path) -> str | None:
-    """The first file that differs from the index, and what to do; None if there is none.
+    """The first file that differs from the index, and what to do; None if all are the same.
 
     Entries that came in by git or by copying are not in the index yet, and `dvc repro tables`
     looks at the index alone.

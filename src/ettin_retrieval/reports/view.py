@@ -38,12 +38,12 @@ METRIC_NAMES = {"ndcg_at_10": "nDCG@10", "mrr_at_10": "MRR@10"}
 
 @dataclass(frozen=True)
 class Measured:
-    """A score from the ledger, or why there is none."""
+    """A score from the ledger, or why it is missing."""
 
     value: float | None  # mean over seeds, a fraction
     seeds: int = 0  # behind the mean
     deviation: float | None = None  # over several seeds
-    reason: str = ""  # why there is no value, such as `3 of 15 tasks`
+    reason: str = ""  # why the value is missing, such as `3 of 15 tasks`
     partial: int = 0  # further seeds that lack the task, or a task of the benchmark
 
     def __str__(self) -> str:
@@ -178,7 +178,7 @@ def entry_order(entry: Entry) -> tuple[tuple[int, str], str, int]:
 
 
 def average(entry: Entry, tasks: Mapping[str, str], metric: str) -> float | str:
-    """Mean over exactly these tasks on their splits, or why there is none.
+    """Mean over exactly these tasks on their splits, or why it is missing.
 
     >>> scores = {"A.ndcg_at_10": 0.5, "B.ndcg_at_10": 1.0, "C.ndcg_at_10": 0.0}
     >>> entry = Entry("1b", "base", 42, scores, dict.fromkeys("ABC", {"split": "test"}))
