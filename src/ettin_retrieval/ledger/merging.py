@@ -20,7 +20,7 @@ class Difference(NamedTuple):
     """One value in which two measurements differ."""
 
     what: str  # a flat metric, `task NAME` where the data differs, a query, `weights`, `precision`
-    task: str  # the task concerned; empty for a difference of the whole entry
+    task: str  # the task concerned; empty for the whole entry
     values: tuple[str, str]
 
 
