@@ -45,7 +45,7 @@ def entry_files(directory: Path, model: str = "*") -> list[Path]:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """A JSON file of the ledger, of any schema; an `InputError` if it does not hold a JSON mapping."""
+    """A JSON mapping of the ledger, of any schema; an `InputError` for any other content."""
     try:
         content = read_json(path)
     except ValueError as error:
