@@ -65,7 +65,7 @@ class RetrievalDataset:
     corpus: pd.DataFrame
     """One row per passage."""
     queries: pd.DataFrame
-    """Queries without a judgment are not scored."""
+    """One row per query; those of a benchmark are all judged."""
     qrels: pd.DataFrame
     origin: Origin
     teacher: pd.DataFrame | None = None

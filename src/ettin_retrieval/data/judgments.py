@@ -38,6 +38,11 @@ def flaws(dataset: RetrievalDataset, *, training: bool = False) -> list[str]:
             f"relevant passages without text: {len(empty):,} (the first: {empty.iloc[0]!r}); "
             f"{then}; {STRICT}"
         )
+    unanswered = len(dataset.queries) - qrels["query_id"][relevant].nunique()
+    if unanswered and not training:
+        found.append(
+            f"queries without a relevant passage: {unanswered:,}; they score 0, as in mteb"
+        )
     if negative := dataset.origin.notes.get("negative_scores_as_0"):
         found.append(f"judgments with a score below 0: {negative:,}; not relevant, as a score of 0")
     return found

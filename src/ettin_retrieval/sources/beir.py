@@ -167,20 +167,19 @@ def _text(record: dict[str, Any], column: str, where: str) -> str:
         return ""
     if column == "id" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # as some collections have them
-    problem = f"is {_kind(value)}, not text; write it in quotes" if key in record else "is missing"
-    raise InputError(f"{where}: {key!r} {problem}; an object has _id and text (and title)")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise InputError(
+            f"{where}: {key!r} is a number ({str(value)[:20]}), not text; write it in quotes"
+        )
+    kind = f" (it is {_kind(value)})" if key in record else ""
+    raise InputError(
+        f"{where}: {key!r} is missing or not text{kind}; an object has _id and text (and title)"
+    )
 
 
 def _kind(value: Any) -> str:
-    """What a JSON value is, for messages.
-
-    >>> _kind(1984), _kind(None), _kind(["a"])
-    ('a number (1984)', 'null', 'a list')
-    """
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    if isinstance(value, int | float):
-        return f"a number ({str(value)[:20]})"
     return "a list" if isinstance(value, list) else "an object"
 
 

@@ -41,7 +41,7 @@ def _read(task: Any, split: str, strict: bool) -> RetrievalDataset:
         with hub.downloading(repository, "dataset"):
             task.filter_eval_splits([split]).load_data()
     except pa.ArrowInvalid as error:  # mteb casts ids to text and scores to whole numbers
-        raise InputError(f"{where}: a column is of another type: {error}") from None
+        raise InputError(f"{where}: a column has another type than mteb reads: {error}") from None
     data = task.dataset["default"][split]
     corpus: pd.DataFrame = data["corpus"].to_pandas()
     if "title" not in corpus:
@@ -52,9 +52,11 @@ def _read(task: Any, split: str, strict: bool) -> RetrievalDataset:
         "qrels": frame(_judgments(data["relevant_docs"], where), QRELS),
     }
     task.unload_data()
-    return RetrievalDataset(
+    dataset = RetrievalDataset(
         **tables, origin=Origin(repository, revision, task.metadata.license or "unknown", split)
     ).validate(lambda table, row: f"{where}: {table} row {row + 1}", as_published=not strict)
+    # As mteb does before it scores.
+    return dataset.with_queries(dataset.qrels["query_id"].unique().tolist())
 
 
 def _texts(rows: pd.DataFrame, schema: pa.Schema, where: str) -> pd.DataFrame:
