@@ -1,4 +1,4 @@
-"""Judgments with a flaw score as in mteb: a missing passage, a score below 0, a hit on the own id."""
+"""Judgments with a flaw score as in mteb: missing passages, scores below 0, hits on the own id."""
 
 from __future__ import annotations
 
