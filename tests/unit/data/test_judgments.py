@@ -96,7 +96,7 @@ def test_a_nul_in_an_id_is_refused(
     table: str, rows: list[tuple[Any, ...]], where: str, as_published: bool
 ) -> None:
     with pytest.raises(InputError) as refused:
-        changed(**{table: rows}).validate(as_published=as_published)
+        changed(DATASET, **{table: rows}).validate(as_published=as_published)
     assert str(refused.value).startswith(f"{where} contains NUL")
 
 
