@@ -211,7 +211,8 @@ class RetrievalDataset:
             repeated = pairs.duplicated(["query_id", "corpus_id"])
             yield name, repeated, f"({{query_id!r}}, {{corpus_id!r}}) is {done} twice"
         above = self.qrels["score"] > HIGHEST_SCORE
-        yield "qrels", above, f"score {{score}} is above {HIGHEST_SCORE:,}, the highest judgment"
+        limit = f"above {HIGHEST_SCORE:,}, which trec_eval cannot hold; write grades such as 0 to 3"
+        yield "qrels", above, f"score {{score}} is {limit}"
         if not as_published:
             empty = self.without_text() & self.relevant()
             yield "corpus", empty, "passage {id!r} is judged relevant and has no text"

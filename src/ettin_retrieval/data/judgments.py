@@ -25,12 +25,13 @@ def flaws(dataset: RetrievalDataset, *, training: bool = False) -> list[str]:
     """
     qrels, relevant = dataset.qrels, dataset.qrels["score"] > 0
     found = []
-    if len(lost := qrels[dataset.missing() & relevant]):
+    if len(lost := qrels[dataset.missing()]):
         query_id, corpus_id, _ = lost.iloc[0]
         then = "left out of training" if training else "not found, as in mteb"
         found.append(
-            f"relevant judgments of a passage that is not in the corpus: {len(lost):,} (the first: "
-            f"query {query_id!r}, passage {corpus_id!r}); {then}; {STRICT}"
+            f"judgments of a passage that is not in the corpus: {len(lost):,}, relevant: "
+            f"{int((lost['score'] > 0).sum()):,} (the first: query {query_id!r}, passage "
+            f"{corpus_id!r}); {then}; {STRICT}"
         )
     if len(empty := dataset.corpus["id"][dataset.without_text() & dataset.relevant()]):
         then = "left out of training" if training else "encoded as the empty text, as in mteb"

@@ -7,6 +7,8 @@ judgments of SciFact and NFCorpus, each over its own passages.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pandas as pd
 
 from ettin_retrieval.data.dataset import Origin, RetrievalDataset
@@ -50,6 +52,7 @@ def together(datasets: list[RetrievalDataset]) -> RetrievalDataset:
         return pd.concat(prefixed, ignore_index=True)
 
     origins = [dataset.origin for dataset in datasets]
+    counts = sum((Counter(origin.notes) for origin in origins), Counter())
     return RetrievalDataset(
         corpus=joined("corpus", "id"),
         queries=joined("queries", "id").sort_values("id", ignore_index=True),
@@ -59,6 +62,7 @@ def together(datasets: list[RetrievalDataset]) -> RetrievalDataset:
             revision=" + ".join(origin.revision for origin in origins),
             licence=" + ".join(dict.fromkeys(origin.licence for origin in origins)),
             split=origins[0].split,
+            notes=dict(sorted(counts.items())),
         ),
     ).validate()
 

@@ -34,7 +34,7 @@ def test_a_sound_dataset_has_no_flaws_and_is_trained_on_as_it_is() -> None:
 def test_a_missing_relevant_passage_is_said_and_left_out_of_training() -> None:
     [flaw] = flaws(MISSING)
     assert flaw.startswith(
-        "relevant judgments of a passage that is not in the corpus: 1 (the first: query 'q1', "
+        "judgments of a passage that is not in the corpus: 2, relevant: 1 (the first: query 'q1', "
         "passage 'lost'); not found, as in mteb; "
     )
     assert "left out of training" in flaws(MISSING, training=True)[0]

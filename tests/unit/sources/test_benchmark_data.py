@@ -95,8 +95,8 @@ def test_flaws_and_hits_on_the_own_id_are_said_and_recorded(
     }  # fmt: skip
     lost, negative, own_ids = caplog.messages
     assert lost.startswith(
-        f"{task}: relevant judgments of a passage that is not in the corpus: 1 (the first: query "
-        "'q0-0', passage 'lost'); not found, as in mteb"
+        f"{task}: judgments of a passage that is not in the corpus: 1, relevant: 1 (the first: "
+        "query 'q0-0', passage 'lost'); not found, as in mteb"
     )
     assert negative.startswith(f"{task}: judgments with a score below 0: 1;")
     assert own_ids.startswith(

@@ -96,7 +96,7 @@ def test_a_withheld_label_is_not_a_selection() -> None:
         ({"query_id": 1.5}, "query_id: 1.5 is not allowed; it must be a whole number or text"),
         (
             {"passages": {"passage_text": ["a\udfff"], "is_selected": [1]}},
-            "passages.passage_text.0: contains half of a surrogate pair",
+            "passages.passage_text: contains half of a surrogate pair",
         ),
     ],
 )

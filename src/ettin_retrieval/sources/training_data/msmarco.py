@@ -50,6 +50,11 @@ def _encodable(text: str) -> str:
     return text
 
 
+def _all_encodable(texts: list[str]) -> list[str]:
+    _encodable("".join(texts))
+    return texts
+
+
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("has no text")
@@ -75,7 +80,7 @@ class Read(BaseModel):
 class Passages(Read):
     """The passages of a row, and whether each was selected: 0, 1 or `WITHHELD`."""
 
-    passage_text: list[Text]
+    passage_text: Annotated[list[str], AfterValidator(_all_encodable)]
     is_selected: list[Annotated[int, Field(ge=WITHHELD, le=1)]]
 
     @model_validator(mode="after")
