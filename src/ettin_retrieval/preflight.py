@@ -20,6 +20,9 @@ from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import write_json
 from ettin_retrieval.settings.schema import Settings
 
+COPIES = ".dvc/tmp/exps"
+"""Where `dvc exp run --temp` and DVC's queue copy the repository, one or two levels below."""
+
 
 def check(settings: Settings) -> None:
     """Check that the machine, the user's directories and the Hub have what the settings need.
@@ -30,6 +33,7 @@ def check(settings: Settings) -> None:
         precision = getattr(settings, section).precision
         if precision != "fp32":
             check_precision(precision, device_type(), f"{section}.precision")
+    _check_copy(settings)
     encoder = settings.encoder
     if encoder.source == "local":
         _check_own_encoder(settings)
@@ -37,6 +41,23 @@ def check(settings: Settings) -> None:
         hub.resolve_commit(encoder.source, encoder.revision or "main", "model")
     if settings.train_source != "tiny" or settings.benchmark_source == "beir":
         _check_data(settings)
+
+
+def _check_copy(settings: Settings) -> None:
+    """In DVC's copy of the repository, the directories in `local` must be in the copy or absolute.
+
+    DVC tracks them whichever model is selected, and stops at the first that is missing.
+    """
+    here = Path.cwd()
+    if not here.match(f"{COPIES}/*") and not here.match(f"{COPIES}/*/*"):
+        return
+    for key, path in settings.local.model_dump().items():
+        named = (here / path).resolve()
+        if not Path(path).is_absolute() and not (named.exists() and named.is_relative_to(here)):
+            raise InputError(
+                f"local.{key}: {path}: not in the copy of the repository that --temp and --queue "
+                "run in, which has only what git tracks; give an absolute path"
+            )
 
 
 def _check_own_encoder(settings: Settings) -> None:

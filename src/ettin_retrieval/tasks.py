@@ -187,6 +187,20 @@ def expand(names: Iterable[str]) -> list[str]:
     return [mteb_task(name).metadata.name for name in dict.fromkeys(expanded)]
 
 
+def ignores_own_id(name: str) -> bool:
+    """Whether a task leaves out a query's hit on the passage that has the query's id.
+
+    mteb does for some tasks, such as ArguAna, whose queries are passages (`ignore_identical_ids`).
+    For a collection that it does not know such a hit counts like any other.
+    """
+    import mteb
+
+    try:
+        return bool(getattr(mteb.get_task(full_name(name)), "ignore_identical_ids", False))
+    except KeyError:
+        return False
+
+
 def mteb_task(name: str) -> Any:
     """An mteb task of English texts with one subset and one split; nothing is downloaded.
 

@@ -71,6 +71,12 @@ def test_a_stage_depends_on_every_module_that_decides_its_output(stage: str) -> 
     assert not chains, f"{stage} depends on the first and not on the last module of {chains}"
 
 
+@pytest.mark.parametrize("stage", ALL)
+def test_the_user_s_paths_never_go_through_the_shell(stage: str) -> None:
+    """A path may have any character: DVC hands commands to a shell, so they read the settings."""
+    assert "local." not in ALL[stage]["cmd"]
+
+
 def test_every_source_dependency_exists() -> None:
     for stage in ALL:
         for dep in dependencies(stage):

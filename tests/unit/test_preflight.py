@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,22 @@ def test_a_path_that_is_not_a_directory(
     wrong = own | {key: str(tmp_path / path)}
     with pytest.raises(InputError, match=said):
         preflight.check(settings({"model": "local", "local": wrong}))
+
+
+@pytest.mark.parametrize("copy", [".dvc/tmp/exps/standalone/tmp1", ".dvc/tmp/exps/tmp2"])
+@pytest.mark.parametrize("key", ["encoder", "train", "benchmark"])
+def test_a_relative_directory_that_an_experiment_s_copy_lacks(
+    own: dict[str, str], tmp_path: Path, copy: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / copy).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / copy)
+    preflight.check(settings({"model": "local", "local": own}))
+    shutil.copytree(tmp_path / "leases", "tracked")
+    absolute = own | {"train": "tracked"}
+    preflight.check(settings({"model": "local", "local": absolute}))
+    for relative in ("leases", "../leases", os.path.relpath(own[key])):
+        wrong = settings({"local": own | {key: relative}})
+        with pytest.raises(InputError, match=f"^local.{key}: {relative}: not in the copy of the r"):
+            preflight.check(wrong)
+    monkeypatch.chdir(tmp_path)
+    preflight.check(settings({"local": own | {"train": "leases"}}))

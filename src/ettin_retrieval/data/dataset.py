@@ -4,7 +4,7 @@ On disk it is a directory, which every source writes and every later stage reads
 
 - `corpus.parquet`: id, title, text (strings)
 - `queries.parquet`: id, text (strings)
-- `qrels.parquet`: query_id, corpus_id (strings), score (int; 0 is a judged negative)
+- `qrels.parquet`: query_id, corpus_id (strings), score (int; 0 is judged not relevant)
 - `teacher.parquet`, only if the source has it: query_id, corpus_id, score (float from -1 to 1)
 - `manifest.json`: source, revision, licence, title policy, counts, sha256 per file
 """
@@ -31,6 +31,12 @@ SCHEMAS = {"corpus": CORPUS, "queries": QUERIES, "qrels": QRELS, "teacher": TEAC
 
 ROW_GROUP = 16_384
 """Rows per row group of the Parquet files: the least that a streaming reader holds in memory."""
+
+HIGHEST_SCORE = 1_000
+"""Of a judgment. trec_eval counts judgments by score, one counter for each: with very large scores
+nDCG is 0.0 or the process is aborted. Published collections use grades up to 5 or so."""
+
+NUL = "contains NUL, which trec_eval takes for the end of an id; remove it"
 
 Locate = Callable[[str, int], str]
 """Name of a table and number of a row (from 0) to where the row comes from, for messages."""
@@ -59,7 +65,7 @@ class RetrievalDataset:
     corpus: pd.DataFrame
     """One row per passage."""
     queries: pd.DataFrame
-    """Queries without a judgment are not scored."""
+    """One row per query; those of a benchmark are all judged."""
     qrels: pd.DataFrame
     origin: Origin
     teacher: pd.DataFrame | None = None
@@ -116,10 +122,14 @@ class RetrievalDataset:
         }
         if self.teacher is not None:
             counts["teacher"] = len(self.teacher)
-        if empty := int(self._without_text().sum()):
-            counts["passages_without_text"] = empty
-        if missing := int((~self.qrels["corpus_id"].isin(self.corpus["id"])).sum()):
-            counts["judgments_of_missing_passages"] = missing
+        empty, missing = self.without_text(), self.missing()
+        peculiar = {
+            "passages_without_text": empty,
+            "judgments_of_missing_passages": missing,
+            "relevant_passages_without_text": empty & self.relevant(),
+            "relevant_judgments_of_missing_passages": missing & (self.qrels["score"] > 0),
+        }
+        counts |= {name: int(rows.sum()) for name, rows in peculiar.items() if rows.any()}
         origin = asdict(self.origin)
         notes = origin.pop("notes")
         policy = "title and text joined by a space, as mteb does"
@@ -131,23 +141,28 @@ class RetrievalDataset:
         *,
         as_published: bool = False,
     ) -> RetrievalDataset:
-        """Check ids, texts, judgments and teacher scores, and return the dataset itself.
+        """Check ids, texts, judgments and teacher scores.
 
         Passages without text, which FiQA2018, TRECCOVID and others have, are kept and embedded as
-        the empty text, as in mteb. A relevant passage must have one.
+        the empty text, as in mteb.
 
         Parameters
         ----------
         as_published
-            For a pinned revision that cannot be corrected: relevant passages may lack their text,
-            or be missing (five of ArguAna's are) and count as not found.
+            Relevant passages may lack their text (two of Cranfield's do), or be missing (five of
+            ArguAna's are) and count as not found, as in mteb.
+
+        Returns
+        -------
+        The dataset itself, or one with 0 for every score below 0: TREC collections have -1 and -2,
+        and trec_eval counts them as not relevant too. The notes then have their number.
 
         Raises
         ------
         InputError
-            An empty corpus, no queries, a duplicate id, a query or a relevant passage without
-            text, a judgment or teacher score of an unknown query or passage, a second one of the
-            same pair, a teacher score that is not a cosine, or no positive judgment.
+            An empty corpus, no queries, a duplicate id, an id with a NUL, a query or a relevant
+            passage without text, a judgment or teacher score of an unknown query or passage, a
+            second one of the same pair, a score that is out of range, or no positive judgment.
         """
         for name in ("corpus", "queries"):
             if getattr(self, name).empty:
@@ -159,15 +174,27 @@ class RetrievalDataset:
                 more = f" (and {others} more)" if others else ""
                 problem = message.format(**getattr(self, name).iloc[row])
                 raise InputError(f"{locate(name, row)}: {problem}{more}")
-        if not (self.qrels["score"] > 0).any():
+        relevant = self.qrels["score"] > 0
+        if not relevant.any():
             raise InputError(f"{locate('qrels', 0)}: no judgment has a score above 0")
-        return self
+        if self.missing()[relevant].all():
+            raise InputError(
+                f"{locate('qrels', int(relevant.to_numpy().argmax()))}: none of the "
+                f"{int(relevant.sum()):,} relevant passages is in the corpus; the ids of both must "
+                "match"
+            )
+        negative = self.qrels["score"] < 0
+        if not negative.any():
+            return self
+        qrels = self.qrels.assign(score=self.qrels["score"].clip(lower=0))
+        return replace(self, qrels=qrels).with_notes(negative_scores_as_0=int(negative.sum()))
 
     def _rules(self, as_published: bool) -> Iterator[tuple[str, pd.Series[bool], str]]:
         """Table, which of its rows break a rule, and the message about one of them."""
         for name, table in (("corpus", self.corpus), ("queries", self.queries)):
             yield name, table["id"].duplicated(), "id {id!r} occurs twice; ids must be unique"
             yield name, _blank(table["id"]), "the id is empty"
+            yield name, _has_nul(table["id"]), f"id {{id!r}} {NUL}"
         yield "queries", _blank(self.queries["text"]), "query {id!r} has no text"
         for name, pairs, done in (
             ("qrels", self.qrels, "judged"),
@@ -175,6 +202,7 @@ class RetrievalDataset:
         ):
             if pairs is None:
                 continue
+            yield name, _has_nul(pairs["corpus_id"]), f"corpus_id {{corpus_id!r}} {NUL}"
             unknown = ~pairs["query_id"].isin(self.queries["id"])
             yield name, unknown, "query_id {query_id!r} is not in the queries"
             if name == "teacher" or not as_published:
@@ -182,17 +210,27 @@ class RetrievalDataset:
                 yield name, unknown, "corpus_id {corpus_id!r} is not in the corpus"
             repeated = pairs.duplicated(["query_id", "corpus_id"])
             yield name, repeated, f"({{query_id!r}}, {{corpus_id!r}}) is {done} twice"
+        above = self.qrels["score"] > HIGHEST_SCORE
+        limit = f"above {HIGHEST_SCORE:,}, which trec_eval cannot hold; write grades such as 0 to 3"
+        yield "qrels", above, f"score {{score}} is {limit}"
         if not as_published:
-            relevant = self.corpus["id"].isin(self.qrels["corpus_id"][self.qrels["score"] > 0])
-            empty = self._without_text() & relevant
+            empty = self.without_text() & self.relevant()
             yield "corpus", empty, "passage {id!r} is judged relevant and has no text"
         if self.teacher is not None:
             other = ~self.teacher["score"].between(-1, 1)
             yield "teacher", other, "score {score} is not between -1 and 1, as a cosine is"
 
-    def _without_text(self) -> pd.Series[bool]:
+    def without_text(self) -> pd.Series[bool]:
         """Which passages have neither title nor text."""
         return _blank(self.corpus["title"]) & _blank(self.corpus["text"])
+
+    def missing(self) -> pd.Series[bool]:
+        """Which judgments are of a passage that is not in the corpus."""
+        return ~self.qrels["corpus_id"].isin(self.corpus["id"])
+
+    def relevant(self) -> pd.Series[bool]:
+        """Which passages of the corpus are relevant to some query."""
+        return self.corpus["id"].isin(self.qrels["corpus_id"][self.qrels["score"] > 0])
 
 
 def passage_text(title: str, text: str) -> str:
@@ -230,3 +268,7 @@ def by_query(pairs: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def _blank(texts: pd.Series[str]) -> pd.Series[bool]:
     return texts.str.strip().eq("")
+
+
+def _has_nul(ids: pd.Series[str]) -> pd.Series[bool]:
+    return ids.str.contains("\0", regex=False)

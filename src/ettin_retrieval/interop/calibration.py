@@ -6,11 +6,13 @@ are in expected/calibration.yaml.
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.data.judgments import flaws
 from ettin_retrieval.interop import BM25_MODEL
 from ettin_retrieval.reports.references import judge
 from ettin_retrieval.runtime.errors import InputError
@@ -19,6 +21,8 @@ from ettin_retrieval.settings.sections import Encoder, Section, Share, Tuning
 
 if TYPE_CHECKING:
     from ettin_retrieval.evaluation.score import TaskScores
+
+logger = logging.getLogger("ettin_retrieval")
 
 BM25 = "bm25"
 
@@ -100,6 +104,8 @@ def calibrate(
     # Whether there is a figure is known before data is read and texts are encoded.
     cases = cases_for(published, name, task, version("PyStemmer"))
     dataset = _load(task, beir)
+    for flaw in flaws(dataset):
+        logger.warning("%s: %s", task, flaw)
     scores = _score(model, published.models[name].prompts, task, dataset).scores
     return [Verdict(case, scores.get(case.metric)) for case in cases], dataset
 

@@ -47,16 +47,21 @@ def export_trec(scores: Path, out: Path, benchmark: Path | None = None) -> list[
     for path in paths:
         task = path.name.removesuffix(".run.parquet")
         run = pq.read_table(path).to_pandas()
-        for ids in (run["query_id"], run["corpus_id"]):
-            if len(wrong := ids[ids.str.contains(r"\s") | ids.eq("")]):
-                raise InputError(
-                    f"{path}: id {wrong.iloc[0]!r} has white space, which separates columns"
-                )
+        _check_ids(run, path)
         written.append(write_lines(out / f"{task}.trec", run_lines(run)))
         if benchmark is not None:
             qrels = read_dataset(benchmark / task).qrels
+            _check_ids(qrels, benchmark / task / "qrels.parquet")
             written.append(write_lines(out / f"{task}.qrels", qrels_lines(qrels)))
     return written
+
+
+def _check_ids(pairs: pd.DataFrame, path: Path) -> None:
+    for ids in (pairs["query_id"], pairs["corpus_id"]):
+        if len(wrong := ids[ids.str.contains(r"\s") | ids.eq("")]):
+            raise InputError(
+                f"{path}: id {wrong.iloc[0]!r} has white space, which separates columns"
+            )
 
 
 def run_lines(run: pd.DataFrame) -> Iterator[str]:

@@ -73,8 +73,8 @@ def task_record(manifest: dict[str, Any]) -> dict[str, Any]:
         "source": manifest["source"],
         "revision": manifest["revision"],
     }
-    subsampled_from = manifest["notes"].get("subsampled_from")
-    return record | ({"subsampled_from": subsampled_from} if subsampled_from else {})
+    notes = {name: manifest["notes"].get(name) for name in ("subsampled_from", "hit_on_own_id")}
+    return record | {name: note for name, note in notes.items() if note}
 
 
 if __name__ == "__main__":

@@ -167,6 +167,10 @@ class Data(Section):
     rows_without_positive: Literal["auto", "error", "skip"] = "auto"
     """MS MARCO rows without a selected passage: `error`, `skip` (counted in the manifest) or
     `auto`, which skips them in microsoft/ms_marco, where they are known, and fails elsewhere."""
+    strict_judgments: bool = False
+    """Refuse a collection with a relevant passage that has no text or is not in the corpus, as
+    Cranfield and ArguAna have. false says how many there are; they are scored as in mteb (as the
+    empty text, as not found) and left out of training."""
     max_train_queries: Positive | None = None
     """Number of training queries, a seeded sample; null takes all."""
     dev_queries: Positive = 500

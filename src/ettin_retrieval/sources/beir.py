@@ -26,12 +26,17 @@ LAYOUT = "a BEIR directory has corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv"
 
 HEADER = ["query-id", "corpus-id", "score"]
 
+LABELS = {"score", "relevance", "rel", "label", "judgment", "judgement", "grade", "rating"}
+"""What the third cell of a header says."""
+
 # Stricter than `int` and `float`, which also read 1_0, infinity and digits of other scripts.
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """JSON can escape one; UTF-8 and Parquet cannot hold it."""
+
+HALF_A_PAIR = "contains half of a surrogate pair, which is not a character"
 
 Row = tuple[Any, ...]
 
@@ -81,8 +86,11 @@ def files_of(directory: Path, split: str, key: str = "") -> dict[str, Path]:
     return files | {"teacher": teacher} if teacher.is_file() else files
 
 
-def load(directory: Path, split: str) -> RetrievalDataset:
+def load(directory: Path, split: str, *, strict: bool = False) -> RetrievalDataset:
     """One split of a BEIR directory: the whole corpus, and the queries judged in the split.
+
+    With `strict`, a relevant passage must have a text and be in the corpus
+    (`RetrievalDataset.validate`).
 
     Raises
     ------
@@ -101,7 +109,7 @@ def load(directory: Path, split: str) -> RetrievalDataset:
         return f"{files[name]}:{lines[name][row]}" if lines[name] else str(files[name])
 
     origin = Origin("beir", _revision(files, directory), "unknown", split)
-    dataset = RetrievalDataset(**tables, origin=origin).validate(locate)
+    dataset = RetrievalDataset(**tables, origin=origin).validate(locate, as_published=not strict)
     judged = set(dataset.qrels["query_id"])
     return dataset.with_queries([q for q in dataset.queries["id"] if q in judged])
 
@@ -154,16 +162,25 @@ def _text(record: dict[str, Any], column: str, where: str) -> str:
     if isinstance(value, str):
         if value.isascii() or not LONE_SURROGATE.search(value):
             return value
-        raise InputError(
-            f"{where}: {key!r} contains half of a surrogate pair, which is not a character"
-        )
+        raise InputError(f"{where}: {key!r} {HALF_A_PAIR}")
     if column == "title" and value is None:
         return ""
     if column == "id" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # as some collections have them
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise InputError(
+            f"{where}: {key!r} is a number ({str(value)[:20]}), not text; write it in quotes"
+        )
+    kind = f" (it is {_kind(value)})" if key in record else ""
     raise InputError(
-        f"{where}: {key!r} is missing or not text; an object has _id and text (and title)"
+        f"{where}: {key!r} is missing or not text{kind}; an object has _id and text (and title)"
     )
+
+
+def _kind(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return "a list" if isinstance(value, list) else "an object"
 
 
 def _read_scores(path: Path, schema: pa.Schema) -> Iterator[tuple[int, Row]]:
@@ -181,11 +198,25 @@ def _read_scores(path: Path, schema: pa.Schema) -> Iterator[tuple[int, Row]]:
                 "and score with a tab between them"
             )
         query_id, corpus_id, score = cells
-        if line == 1 and score.strip().lower() == "score":
-            raise InputError(f"{path}:1: unknown header; write {' <tab> '.join(HEADER)}, or none")
+        if _plain(score) in LABELS:
+            raise InputError(f"{path}:{line}: {_header_problem(line, cells)}")
         if not number.fullmatch(score):
             raise InputError(f"{path}:{line}: score {score!r} is not {expected}")
         yield line, (query_id, corpus_id, int(score) if whole else float(score))
+
+
+def _plain(cell: str) -> str:
+    return cell.strip().strip("\"'").strip().lower()
+
+
+def _header_problem(line: int, cells: list[str]) -> str:
+    """Why a header was not skipped."""
+    header = " <tab> ".join(HEADER)
+    if line > 1:
+        return "a header; it must be the first line of the file, or left out"
+    if [_plain(cell) for cell in cells] == HEADER:
+        return f"a header with quotes, spaces or capitals; write {header}, or none"
+    return f"unknown header; write {header}, or none"
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -7,6 +7,8 @@ judgments of SciFact and NFCorpus, each over its own passages.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pandas as pd
 
 from ettin_retrieval.data.dataset import Origin, RetrievalDataset
@@ -17,7 +19,7 @@ from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import replacing, write_json
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.sources.benchmark_data import mteb
-from ettin_retrieval.sources.training_data import load_tiny, write_training
+from ettin_retrieval.sources.training_data import load_tiny, without_flaws, write_training
 from ettin_retrieval.studies.domains import SCIENTIFIC_TASKS
 
 
@@ -32,7 +34,9 @@ def load_scientific(settings: Settings) -> dict[str, RetrievalDataset]:
     if settings.encoder.track == "tiny":
         return load_tiny("scientific", settings)
     if settings.encoder.track == "paper":
-        return {"train": together([data for _, data in mteb.load(SCIENTIFIC_TASKS, "train")])}
+        strict = settings.data.strict_judgments
+        loaded = mteb.load(SCIENTIFIC_TASKS, "train", strict=strict)
+        return {"train": together([without_flaws(dataset) for _, dataset in loaded])}
     raise InputError(
         f"params.yaml: model: {settings.model} is on the track {settings.encoder.track}, which has "
         "no second domain; this study runs on the tracks tiny and paper"
@@ -48,6 +52,7 @@ def together(datasets: list[RetrievalDataset]) -> RetrievalDataset:
         return pd.concat(prefixed, ignore_index=True)
 
     origins = [dataset.origin for dataset in datasets]
+    counts = sum((Counter(origin.notes) for origin in origins), Counter())
     return RetrievalDataset(
         corpus=joined("corpus", "id"),
         queries=joined("queries", "id").sort_values("id", ignore_index=True),
@@ -57,6 +62,7 @@ def together(datasets: list[RetrievalDataset]) -> RetrievalDataset:
             revision=" + ".join(origin.revision for origin in origins),
             licence=" + ".join(dict.fromkeys(origin.licence for origin in origins)),
             split=origins[0].split,
+            notes=dict(sorted(counts.items())),
         ),
     ).validate()
 

@@ -146,8 +146,14 @@ def test_a_file_that_is_not_settings(
 
 
 def add_relevant_passage_without_text(user: User) -> None:
+    user.set({"data.strict_judgments": True})
     user.add("corpus.jsonl", '{"_id": "empty", "text": ""}')
     user.add("qrels/train.tsv", "q0-1\tempty\t1")
+
+
+def add_judgment_of_an_unknown_passage(user: User) -> None:
+    user.set({"data.strict_judgments": True})
+    user.add("qrels/train.tsv", "q0-1\tno\t1")
 
 
 def replace_corpus_by_a_directory(user: User) -> None:
@@ -181,7 +187,7 @@ IN_TRAINING_COLLECTIONS: list[Mistake] = [
     ),
     (
         "an unknown passage",
-        lambda u: u.add("qrels/train.tsv", "q0-1\tno\t1"),
+        add_judgment_of_an_unknown_passage,
         r"train.tsv:18: corpus_id 'no' is not in the corpus",
     ),
     (
@@ -205,6 +211,26 @@ IN_BENCHMARK_COLLECTIONS: list[Mistake] = [
         "a score beyond 64 bits",
         lambda u: u.add("qrels/test.tsv", f"q0-1\trent0\t{2**64}"),
         r"test.tsv:10: score '\d+' is not a whole number of at most 18 digits",
+    ),
+    (
+        "a very large score",
+        lambda u: u.add("qrels/test.tsv", "q0-1\trent0\t5000000"),
+        r"test.tsv:10: score 5000000 is above 1,000",
+    ),
+    (
+        "a NUL in an id",
+        lambda u: u.add("qrels/test.tsv", "q0-1\trent0\0\t1"),
+        r"test.tsv:10: corpus_id 'rent0\\x00' contains NUL",
+    ),
+    (
+        "a header on the second line",
+        lambda u: u.write("qrels/test.tsv", "\nquery-id\tcorpus-id\tscore\n"),
+        r"test.tsv:2: a header; it must be the first line of the file",
+    ),
+    (
+        "a title that is a number",
+        lambda u: u.add("corpus.jsonl", '{"_id": "x", "title": 1984, "text": "a"}'),
+        r"corpus.jsonl:25: 'title' is a number \(1984\), not text",
     ),
     (
         "another header",

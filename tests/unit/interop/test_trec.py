@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import pytrec_eval
 
+from ettin_retrieval.data.storage import read_dataset, write_dataset
 from ettin_retrieval.evaluation.result_files import run_table
 from ettin_retrieval.interop.trec import export_trec, run_lines, strictly_descending
 from ettin_retrieval.runtime.errors import InputError
@@ -108,6 +110,17 @@ def test_an_id_with_white_space_is_refused(tmp_path: Path) -> None:
     pq.write_table(run_table({"q 1": {"d1": 0.5}}), tmp_path / "T.run.parquet")
     with pytest.raises(InputError, match="'q 1' has white space"):
         export_trec(tmp_path, tmp_path / "out")
+
+
+def test_a_judged_id_with_white_space_is_refused_too(scored: Scored, tmp_path: Path) -> None:
+    """Of a passage that is not in the corpus, and so in no run."""
+    benchmark = tmp_path / "benchmark"
+    dataset = read_dataset(scored.benchmark / "TinyTies")
+    lost = pd.DataFrame({"query_id": ["q1"], "corpus_id": ["a b"], "score": [1]})
+    qrels = pd.concat([dataset.qrels, lost], ignore_index=True)
+    write_dataset(replace(dataset, qrels=qrels), benchmark / "TinyTies")
+    with pytest.raises(InputError, match=r"TinyTies/qrels.parquet: id 'a b' has white space"):
+        export_trec(scored.scores, tmp_path / "out", benchmark)
 
 
 def test_a_directory_without_runs_is_refused(tmp_path: Path) -> None:

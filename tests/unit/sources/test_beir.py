@@ -87,13 +87,30 @@ TWO_PASSAGES = lines({"_id": "d1", "text": "a"}, {"_id": "d2", "text": "b"})
         (CORPUS, TWO_PASSAGES + lines({"_id": "d1", "text": "c"}), "corpus.jsonl:3: id 'd1' "),
         (
             CORPUS,
-            TWO_PASSAGES.replace('"a"', '" "'),
-            "corpus.jsonl:1: passage 'd1' is judged relevant and has no text",
+            lines({"_id": "d1", "title": ["a"], "text": "a"}),
+            "corpus.jsonl:1: 'title' is missing or not text (it is a list)",
         ),
         (
             CORPUS,
-            lines({"_id": "d1", "title": ["a"], "text": "a"}),
-            "corpus.jsonl:1: 'title' is missing or not text",
+            TWO_PASSAGES + lines({"_id": "d3", "title": 1984, "text": "a"}),
+            "corpus.jsonl:3: 'title' is a number (1984), not text; write it in quotes",
+        ),
+        (QUERIES, '{"_id": "q1", "text": NaN}', "queries.jsonl:1: 'text' is a number (nan), not"),
+        (QUERIES, lines({"_id": 1.5, "text": "a"}), "queries.jsonl:1: '_id' is a number (1.5), "),
+        (
+            QUERIES,
+            lines({"_id": "q1", "text": None}),
+            "queries.jsonl:1: 'text' is missing or not text (it is null)",
+        ),
+        (
+            CORPUS,
+            TWO_PASSAGES + lines({"_id": "d\0", "text": "a"}),
+            "corpus.jsonl:3: id 'd\\x00' contains NUL",
+        ),
+        (
+            QUERIES,
+            lines({"_id": "q1\0", "text": "a"}),
+            "queries.jsonl:1: id 'q1\\x00' contains NUL",
         ),
         (QUERIES, lines({"_id": "q1"}), "queries.jsonl:1: 'text' is missing or not text"),
         (QUERIES, lines({"_id": True, "text": "a"}), "queries.jsonl:1: '_id' is missing or not"),
@@ -110,7 +127,14 @@ TWO_PASSAGES = lines({"_id": "d1", "text": "a"}, {"_id": "d2", "text": "b"})
         ),
         (QUERIES, "[" * 100_000, "queries.jsonl:1: not valid JSON"),
         (QUERIES, '{"_id": ' + "1" * 5000 + "}", "queries.jsonl:1: not valid JSON"),
-        (QRELS, "q1\td1\t1\nq1\td9\t1\n", "test.tsv:2: corpus_id 'd9' is not in the corpus"),
+        (QRELS, "q1\td1\t1\nq1\td\0\t1\n", "test.tsv:2: corpus_id 'd\\x00' contains NUL"),
+        (QRELS, "q1\td9\t1\n", "test.tsv:1: none of the 1 relevant passages is in the corpus"),
+        (
+            QRELS,
+            "q1\td1\t1\nq1\td2\t1001\n",
+            "test.tsv:2: score 1001 is above 1,000, which trec_eval",
+        ),
+        (QRELS, "q1\td1\t5000000\n", "test.tsv:1: score 5000000 is above 1,000, which trec_eval"),
         (QRELS, "q9\td1\t1\n", "test.tsv:1: query_id 'q9' is not in the queries"),
         (QRELS, "q1\td1\thigh\n", "test.tsv:1: score 'high' is not a whole number"),
         (QRELS, "q1\td1\t0.5\n", "test.tsv:1: score '0.5' is not a whole number"),
@@ -125,6 +149,22 @@ TWO_PASSAGES = lines({"_id": "d1", "text": "a"}, {"_id": "d2", "text": "b"})
             "query_id\tcorpus_id\tscore\n",
             "test.tsv:1: unknown header; write query-id <tab> corpus-id <tab> score, or none",
         ),
+        (
+            QRELS,
+            "\nquery-id\tcorpus-id\tscore\nq1\td1\t1\n",
+            "test.tsv:2: a header; it must be the first line of the file, or left out",
+        ),
+        (
+            QRELS,
+            '"query-id"\t"corpus-id"\t"score"\n"q1"\t"d1"\t"1"\n',
+            "test.tsv:1: a header with quotes, spaces or capitals; write query-id <tab> corpus-id",
+        ),
+        (
+            QRELS,
+            "Query-ID\tCorpus-ID\tScore \nq1\td1\t1\n",
+            "test.tsv:1: a header with quotes, spaces or capitals; write query-id <tab> corpus-id",
+        ),
+        (QRELS, "qid\tdocid\trelevance\nq1\td1\t1\n", "test.tsv:1: unknown header; write query-id"),
         (QRELS, "q1 d1 1\n", "test.tsv:1: 1 cells instead of 3"),
         (QRELS, "q1\td1\t1\nq1\td1\t2\n", "test.tsv:2: ('q1', 'd1') is judged twice"),
         (QRELS, "q1\td1\t0\n", "test.tsv:1: no judgment has a score above 0"),
@@ -139,6 +179,43 @@ def test_malformed_files_are_refused_by_file_and_line(
     assert f"{(collection / name).parent}/{message}" in str(refused.value)
 
 
+EMPTY = lines({"_id": "d1", "text": " "}, {"_id": "d2", "text": "b"})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "count", "message"),
+    [
+        (
+            CORPUS,
+            EMPTY,
+            "relevant_passages_without_text",
+            "corpus.jsonl:1: passage 'd1' is judged relevant and has no text",
+        ),
+        (
+            QRELS,
+            "q1\td1\t1\nq1\td9\t1\n",
+            "relevant_judgments_of_missing_passages",
+            "qrels/test.tsv:2: corpus_id 'd9' is not in the corpus",
+        ),
+    ],
+)
+def test_a_relevant_passage_without_text_or_missing_is_counted_or_refused_if_strict(
+    collection: Path, name: str, content: str, count: str, message: str
+) -> None:
+    write(collection, name, content)
+    assert beir.load(collection, "test").manifest()["counts"][count] == 1
+    with pytest.raises(InputError) as refused:
+        beir.load(collection, "test", strict=True)
+    assert f"{collection}/{message}" in str(refused.value)
+
+
+def test_negative_scores_are_read_as_0(collection: Path) -> None:
+    write(collection, QRELS, "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t-2\n")
+    dataset = beir.load(collection, "test", strict=True)
+    assert dataset.judgments() == {"q1": {"d1": 1, "d2": 0}}
+    assert dataset.manifest()["notes"] == {"negative_scores_as_0": 1}
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -146,6 +223,9 @@ def test_malformed_files_are_refused_by_file_and_line(
         ("q9\td1\t0.5\n", "2: query_id 'q9' is not in the queries"),
         ("q1\td1\thigh\n", "2: score 'high' is not a number"),
         ("q1\td1\tnan\n", "2: score 'nan' is not a number"),
+        ("q1\td1\tinf\n", "2: score 'inf' is not a number"),
+        ("q1\td1\t1e999\n", "2: score inf is not between -1 and 1"),
+        ("query-id\tcorpus-id\tscore\n", "2: a header; it must be the first line of the file"),
         ("q1\td1\n", "2: 2 cells instead of 3"),
         ("q1\td1\t0.5\nq1\td1\t0.6\n", "3: ('q1', 'd1') is scored twice"),
         ("q1\td1\t0.5\nq1\td2\t7.5\n", "3: score 7.5 is not between -1 and 1"),

@@ -8,7 +8,9 @@ import pytest
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.storage import read_dataset
+from ettin_retrieval.ledger.results import task_records
 from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.runtime.files import read_json
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.sources import tiny
@@ -61,6 +63,61 @@ def test_listed_tasks_are_selected_and_unknown_ones_refused(tmp_path: Path) -> N
     assert [name for name, _ in load_tasks(settings(tmp_path, ["wills"]))] == ["wills"]
     with pytest.raises(InputError, match=r"evaluation.tasks: 'deeds' is not in .*leases, wills"):
         list(load_tasks(settings(tmp_path, ["deeds"])))
+
+
+def with_flaws(directory: Path) -> Path:
+    """A collection with every query's text as a passage of the query's id, and a lost passage."""
+    write_collection(directory)
+    queries = (directory / "queries.jsonl").read_text()
+    with (directory / "corpus.jsonl").open("a") as corpus:
+        corpus.write(queries)
+    with (directory / "qrels" / "test.tsv").open("a") as qrels:
+        qrels.write("q0-0\tlost\t1\nq0-0\theating1\t-1\n")
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "rule", "said"),
+    [
+        ("arguana", "ArguAna", "left out", "is left out, as in mteb's task"),
+        ("leases", "leases", "scored", "counts like any other, as in mteb, which leaves it out"),
+    ],
+)
+def test_flaws_and_hits_on_the_own_id_are_said_and_recorded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, task: str, rule: str, said: str
+) -> None:
+    collection = with_flaws(tmp_path / name)
+    write_benchmark(settings(collection), tmp_path / "benchmark")
+    manifest = read_json(tmp_path / "benchmark" / task / "manifest.json")
+    assert manifest["counts"]["relevant_judgments_of_missing_passages"] == 1
+    assert manifest["notes"] == {
+        "negative_scores_as_0": 1, "queries_with_id_of_a_passage": 8, "hit_on_own_id": rule,
+    }  # fmt: skip
+    lost, negative, own_ids = caplog.messages
+    assert lost.startswith(
+        f"{task}: judgments of a passage that is not in the corpus: 1, relevant: 1 (the first: "
+        "query 'q0-0', passage 'lost'); not found, as in mteb"
+    )
+    assert negative.startswith(f"{task}: judgments with a score below 0: 1;")
+    assert own_ids.startswith(
+        f"{task}: queries with the id of a passage: 8 of 8; a query's hit on that passage {said}"
+    )
+    assert task_records(tmp_path / "benchmark")[task]["hit_on_own_id"] == rule
+
+
+def test_a_sound_collection_has_no_notes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_collection(tmp_path / "leases")
+    write_benchmark(settings(tmp_path), tmp_path / "benchmark")
+    assert read_json(tmp_path / "benchmark/leases/manifest.json")["notes"] == {}
+    assert caplog.messages == []
+
+
+def test_strict_judgments_refuse_a_missing_passage_by_line(tmp_path: Path) -> None:
+    collection = with_flaws(tmp_path / "leases")
+    strict = settings(collection).with_changes({"data.strict_judgments": True})
+    with pytest.raises(InputError, match=r"qrels/test.tsv:10: corpus_id 'lost' is not in the corp"):
+        write_benchmark(strict, tmp_path / "benchmark")
+    assert not (tmp_path / "benchmark").exists()
 
 
 @pytest.fixture(scope="module")

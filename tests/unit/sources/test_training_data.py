@@ -8,6 +8,7 @@ import pytest
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.storage import read_dataset, write_dataset
+from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import read_json
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.settings.schema import Settings
@@ -60,6 +61,33 @@ def test_development_queries_are_held_out_and_their_corpus_is_cut(
     assert (len(dev.corpus), len(train.corpus)) == (10, 24)
     assert set(dev.qrels["corpus_id"]) <= set(dev.corpus["id"])
     assert dev.origin.notes == {"passages_of_whole_corpus": 24}
+
+
+def test_pairs_that_cannot_be_trained_on_are_left_out_and_counted(
+    tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_collection(tmp_path / "leases")
+    with (tmp_path / "leases/corpus.jsonl").open("a") as corpus:
+        corpus.write('{"_id": "empty", "text": ""}\n')
+    with (tmp_path / "leases/qrels/train.tsv").open("a") as qrels:
+        qrels.write("q0-1\tempty\t1\nq0-2\tlost\t1\nq1-1\tgone\t0\nq1-2\trent0\t-1\n")
+    local = settings.with_changes({"model": "local", "local.train": str(tmp_path / "leases")})
+    paths = {"benchmark": tmp_path / "benchmark", "training": tmp_path / "training"}
+    training_data.run(local, paths)
+    sets = [read_dataset(tmp_path / "training" / name) for name in ("train", "dev")]
+    positives = {q: set(p) for part in sets for q, p in part.positives().items()}
+    assert (positives["q0-1"], positives["q0-2"]) == ({"rent1"}, {"rent2"})
+    assert sum(map(len, positives.values())) == 16
+    for part in sets:
+        assert set(part.qrels["corpus_id"]) <= set(part.corpus["id"])
+        assert "empty" not in set(part.corpus["id"])
+        notes = part.origin.notes
+        assert notes["pairs_left_out_passage_missing"] == 1
+        assert notes["pairs_left_out_passage_without_text"] == 1
+        assert notes["negative_scores_as_0"] == 1
+    assert ["left out of training" in line for line in caplog.messages] == [True, True, False]
+    with pytest.raises(InputError, match=r"train.tsv:19: corpus_id 'lost' is not in the corpus"):
+        training_data.run(local.with_changes({"data.strict_judgments": True}), paths)
 
 
 @pytest.mark.parametrize(("decontaminate", "left"), [(True, 12), (False, 16)])

@@ -21,6 +21,12 @@ def test_collections_together_keep_their_judgments() -> None:
     assert (texts["0-q1"], texts["1-q1"]) == ("one query 1", "two query 1")
 
 
+def test_what_was_left_out_of_collections_is_counted_together() -> None:
+    parts = [dataset("one", 2).with_notes(pairs_left_out_passage_missing=1), dataset("two", 3)]
+    parts.append(dataset("three", 2).with_notes(pairs_left_out_passage_missing=2))
+    assert together(parts).origin.notes == {"pairs_left_out_passage_missing": 3}
+
+
 def test_the_tiny_track_has_the_generated_scientific_rows() -> None:
     datasets = load_scientific(SETTINGS)
     rows = tiny.training_rows("scientific")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.data.judgments import flaws
 from ettin_retrieval.data.storage import write_dataset
 from ettin_retrieval.pipeline import Paths
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import replacing
 from ettin_retrieval.settings.schema import Settings
-from ettin_retrieval.tasks import SUBSAMPLED, mteb_names, task_of_directory
+from ettin_retrieval.tasks import (
+    SUBSAMPLED,
+    ignores_own_id,
+    mteb_names,
+    task_of_directory,
+)
+
+logger = logging.getLogger("ettin_retrieval")
 
 SUBSAMPLING_SEED = 42
 """Not the training seed: encoders trained with different seeds are compared on one corpus."""
@@ -30,8 +39,10 @@ def write_benchmark(settings: Settings, output: Path) -> str:
     summary = []
     with replacing(output) as directory:
         for full_name, full in load_tasks(settings):
+            for flaw in flaws(full):
+                logger.warning("%s: %s", full_name, flaw)
             name, dataset = subsampled(full_name, full, settings.data.max_corpus_size)
-            write_dataset(dataset, directory / name)
+            write_dataset(with_own_ids(name, dataset), directory / name)
             summary.append(f"{name}: {len(dataset.queries):,} queries over {len(dataset.corpus):,}")
     return ", ".join(summary)
 
@@ -42,10 +53,11 @@ def load_tasks(settings: Settings) -> Iterable[tuple[str, RetrievalDataset]]:
     Raises InputError if the source does not have a task.
     """
     source, wanted = settings.benchmark_source, settings.evaluation.tasks
+    strict = settings.data.strict_judgments
     if source == "mteb":
         from ettin_retrieval.sources.benchmark_data import mteb
 
-        return mteb.load(mteb_names(wanted))
+        return mteb.load(mteb_names(wanted), strict=strict)
     if source == "tiny":
         from ettin_retrieval.sources import tiny
 
@@ -64,7 +76,7 @@ def load_tasks(settings: Settings) -> Iterable[tuple[str, RetrievalDataset]]:
             )
         found[name] = collection, split
     names = _selected(found, wanted, str(directory))
-    return ((name, beir.load(*found[name])) for name in names)
+    return ((name, beir.load(*found[name], strict=strict)) for name in names)
 
 
 def _selected(available: Iterable[str], wanted: list[str] | str, where: str) -> list[str]:
@@ -79,6 +91,28 @@ def _selected(available: Iterable[str], wanted: list[str] | str, where: str) -> 
                 f"{', '.join(known)}"
             )
     return sorted(wanted)
+
+
+def with_own_ids(name: str, dataset: RetrievalDataset) -> RetrievalDataset:
+    """The dataset, with a note and a line in the log if queries have ids of passages.
+
+    The note says whether a query's hit on the passage of its own id is scored: in mteb's tasks as
+    in mteb, in other collections like any other hit.
+    """
+    shared = int(dataset.queries["id"].isin(dataset.corpus["id"]).sum())
+    if not shared:
+        return dataset
+    ignored = ignores_own_id(name)
+    logger.warning(
+        "%s: queries with the id of a passage: %s of %s; a query's hit on that passage %s",
+        name, f"{shared:,}", f"{len(dataset.queries):,}",
+        "is left out, as in mteb's task" if ignored else
+        "counts like any other, as in mteb, which leaves it out only for tasks of its own such as "
+        "ArguAna (a directory of that name)",
+    )  # fmt: skip
+    return dataset.with_notes(
+        queries_with_id_of_a_passage=shared, hit_on_own_id="left out" if ignored else "scored"
+    )
 
 
 def subsampled(

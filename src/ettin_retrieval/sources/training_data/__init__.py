@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ettin_retrieval.data import judgments
 from ettin_retrieval.data.dataset import TEACHER, Origin, RetrievalDataset, frame
 from ettin_retrieval.data.storage import write_dataset
 from ettin_retrieval.pipeline import Paths
@@ -18,6 +20,8 @@ from ettin_retrieval.sources.training_data import decontamination
 
 if TYPE_CHECKING:
     from ettin_retrieval.sources.tiny import DomainName
+
+logger = logging.getLogger("ettin_retrieval")
 
 
 def run(settings: Settings, paths: Paths) -> str:
@@ -35,12 +39,21 @@ def load_source(settings: Settings, beir_directory: Path) -> dict[str, Retrieval
         from ettin_retrieval.sources import beir
 
         names = {"train", "dev"} & set(beir.splits(beir_directory)) | {"train"}
-        return {name: beir.load(beir_directory, name) for name in sorted(names)}
+        strict = settings.data.strict_judgments
+        loaded = {name: beir.load(beir_directory, name, strict=strict) for name in sorted(names)}
+        return {name: without_flaws(dataset) for name, dataset in loaded.items()}
     from ettin_retrieval.sources.training_data import msmarco
 
     if source == "triplets":
         return msmarco.load_triplets()
     return msmarco.load(settings.data.msmarco_config, settings.data.rows_without_positive)
+
+
+def without_flaws(dataset: RetrievalDataset) -> RetrievalDataset:
+    """What can be trained on of a dataset; what cannot is logged."""
+    for flaw in judgments.flaws(dataset, training=True):
+        logger.warning("%s %s: %s", dataset.origin.source, dataset.origin.split, flaw)
+    return judgments.trainable(dataset)
 
 
 def load_tiny(domain: DomainName, settings: Settings) -> dict[str, RetrievalDataset]:

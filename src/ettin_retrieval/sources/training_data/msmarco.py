@@ -1,7 +1,8 @@
 """MS MARCO as RetrievalDatasets: rows of microsoft/ms_marco, and triplets mined from it.
 
 A row (v1.1 and v2.1) has one query and about ten passages that a search engine returned. Passages
-that answer the query are selected: they get a judgment of 1, the others one of 0.
+that answer the query are selected: they get a judgment of 1, the others one of 0. A label of -1 is
+withheld: such a passage is not selected either.
 
 The Ettin paper trains on sentence-transformers' triplets (query, positive, negative): 1,000 rows
 are held out with seed 12, and the first 1,250,000 of the others are the training set.
@@ -11,14 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ettin_retrieval import hub
-from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.data.dataset import (
+    CORPUS,
+    NUL,
+    QRELS,
+    QUERIES,
+    Origin,
+    RetrievalDataset,
+    frame,
+)
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import validated
+from ettin_retrieval.sources.beir import HALF_A_PAIR, LONE_SURROGATE
 
 REPOSITORY = "microsoft/ms_marco"
 SPLITS = {"train": "train", "dev": "validation"}
@@ -30,12 +40,48 @@ HELD_OUT, HELD_OUT_SEED = 1_000, 12
 
 LICENCE = "MS MARCO terms: non-commercial research"
 
+WITHHELD = -1
+"""In `is_selected`: whether the passage answers was not published, as in the test split."""
 
-class Passages(BaseModel):
-    """The passages of a row, and whether each was selected (0 or 1)."""
 
-    passage_text: list[str]
-    is_selected: list[int]
+def _encodable(text: str) -> str:
+    if not text.isascii() and LONE_SURROGATE.search(text):
+        raise ValueError(HALF_A_PAIR)
+    return text
+
+
+def _all_encodable(texts: list[str]) -> list[str]:
+    _encodable("".join(texts))
+    return texts
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("has no text")
+    return text
+
+
+def _usable_id(query_id: int | str) -> int | str:
+    if isinstance(query_id, str) and "\0" in _encodable(query_id):
+        raise ValueError(NUL)
+    return query_id
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+NotBlank = Annotated[Text, AfterValidator(_not_blank)]
+
+
+class Read(BaseModel):
+    """What is read of a row: other columns are ignored, values are not converted."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Passages(Read):
+    """The passages of a row, and whether each was selected: 0, 1 or `WITHHELD`."""
+
+    passage_text: Annotated[list[str], AfterValidator(_all_encodable)]
+    is_selected: list[Annotated[int, Field(ge=WITHHELD, le=1)]]
 
     @model_validator(mode="after")
     def _lengths_match(self) -> Passages:
@@ -48,16 +94,24 @@ class Passages(BaseModel):
 
     def with_text(self) -> list[tuple[str, int]]:
         """Passages that are not empty, and 1 for each that is selected."""
-        pairs = zip(map(str.strip, self.passage_text), map(bool, self.is_selected), strict=True)
-        return [(text, int(selected)) for text, selected in pairs if text]
+        pairs = zip(map(str.strip, self.passage_text), self.is_selected, strict=True)
+        return [(text, int(selected == 1)) for text, selected in pairs if text]
 
 
-class Row(BaseModel):
+class Row(Read):
     """What is read of a row of microsoft/ms_marco."""
 
-    query: str
-    query_id: int | str
+    query: NotBlank
+    query_id: Annotated[int | str, AfterValidator(_usable_id)]
     passages: Passages
+
+
+class Triplet(Read):
+    """What is read of a row of triplets."""
+
+    query: NotBlank
+    positive: NotBlank
+    negative: Text
 
 
 def load(config: str, rows_without_positive: str) -> dict[str, RetrievalDataset]:
@@ -115,11 +169,12 @@ def from_rows(
         A row lacks a field, or has no selected passage (unless such rows are skipped).
     """
     collection = _Collection(origin)
-    skipped = 0
+    skipped = withheld = 0
     for number, content in enumerate(rows, start=1):
         where = f"{origin.source} {origin.split} row {number}"
         row = validated(Row, content, where)
         query_id, passages = str(row.query_id), row.passages.with_text()
+        withheld += row.passages.is_selected.count(WITHHELD)
         if not any(selected for _, selected in passages):
             if not skip_without_positive:
                 raise InputError(
@@ -131,11 +186,14 @@ def from_rows(
         collection.queries.append((query_id, row.query.strip()))
         for position, (text, selected) in enumerate(passages):
             collection.judge(query_id, text, selected, f"{query_id}-{position}")
-    return collection.dataset().with_notes(rows_without_selected_passage_left_out=skipped)
+    notes = {"rows_without_selected_passage_left_out": skipped}
+    if withheld:
+        notes["withheld_labels"] = withheld
+    return collection.dataset().with_notes(**notes)
 
 
 def from_triplets(
-    rows: Iterable[Mapping[str, str]], origin: Origin, *, merge_queries: bool = True
+    rows: Iterable[Mapping[str, Any]], origin: Origin, *, merge_queries: bool = True
 ) -> RetrievalDataset:
     """Rows of query, positive and negative as one collection; equal passages are merged.
 
@@ -149,18 +207,13 @@ def from_triplets(
     >>> from_triplets(rows, origin, merge_queries=False).judgments()
     {'q0': {'p0': 1, 'p1': 0}, 'q1': {'p0': 1, 'p2': 0}}
 
-    Raises InputError if a row lacks one of the three columns.
+    Raises InputError if a row lacks one of the three columns, or one is not text.
     """
     collection = _Collection(origin)
     query_ids: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
-        try:
-            query, positive, negative = row["query"], row["positive"], row["negative"]
-        except KeyError as error:
-            raise InputError(
-                f"{origin.source} {origin.split} row {number}: no column {error}; triplets have "
-                "query, positive, negative"
-            ) from None
+        triplet = validated(Triplet, row, f"{origin.source} {origin.split} row {number}")
+        query, positive, negative = triplet.query, triplet.positive, triplet.negative
         query_id = query_ids.get(query) if merge_queries else None
         if query_id is None:
             query_id = query_ids[query] = f"q{len(collection.queries)}"
