@@ -44,7 +44,6 @@ def check_model_directory(directory: Path, where: str) -> None:
         )
     for path in configs:
         _read_json(path, where)
-    _warn_of_a_classifier(directory, where)
     for module in _modules(directory, where):
         folder = directory / str(module.get("path", ""))
         if _is(module, "Pooling") and not (folder / "config.json").is_file():
@@ -65,7 +64,7 @@ def module_directories(directory: Path) -> list[Path]:
     return [directory / str(module.get("path", "")) for module in modules] or [directory]
 
 
-def _warn_of_a_classifier(directory: Path, where: str) -> None:
+def warn_of_a_classifier(directory: Path, where: str) -> None:
     """A cross-encoder can be pooled like any encoder, and scores nothing like one."""
     for folder in module_directories(directory):
         path = folder / "config.json"

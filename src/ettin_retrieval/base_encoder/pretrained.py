@@ -12,6 +12,7 @@ from ettin_retrieval import hub
 from ettin_retrieval.base_encoder.model_directory import (
     check_model_directory,
     module_directories,
+    warn_of_a_classifier,
 )
 from ettin_retrieval.encoders.checkpoint import fingerprint, is_normalised, pooling_of
 from ettin_retrieval.encoders.encode import TextEncoder
@@ -64,6 +65,7 @@ def assemble(directory: Path, entry: Encoder, where: str) -> SentenceTransformer
     """
     from transformers.utils import logging as reports
 
+    warn_of_a_classifier(directory, where)
     with ExitStack() as afterwards:
         # `_check_weights` reports missing and mismatched weights, so transformers need not.
         afterwards.callback(reports.set_verbosity, reports.get_verbosity())

@@ -14,7 +14,7 @@ from tqdm.auto import trange
 
 from ettin_retrieval.base_encoder.model_directory import (
     check_model_directory,
-    transformer_directory,
+    module_directories,
 )
 from ettin_retrieval.runtime.errors import InputError
 
@@ -113,7 +113,7 @@ def _load(directory: Path, where: str) -> CrossEncoder:
 def _missing_weights(model: Any, directory: Path) -> list[str]:
     """Names of the weights that loading left random; read once more, on the meta device."""
     _, found = type(model).from_pretrained(
-        str(transformer_directory(directory)),
+        str(module_directories(directory)[0]),
         config=model.config,
         local_files_only=True,
         use_safetensors=True,
