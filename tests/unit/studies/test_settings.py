@@ -49,10 +49,10 @@ def test_a_value_that_dvc_set(params: Path, override: str, value: object) -> Non
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("few_shot:", "few_shots:", "few_shots: unknown key; did you mean few_shot? allowed: abl"),
+        ("few_shot:", "few_shots:", "few_shots: unknown key; did you mean few_shot? allowed: "),
         ("seeds: [42", "sedes: [42", "few_shot.sedes: unknown key; did you mean seeds? allowed: e"),
         ("pooling:", "pool:", "ablations.grid.pool: unknown key; did you mean pooling? allowed: n"),
-        ("num_negatives", "per_pair", "ablations.grid.per_pair: unknown key; allowed: num_negativ"),
+        ("num_negatives", "per_pair", "ablations.grid.per_pair: unknown key; allowed: num_"),
         ("epochs: 1", "epochs: 0", "multi_stage.epochs: 0 is not allowed; it must be greater than"),
         ("[mean,", "[median,", "ablations.grid.pooling.0: 'median' is not allowed; it must be mea"),
         ("triplet: 0.5", "triple: 0.5", "ablations.rates.triple"),
