@@ -61,7 +61,8 @@ def main() -> None:
     # 5. A SentenceTransformer directory, with a record of where it comes from.
     revision = read_checkpoint(given.encoder)["fingerprint"]
     with replacing(given.output) as directory:
-        save_checkpoint(model, directory, {"source": "finetuned", "revision": revision})
+        origin = {"source": "finetuned", "revision": revision, "training": curve.conditions}
+        save_checkpoint(model, directory, origin)
     print(f"{given.output}: the weights of step {curve.best_step}")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Role = Literal["query", "passage"]
+Mask = npt.NDArray[np.bool_]
 
 TEXTS_PER_CALL = 1024
 """Texts per call of the tokenizer, whose lists take ten times the memory of arrays."""
@@ -30,6 +32,7 @@ class Tokenised:
     ends: npt.NDArray[np.int64]  # text n has the ids from ends[n] to ends[n + 1]
     extra: dict[str, Any]  # further features that the model's modules ask for
     tokenizer: Any
+    cut: Mask  # whether each text is longer than the length of its role, of shape (texts,)
 
     def features(self, texts: Sequence[int] | npt.NDArray[np.integer]) -> dict[str, Any]:
         """What the model reads of some texts, on the CPU; tensors have shape (texts, longest)."""
@@ -55,28 +58,43 @@ def tokenise(model: SentenceTransformer, texts: list[str], role: Role) -> Tokeni
     prompt, tokenizer = prompt_of(model, role), model.tokenizer
     fast = getattr(tokenizer, "backend_tokenizer", None)
 
-    def preprocess(part: list[str]) -> dict[str, Any]:
-        options = {"text": {"padding": False}, "common": {"return_tensors": None}}
+    max_length = max_length_of(model, role)
+
+    def preprocess(part: list[str], **text: Any) -> dict[str, Any]:
+        options = {"text": {"padding": False, **text}, "common": {"return_tensors": None}}
         task = task_of(role)
         return model.preprocess(part, prompt=prompt, task=task, processing_kwargs=options)
 
-    def directly(part: list[str]) -> list[list[int]]:
+    def directly(part: list[str]) -> Iterator[tuple[list[int], bool]]:
         encoded = fast.encode_batch_fast([f"{prompt or ''}{text}" for text in part])  # type: ignore[union-attr]
-        return [text.ids for text in encoded]
+        return ((text.ids, bool(text.overflowing)) for text in encoded)
+
+    def slowly(part: list[str]) -> Iterator[tuple[list[int], bool]]:
+        found = preprocess(part)["input_ids"]
+        full = [row for row, tokens in enumerate(found) if len(tokens) == max_length]
+        again = [part[row] for row in full]
+        whole = preprocess(again, truncation=False)["input_ids"] if full else []
+        longer = {r for r, tokens in zip(full, whole, strict=True) if len(tokens) > len(found[r])}
+        return ((tokens, row in longer) for row, tokens in enumerate(found))
 
     longest = [max(texts, key=len)]
     expected = preprocess(longest)
-    same = fast is not None and directly(longest) == expected["input_ids"]
-    ids, ends = array("i"), array("q", [0])
+    same = fast is not None and [ids for ids, _ in directly(longest)] == expected["input_ids"]
+    ids, ends, cut = array("i"), array("q", [0]), bytearray()
     for start in range(0, len(texts), TEXTS_PER_CALL):
         part = texts[start : start + TEXTS_PER_CALL]
-        for tokens in directly(part) if same else preprocess(part)["input_ids"]:
+        for tokens, is_cut in directly(part) if same else slowly(part):
             # Without special tokens an empty text has no token: it gets one of padding.
             ids.extend(tokens or [tokenizer.pad_token_id])
             ends.append(len(ids))
+            cut.append(is_cut)
     extra = {name: expected[name] for name in expected.keys() & {"modality", "prompt_length"}}
     return Tokenised(
-        np.frombuffer(ids, dtype=np.int32), np.frombuffer(ends, dtype=np.int64), extra, tokenizer
+        np.frombuffer(ids, dtype=np.int32),
+        np.frombuffer(ends, dtype=np.int64),
+        extra,
+        tokenizer,
+        np.frombuffer(cut, dtype=np.bool_),
     )
 
 
@@ -102,3 +120,17 @@ def max_length_of(model: SentenceTransformer, role: Role) -> int | None:
     longest: int | None = getattr(model, "max_seq_length", None)
     transformer: Any = model[0] if longest is not None else None
     return getattr(transformer, f"{task_of(role)}_length", None) or longest
+
+
+@contextmanager
+def cut_at(model: SentenceTransformer, lengths: Mapping[Role, int]) -> Iterator[None]:
+    """Let the model cut texts of each role at other lengths than its own, for a while."""
+    transformer: Any = model[0]
+    own = {role: getattr(transformer, f"{task_of(role)}_length") for role in lengths}
+    try:
+        for role, length in lengths.items():
+            setattr(transformer, f"{task_of(role)}_length", length)
+        yield
+    finally:
+        for role, length in own.items():
+            setattr(transformer, f"{task_of(role)}_length", length)

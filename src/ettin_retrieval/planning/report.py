@@ -11,7 +11,13 @@ from rich.filesize import decimal
 from ettin_retrieval.planning.flops import Encoder, config_of
 from ettin_retrieval.planning.sizes import CHARACTERS_PER_TOKEN, Collection, tasks_of, training_set
 from ettin_retrieval.planning.speed import GPUS, PROBE_LAYERS, Gpu, Speed, measure
-from ettin_retrieval.planning.stages import CHECKPOINTS, Stage, lengths_of, stages_of
+from ettin_retrieval.planning.stages import (
+    CHECKPOINTS,
+    Stage,
+    lengths_of,
+    stages_of,
+    training_lengths_of,
+)
 from ettin_retrieval.runtime.determinism import THREADS, pin_arithmetic
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import Settings
@@ -85,6 +91,7 @@ def render(made: Plan) -> str:
 def _notes(made: Plan) -> list[str]:
     gpu, here, there = made.gpu, made.here, made.there
     query, passage = lengths_of(made.settings)
+    in_training = " and ".join(map(str, training_lengths_of(made.settings)))
     measured = ", ".join(
         f"{here.encoding[precision] / 1e9:,.0f} encoding and "
         f"{here.training[precision] / 1e9:,.0f} training in {precision}"
@@ -102,8 +109,8 @@ def _notes(made: Plan) -> list[str]:
         f"{gpu.name}: TFLOP/s at this width, assumed, not measured: {assumed} (its data sheet: "
         f"{gpu.fp32:g} in fp32, {gpu.bf16:g} in bf16, dense); {gpu.memory} GB of memory",
         f"tokens: {CHARACTERS_PER_TOKEN} characters each, assumed; texts of mean length, cut at "
-        f"{query} (queries) and {passage} (passages); TFLOP and memory of fine-tuning count "
-        "padding too",
+        f"{query} (queries) and {passage} (passages), in fine-tuning at {in_training}; TFLOP and "
+        "memory of fine-tuning count padding too",
         f"tokenising, {here.tokenised:,.0f} tokens per second here, takes place meanwhile: the "
         "longer of both counts, on a GPU too; no hours for downloads and reading",
         f"disk: outputs twice, for DVC's cache, downloads, and {CHECKPOINTS} checkpoints with "

@@ -81,7 +81,8 @@ class Family(Section):
     """What the encoders with one `base` in encoders.yaml share.
 
     For `pooling`, `normalize` and the lengths, `auto` keeps what a sentence-transformers directory
-    states, and otherwise means mean pooling, normalisation, 64 and 512 tokens.
+    states, and otherwise means mean pooling, normalisation, and the smaller of 512 tokens and the
+    encoder's maximum.
     """
 
     source: str
@@ -94,6 +95,9 @@ class Family(Section):
     normalize: bool | Auto
     """A normalised encoder is trained, mined and evaluated by cosine, any other by dot product."""
     max_query_length: Length | Auto
+    """Where mining, the development score and evaluation cut queries, and the next one passages.
+    They are saved with the checkpoint and are part of what a score is a score of; training has
+    its own, `finetuning.max_query_length` and `finetuning.max_passage_length`."""
     max_passage_length: Length | Auto
     guide: Schedule
     paper: Schedule
@@ -244,6 +248,11 @@ class Finetuning(Section):
     """Share of the steps over which the learning rate rises from zero. `auto`, here and for
     `weight_decay`, is the recipe's value."""
     weight_decay: NotNegativeFloat = 0.01
+    max_query_length: Length | None | Auto = "auto"
+    """Where training cuts queries, and the next one passages. `auto` is the recipe's value, or the
+    encoder's in encoders.yaml if that is lower; null cuts where evaluation does. Never beyond that:
+    a higher number is lowered to it, and the log says so."""
+    max_passage_length: Length | None | Auto = "auto"
     precision: Precision = "fp32"
     gradient_accumulation: Positive = 1
     """Batches per optimizer step. The contrastive objective contrasts within a batch only."""

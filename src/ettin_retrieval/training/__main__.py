@@ -43,7 +43,8 @@ def run(settings: Settings, paths: Paths) -> str:
     before, best = curve.dev[0][1], max(score for _, score in curve.dev)
     if state.is_main_process:
         with replacing(paths["finetuned"]) as directory:
-            save_checkpoint(model, directory, {"source": "finetuned", "revision": base})
+            origin = {"source": "finetuned", "revision": base, "training": curve.conditions}
+            save_checkpoint(model, directory, origin)
         scores = {"dev_ndcg_at_10_before": before, "dev_ndcg_at_10": best}
         write_json(paths["metrics"], scores | {"step": curve.best_step})
         write_json(paths["loss"], [{"step": step, "loss": loss} for step, loss in curve.loss])

@@ -13,9 +13,11 @@ from transformers import EarlyStoppingCallback, TrainerState
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders.precision import check_precision
+from ettin_retrieval.encoders.tokenise import cut_at
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.training.batches import SharedBatches, TrainingFeatures
 from ettin_retrieval.training.examples import Example, training_rows
+from ettin_retrieval.training.lengths import KEYS, training_lengths
 from ettin_retrieval.training.memory import BatchPlan, shrinking_until_it_fits
 from ettin_retrieval.training.objectives import loss_for
 from ettin_retrieval.training.trainer import DEV_METRIC, DevEvaluator, RetrievalTrainer
@@ -28,6 +30,7 @@ class Curve:
     loss: list[tuple[int, float]]
     dev: list[tuple[int, float]]  # nDCG@10 on the development set; step 0 is before training
     best_step: int  # the one whose weights the model has
+    conditions: dict[str, Any]  # what hardware and encoder made of the settings, for the record
 
 
 def finetune(
@@ -57,7 +60,9 @@ def finetune(
     work.mkdir(parents=True, exist_ok=True)
     plan = BatchPlan.of(settings, work)
     rows = training_rows(examples, settings.finetuning.objective)
-    features = TrainingFeatures(model, rows)
+    lengths = training_lengths(model, settings)
+    with cut_at(model, lengths):
+        features = TrainingFeatures(model, rows)
     evaluator = DevEvaluator(dev, settings.encoding.batch_size, model.similarity_fn_name)
     before = float(evaluator(model)[DEV_METRIC])
 
@@ -89,7 +94,8 @@ def finetune(
         return [(int(entry["step"]), float(entry[key])) for entry in entries]
 
     dev_curve = [(0, before), *logged(f"eval_{DEV_METRIC}")]
-    return Curve(logged("loss"), dev_curve, state.best_global_step or 0)
+    conditions = {KEYS[role]: length for role, length in lengths.items()}
+    return Curve(logged("loss"), dev_curve, state.best_global_step or 0, conditions)
 
 
 def choose_attention(model: SentenceTransformer) -> None:

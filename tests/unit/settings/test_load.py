@@ -39,7 +39,8 @@ def test_every_size_has_the_values_of_the_guide(tmp_path: Path, size: str) -> No
     assert (encoder.source, encoder.track) == (f"jhu-clsp/ettin-encoder-{size}", "paper")
     assert (guide.train_source, guide.benchmark_source) == ("msmarco", "mteb")
     assert (encoder.pooling, encoder.normalize) == ("mean", True)
-    assert (encoder.max_query_length, encoder.max_passage_length) == (64, 512)
+    assert (encoder.max_query_length, encoder.max_passage_length) == ("auto", "auto")
+    assert guide.training_lengths == {"max_query_length": 64, "max_passage_length": 512}
     assert (guide.learning_rate, guide.batch_size, guide.epochs) == (2e-5, 32, 3)
     assert (finetuning.objective, finetuning.temperature) == ("contrastive", 0.05)
     assert finetuning.margin == 0.3
