@@ -248,11 +248,11 @@ class Finetuning(Section):
     """Share of the steps over which the learning rate rises from zero. `auto`, here and for
     `weight_decay`, is the recipe's value."""
     weight_decay: NotNegativeFloat = 0.01
-    max_query_length: Length | None | Auto = "auto"
+    max_query_length: Length | Auto | None = "auto"
     """Where training cuts queries, and the next one passages. `auto` is the recipe's value, or the
     encoder's in encoders.yaml if that is lower; null cuts where evaluation does. Never beyond that:
     a higher number is lowered to it, and the log says so."""
-    max_passage_length: Length | None | Auto = "auto"
+    max_passage_length: Length | Auto | None = "auto"
     precision: Precision = "fp32"
     gradient_accumulation: Positive = 1
     """Batches per optimizer step. The contrastive objective contrasts within a batch only."""

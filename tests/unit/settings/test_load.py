@@ -153,3 +153,37 @@ def test_a_missing_file(tmp_path: Path, file: str) -> None:
 
 def test_params_yaml_fits_on_a_screen() -> None:
     assert len((ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()) < 80
+
+
+@pytest.mark.parametrize(
+    ("changes", "evaluation", "training"),
+    [
+        ({}, (32, 64), (32, 64)),
+        ({"recipe": "paper"}, (32, 64), (32, 64)),
+        ({"model": "1b"}, ("auto", "auto"), (64, 512)),
+        ({"model": "1b", "recipe": "paper"}, ("auto", "auto"), (None, None)),
+        ({"model": "local"}, ("auto", "auto"), (64, 512)),
+        ({"model": "1b", "encoders.yaml:ettin.max_passage_length": 256}, ("auto", 256), (64, 256)),
+        ({"model": "1b", "finetuning.max_query_length": 48}, ("auto", "auto"), (48, 512)),
+        ({"model": "1b", "finetuning.max_query_length": None}, ("auto", "auto"), (None, 512)),
+        # Training lowers this one, and says so.
+        ({"finetuning.max_passage_length": 100}, (32, 64), (32, 100)),
+    ],
+)
+def test_training_and_evaluation_have_lengths_of_their_own(
+    tmp_path: Path,
+    changes: dict[str, Any],
+    evaluation: tuple[int | str, ...],
+    training: tuple[int | None, ...],
+) -> None:
+    settings = loaded(tmp_path, changes)
+    encoder, resolved = settings.encoder, settings.resolved()
+    assert (encoder.max_query_length, encoder.max_passage_length) == evaluation
+    assert tuple(settings.training_lengths.values()) == training
+    assert [resolved["finetuning"][key] for key in settings.training_lengths] == list(training)
+
+
+def test_another_model_has_its_own_training_lengths() -> None:
+    tiny = load_settings(ROOT / "params.yaml")
+    lengths = tiny.with_changes({"model": "17m"}).training_lengths
+    assert tuple(lengths.values()) == (64, 512), "and not those of tiny"
