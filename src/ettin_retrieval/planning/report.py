@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 from rich.filesize import decimal
 
+from ettin_retrieval.encoders.precision import has_bf16
 from ettin_retrieval.planning.flops import Encoder, config_of
 from ettin_retrieval.planning.sizes import CHARACTERS_PER_TOKEN, Collection, tasks_of, training_set
 from ettin_retrieval.planning.speed import GPUS, PROBE_LAYERS, Gpu, Speed, measure
@@ -19,6 +20,7 @@ from ettin_retrieval.planning.stages import (
     training_lengths_of,
 )
 from ettin_retrieval.runtime.determinism import THREADS, pin_arithmetic
+from ettin_retrieval.runtime.device import device_type
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import Settings
 
@@ -50,7 +52,11 @@ def plan(settings: Settings, gpu: str, tasks: list[str] | str) -> Plan:
     encoder = Encoder(config_of(settings), settings.finetuning.gradient_checkpointing)
     collections = tasks_of(settings, tasks)
     stages = stages_of(settings, encoder, training_set(settings), collections)
-    here = measure(encoder, {stage.precision for stage in stages if stage.encoding})
+    precisions = {stage.precision for stage in stages if stage.encoding}
+    if settings.finetuning.precision == "auto" and not has_bf16(device_type()):
+        # Training falls back to fp32 here; a precision that the settings name is measured.
+        precisions = precisions - {"bf16"} | {"fp32", settings.evaluation.precision}
+    here = measure(encoder, precisions)
     there = GPUS[gpu].speed(encoder.config.hidden_size, here.tokenised)
     return Plan(settings, encoder, collections, stages, here, there, GPUS[gpu])
 
@@ -97,7 +103,9 @@ def _notes(made: Plan) -> list[str]:
         f"{here.training[precision] / 1e9:,.0f} training in {precision}"
         for precision in here.encoding
     )
-    assumed = ", ".join(f"{there.encoding[p] / 1e12:,.1f} in {p}" for p in here.encoding)
+    precisions = sorted({stage.precision for stage in made.stages if stage.encoding})
+    assumed = ", ".join(f"{there.encoding[p] / 1e12:,.1f} in {p}" for p in precisions)
+    emulated = set(precisions) - here.encoding.keys()
     in_bf16 = {
         stage.name: duration(there.hours(stage._replace(precision="bf16"))) for stage in made.stages
     }
@@ -106,6 +114,10 @@ def _notes(made: Plan) -> list[str]:
         *(f"{name} needs more memory than {gpu.name} has" for name in too_large),
         f"here: GFLOP/s measured now on {PROBE_LAYERS} layers of this width: {measured}"
         + (f"; strict pins {THREADS} threads and AVX2" if made.settings.strict else ""),
+        *(
+            f"here: {precision} would be emulated, so fp32 takes its place"
+            for precision in emulated
+        ),
         f"{gpu.name}: TFLOP/s at this width, assumed, not measured: {assumed} (its data sheet: "
         f"{gpu.fp32:g} in fp32, {gpu.bf16:g} in bf16, dense); {gpu.memory} GB of memory",
         f"tokens: {CHARACTERS_PER_TOKEN} characters each, assumed; texts of mean length, cut at "

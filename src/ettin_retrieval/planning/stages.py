@@ -112,17 +112,17 @@ def _finetuning(settings: Settings, encoder: Encoder, train: Collection) -> Stag
     queries = train.queries.times(settings.epochs * len(rows))
     passages = train.passages._replace(number=queries.number * columns)
     piece = finetuning.mini_batch_size
-    at_once = settings.batch_size if piece == "auto" else piece
+    at_once = settings.batch_size if piece == "auto" else min(piece, settings.batch_size)
     # sentence-transformers merges the columns of positives and negatives into one forward pass.
     # Its cached loss embeds each column by itself, piece by piece, and all of it twice.
     cached = finetuning.objective == "contrastive" and at_once < settings.batch_size
     batches = (at_once, at_once if cached else at_once * columns)
     training, activations = 0.0, []
-    lengths = training_lengths_of(settings)
+    lengths, precision = training_lengths_of(settings), settings.training_precision
     for texts, cut, batch in zip((queries, passages), lengths, batches, strict=True):
         length = texts.padded(batch, cut)
         training += texts.number * (encoder.step(length) + cached * encoder.flops(length))
-        activations.append(encoder.activations(batch, length, finetuning.precision))
+        activations.append(encoder.activations(batch, length, precision))
     dev_passages = train.passages._replace(number=settings.data.dev_passages)
     dev = Collection("dev", dev_passages, train.queries._replace(number=settings.data.dev_queries))
     evaluations = 1 + settings.epochs * finetuning.evaluations_per_epoch
@@ -131,7 +131,7 @@ def _finetuning(settings: Settings, encoder: Encoder, train: Collection) -> Stag
         name="finetuning",
         encoding=evaluations * _encoding(lengths_of(settings), encoder, [dev]).encoding,
         training=training,
-        precision=finetuning.precision,
+        precision=precision,
         disk=(CACHED * WEIGHT + CHECKPOINTS * (WEIGHT + MOMENTS)) * encoder.parameters,
         # Weights, gradients and moments.
         memory=(2 * WEIGHT + MOMENTS) * encoder.parameters

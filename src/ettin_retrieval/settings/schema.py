@@ -39,11 +39,14 @@ class RecipeNegatives(Section):
 
 
 class RecipeFinetuning(Section):
-    """A recipe's part of `finetuning`; a number in `mini_batch_size` selects the cached loss."""
+    """A recipe's part of `finetuning`."""
 
+    temperature: sections.Rate
     mini_batch_size: sections.Positive | sections.Auto
     warmup_ratio: sections.Share
     weight_decay: sections.NotNegativeFloat
+    precision: Literal["fp32", "bf16"]
+    keep: sections.Keep
     max_query_length: sections.Length | None
     max_passage_length: sections.Length | None
 
@@ -111,6 +114,7 @@ class Settings(Section):
         }  # fmt: skip
         content["data"] |= {"train": self.train_source, "benchmark": self.benchmark_source}
         content["finetuning"] |= self.tuning.model_dump() | self.training_lengths
+        content["finetuning"]["precision"] = self.training_precision
         return content
 
     @property
@@ -152,6 +156,13 @@ class Settings(Section):
         return lengths
 
     @property
+    def training_precision(self) -> sections.Precision:
+        """`finetuning.precision` with `auto` resolved, whatever the hardware."""
+        given = self.finetuning.precision
+        recipe: Recipe = getattr(self.recipes, self.recipe)
+        return recipe.finetuning.precision if given == "auto" else given
+
+    @property
     def train_source(self) -> TrainSource:
         """`data.train` with `auto` resolved."""
         if self.data.train != "auto":
@@ -176,7 +187,7 @@ class Settings(Section):
     def _fill_in_the_recipe(cls, content: dict[str, Any]) -> dict[str, Any]:
         """Replace `auto`, or a missing key, by the selected recipe's value.
 
-        What depends on the encoder too stays `auto` here, and is a property.
+        What depends on the encoder or the hardware too stays `auto` here, and is a property.
         """
         filled = dict(content)
         for name, values in content["recipes"].get(str(content.get("recipe")), {}).items():
@@ -185,7 +196,7 @@ class Settings(Section):
                 auto = {
                     key: value
                     for key, value in values.items()
-                    if key not in LENGTHS and section.get(key, "auto") == "auto"
+                    if key not in {*LENGTHS, "precision"} and section.get(key, "auto") == "auto"
                 }
                 filled[name] = section | auto
         return filled
@@ -203,8 +214,13 @@ class Settings(Section):
                 f"negatives.absolute_margin: {bound} leaves no semi_hard negatives, which score "
                 f"below the positive by less than finetuning.margin {margin}"
             )
+        if self.finetuning.keep == "last" and self.finetuning.early_stopping is not None:
+            raise ValueError(
+                "finetuning.early_stopping: stops when the development score no longer rises, and "
+                "keep last would keep the weights after the best; set finetuning.keep to best"
+            )
         mini_batch = self.finetuning.mini_batch_size
-        if mini_batch != "auto" and self.batch_size % mini_batch:
+        if mini_batch != "auto" and mini_batch < self.batch_size and self.batch_size % mini_batch:
             raise ValueError(
                 f"finetuning.mini_batch_size: batch size {self.batch_size} is not a multiple of "
                 f"{mini_batch}"

@@ -1,13 +1,16 @@
-"""Where training cuts texts: at its own lengths, and never beyond those of the encoder."""
+"""What encoder and hardware make of the settings: where training cuts texts, and its precision."""
 
 from __future__ import annotations
 
 import logging
+from functools import cache
 
 from sentence_transformers import SentenceTransformer
 
+from ettin_retrieval.encoders.precision import has_bf16
 from ettin_retrieval.encoders.tokenise import Role, max_length_of
 from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.settings.sections import Precision
 
 logger = logging.getLogger("ettin_retrieval")
 
@@ -37,3 +40,22 @@ def training_lengths(model: SentenceTransformer, settings: Settings) -> dict[Rol
             )
         lengths[role] = min(wanted or own, own)
     return lengths
+
+
+def training_precision(settings: Settings, device: str) -> Precision:
+    """The precision that a type of device trains in: never, by `auto`, a bf16 that it emulates."""
+    wanted = settings.training_precision
+    if settings.finetuning.precision == "auto" and wanted == "bf16" and not has_bf16(device):
+        _say_that_fp32_is_taken(settings.recipe, device)
+        return "fp32"
+    return wanted
+
+
+@cache  # says so once
+def _say_that_fp32_is_taken(recipe: str, device: str) -> None:
+    logger.warning(
+        "finetuning.precision: auto is bf16 in recipe %s, and fp32 here: bf16 would be emulated on "
+        "this %s, as on any CPU in strict mode",
+        recipe,
+        {"cpu": "CPU", "cuda": "GPU"}.get(device, device),
+    )
