@@ -161,6 +161,28 @@ def test_cut_texts_are_counted_over_shards_duplicates_and_cached_embeddings(
     assert len(list(tmp_path.glob("*.npy"))) == (3 if cached else 0)
 
 
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_every_cut_passage_is_counted_by_one_rank(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, world_size: int
+) -> None:
+    """Of seven shards, of which three ranks share the last one; duplicates lie far apart."""
+    monkeypatch.setattr(search_module, "SHARD", 2)
+    monkeypatch.setattr(search_module, "all_gather", lambda part: [part])
+    model = load_checkpoint(checkpoint)
+    passages = ["a " * (300 if row % 3 else 5 + row) for row in range(13)]
+    passages[12] = "b " * 400
+    counted = 0
+    for rank in range(world_size):
+        monkeypatch.setattr(search_module, "rank_and_world_size", lambda r=rank: (r, world_size))
+        exact = ExactSearch(TextEncoder(model, 8), RECORD)
+        corpus = pd.DataFrame({"id": [f"d{row}" for row in range(13)], "text": passages})
+        exact.index(Dataset.from_pandas(corpus, preserve_index=False))
+        exact.search(Dataset.from_dict({"id": ["q"], "text": ["a"]}), top_k=1)
+        assert exact.cut is not None
+        counted += exact.cut["passages"][0]
+    assert counted == 9
+
+
 def test_a_cached_shard_whose_mask_is_gone_is_encoded_again(
     checkpoint: Path, tmp_path: Path
 ) -> None:
