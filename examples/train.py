@@ -50,18 +50,19 @@ def main() -> None:
     pairs, report = mine(train, load_checkpoint(given.encoder), settings)
     print(report.summary(settings.negatives))
 
-    # 4. Training, in place. The model ends with the weights of the best development score.
+    # 4. Training, in place. The model ends with the best weights or the last (finetuning.keep).
     seed_everything(settings.seed, settings.strict)
     model = load_checkpoint(given.encoder)
     examples = training_examples(train, pairs)
     with TemporaryDirectory() as work:  # for the trainer's checkpoints
         curve = finetune(model, examples, dev, settings, Path(work))
-    print(f"dev nDCG@10 {curve.dev[0][1]:.4f} -> {max(score for _, score in curve.dev):.4f}")
+    print(f"dev nDCG@10 {curve.dev[0][1]:.4f} -> {dict(curve.dev)[curve.best_step]:.4f}")
 
     # 5. A SentenceTransformer directory, with a record of where it comes from.
     revision = read_checkpoint(given.encoder)["fingerprint"]
     with replacing(given.output) as directory:
-        save_checkpoint(model, directory, {"source": "finetuned", "revision": revision})
+        origin = {"source": "finetuned", "revision": revision, "training": curve.conditions}
+        save_checkpoint(model, directory, origin)
     print(f"{given.output}: the weights of step {curve.best_step}")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ettin_retrieval.ledger.entry import Entry, Measurement
+from ettin_retrieval.ledger.entry import Entry, Lengths, Measurement
 from ettin_retrieval.ledger.provenance import run_reference
 from ettin_retrieval.ledger.store import QUERY_METRICS, write_measurement
 from ettin_retrieval.reports.references import Key, read_references
@@ -22,6 +22,9 @@ EXPECTED = ROOT / "expected"
 
 Scores = Mapping[str, float | Sequence[float]]
 """Task to its score, or to those of its queries q0, q1, ..."""
+
+Cut = Mapping[str, tuple[float, float]]
+"""Task to the shares of queries and passages longer than the encoder reads."""
 
 V1, V2 = "MTEB(eng, v1)", "MTEB(eng, v2)"
 
@@ -36,6 +39,8 @@ def measurement(
     flat: Mapping[str, float] | None = None,
     weights: str = "w1",
     precision: str = "fp32",
+    lengths: Lengths = (64, 512),
+    cut: Cut | None = None,
     outputs: str | None = "d1",
     **record: Any,
 ) -> Measurement:
@@ -49,6 +54,10 @@ def measurement(
         Further flat metrics, such as averages; they come first.
     weights, outputs
         The checkpoint's fingerprint, and the digest of the outputs behind it.
+    lengths
+        Where queries and passages are cut.
+    cut
+        Task to the shares of queries and passages that are; those of other tasks are not known.
     record
         Of the run.
     """
@@ -68,13 +77,27 @@ def measurement(
         recipe=recipe if checkpoint == "finetuned" else None,
         scores={**(flat or {})}
         | {f"{task}.{metric}": mean for task, mean in means.items() for metric in QUERY_METRICS},
-        tasks={name: {"split": _split(name), "queries": len(values)} for name, values in named},
-        weights={"fingerprint": weights},
+        tasks={
+            name: {"split": _split(name), "queries": len(values)} | _cut((cut or {}).get(name))
+            for name, values in named
+        },
+        weights={
+            "fingerprint": weights,
+            "max_query_length": lengths[0],
+            "max_passage_length": lengths[1],
+        },
         precision=precision,
         runs=[{"run": reference, "outputs_sha256": outputs, "tasks": [name for name, _ in named]}],
     )
     queries = pd.DataFrame(rows, columns=["task", "query_id", *QUERY_METRICS])
     return Measurement(entry, queries, {reference: dict(record)})
+
+
+def _cut(shares: tuple[float, float] | None) -> dict[str, Any]:
+    if shares is None:
+        return {}
+    queries, passages = ([round(1000 * share), 1000] for share in shares)
+    return {"cut": {"queries": queries, "passages": passages}}
 
 
 def _split(task: str) -> str:

@@ -88,9 +88,10 @@ def run_experiment(
     if pooling is not None:
         pooling_module: Any = model[1]
         pooling_module.pooling_mode = pooling
-    finetune(model, examples, material.dev, settings, work / "checkpoints")
+    curve = finetune(model, examples, material.dev, settings, work / "checkpoints")
     with replacing(work / "finetuned") as directory:
-        origin = {"source": "finetuned", "revision": read_checkpoint(start)["fingerprint"]}
+        revision = read_checkpoint(start)["fingerprint"]
+        origin = {"source": "finetuned", "revision": revision, "training": curve.conditions}
         save_checkpoint(model, directory, origin)
 
     return score_checkpoint(work / "finetuned", benchmark, settings)
@@ -118,7 +119,10 @@ def measurement(
         checkpoint=checkpoint,
         seed=seed,
         scores=flat_metrics({task.name: task.scores for task in tasks}, own=own),
-        tasks={task.name: records[task.name] for task in tasks},
+        tasks={
+            task.name: records[task.name] | ({"cut": task.cut} if task.cut else {})
+            for task in tasks
+        },
         weights=weights,
         precision=precision,
         runs=[{"run": reference, "outputs_sha256": None, "tasks": [task.name for task in tasks]}],

@@ -31,7 +31,7 @@ def check(settings: Settings) -> None:
     """
     for section in ("finetuning", "evaluation"):
         precision = getattr(settings, section).precision
-        if precision != "fp32":
+        if precision not in ("auto", "fp32"):
             check_precision(precision, device_type(), f"{section}.precision")
     _check_copy(settings)
     encoder = settings.encoder

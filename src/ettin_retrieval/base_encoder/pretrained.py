@@ -22,9 +22,12 @@ from ettin_retrieval.settings.sections import Encoder
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-DEFAULT_QUERY_LENGTH = 64
+DEFAULT_LENGTH = 512
+"""Of queries and passages, in tokens, where neither the entry nor the directory states one. 64
+would cut 99.6% of ArguAna's queries, which are whole arguments; 512 cut 2.9% of them."""
 
-DEFAULT_PASSAGE_LENGTH = 512
+NO_LIMIT = 10**9
+"""More tokens than any encoder reads; a tokenizer without a limit says 10^30."""
 
 POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
 """Architectures that number positions from the padding token's id + 1."""
@@ -55,7 +58,7 @@ def assemble(directory: Path, entry: Encoder, where: str) -> SentenceTransformer
     """Load a transformers or sentence-transformers directory and apply the entry's settings.
 
     `auto` keeps what a sentence-transformers directory states, and otherwise means mean pooling,
-    normalisation, 64 tokens per query and 512 per passage. `where` begins messages.
+    normalisation, and `DEFAULT_LENGTH` tokens or the encoder's maximum. `where` begins messages.
 
     Raises
     ------
@@ -222,25 +225,32 @@ def _set_similarity(model: SentenceTransformer, entry: Encoder, stated: bool, wh
 
 
 def _set_lengths(model: SentenceTransformer, entry: Encoder, stated: bool, where: str) -> None:
-    """Set the lengths of queries and passages, which are saved with the transformer modules."""
+    """Set where queries and passages are cut, which is saved with the transformer modules.
+
+    A sentence-transformers directory states a length for all texts, or for each role, as the
+    checkpoints of this project do.
+    """
     from sentence_transformers.base.modules import Transformer
 
-    transformers: list[Any] = [
-        module for module in model.modules() if isinstance(module, Transformer)
-    ]
-    for transformer in transformers:
-        longest = transformer.max_seq_length or DEFAULT_PASSAGE_LENGTH
+    modules: list[Any] = [module for module in model.modules() if isinstance(module, Transformer)]
+    for transformer in modules:
         config = transformer.model.config
         positions: int | None = getattr(config, "max_position_embeddings", None)
         if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
             positions -= config.pad_token_id + 1
-        for key, attribute, default in (
-            ("max_query_length", "query_length", DEFAULT_QUERY_LENGTH),
-            ("max_passage_length", "document_length", DEFAULT_PASSAGE_LENGTH),
+        if positions is not None and positions < 1:  # how XLNet says that it has no limit
+            positions = None
+        longest = min(transformer.max_seq_length or NO_LIMIT, positions or NO_LIMIT)
+        for key, attribute in (
+            ("max_query_length", "query_length"),
+            ("max_passage_length", "document_length"),
         ):
             length = getattr(entry, key)
             if length == "auto":
-                length = longest if stated else min(default, longest)
+                of_role = getattr(transformer, attribute) if stated else None
+                length = min(of_role or longest, longest)
+                if not stated or length == NO_LIMIT:
+                    length = min(length, DEFAULT_LENGTH)
             if positions is not None and length > positions:
                 raise InputError(
                     f"{where}: {key} {length} is more than the {positions} tokens that the encoder "

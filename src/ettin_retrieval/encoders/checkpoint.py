@@ -36,7 +36,8 @@ def save_checkpoint(
     """Write a checkpoint and return its record.
 
     Its origin is `source` and `revision`: a hub id and commit, `local` or `tiny`, or `finetuned`
-    and the fingerprint of the checkpoint that training started from.
+    and the fingerprint of the checkpoint that training started from, with the lengths and precision
+    that it was trained with as `training`.
     """
     model.save(str(directory), create_model_card=False, safe_serialization=True)
     record = {"fingerprint": fingerprint(directory), **describe(model), **origin}

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from ettin_retrieval.encoders.checkpoint import name_of
 from ettin_retrieval.encoders.precision import autocast
 from ettin_retrieval.encoders.tokenise import (
+    Mask,
     Role,
     Texts,
     max_length_of,
@@ -43,6 +44,9 @@ Embeddings = npt.NDArray[np.float32]  # of shape (texts, dimension)
 
 SHARD = 16_384
 """Texts tokenised, encoded and cached at a time: caps memory and the work lost when killed."""
+
+CUT = ".cut"
+"""Suffix of the file beside cached embeddings: which of the texts were cut."""
 
 CPU_BATCH, CPU_TOKENS = 32, 2048
 """Texts of full length, and tokens, per forward pass on a CPU. More tokens do not fit its caches:
@@ -77,7 +81,7 @@ class EmbeddingCache:
         return self.directory / f"{digest.hexdigest()}.npy"
 
     @staticmethod
-    def save(vectors: Embeddings, path: Path) -> None:
+    def save(vectors: npt.NDArray[Any], path: Path) -> None:
         """Write the file whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
@@ -133,9 +137,20 @@ class TextEncoder:
         return vectors[[row[text] for text in texts]]
 
     def encode_shards(
-        self, shards: Iterable[list[str]], role: Role, shared: bool = False
+        self,
+        shards: Iterable[list[str]],
+        role: Role,
+        shared: bool = False,
+        cut: list[Mask] | None = None,
     ) -> Iterator[Embeddings]:
         """Embed shard by shard; a thread reads and tokenises the next one meanwhile.
+
+        Parameters
+        ----------
+        cut
+            Gets, before each shard is yielded, whether each of its texts is longer than the length
+            of the role, of shape (texts,). Nothing is known of, and added for, a model that is no
+            SentenceTransformer.
 
         Yields
         ------
@@ -144,13 +159,21 @@ class TextEncoder:
         for texts, path, cached, tokens in ahead(self._prepared(shards, role)):
             # Ranks on different machines have different caches.
             if path is not None and (all(all_gather(cached)) if shared else cached):
+                if cut is not None and hasattr(self.model, "preprocess"):
+                    cut.append(np.load(path.with_suffix(CUT)))
                 yield np.load(path)
                 continue
+            if tokens is None and hasattr(self.model, "preprocess"):
+                tokens = tokenise(self.model, texts, role)
             with autocast(self.model, self.precision):
                 vectors = self._encode_shard(texts, tokens, role, shared)
             self._check_finite(vectors, texts, role)
             if path is not None:
+                if tokens is not None:
+                    EmbeddingCache.save(tokens.cut, path.with_suffix(CUT))
                 EmbeddingCache.save(vectors, path)
+            if cut is not None and tokens is not None:
+                cut.append(tokens.cut)
             yield vectors
 
     def _prepared(
@@ -163,8 +186,11 @@ class TextEncoder:
             path = None
             if self.cache is not None and role == "passage":
                 path = self.cache.path(texts, role, *reading, self.batch_size)
+            tokenises = hasattr(model, "preprocess")
             cached = path is not None and path.is_file()
-            needs_tokens = hasattr(model, "preprocess") and not cached
+            if path is not None and tokenises:
+                cached = cached and path.with_suffix(CUT).is_file()
+            needs_tokens = tokenises and not cached
             yield texts, path, cached, tokenise(model, texts, role) if needs_tokens else None
 
     def _check_finite(self, vectors: Embeddings, texts: list[str], role: Role) -> None:
@@ -186,10 +212,9 @@ class TextEncoder:
         self, texts: list[str], tokens: Texts | None, role: Role, shared: bool
     ) -> Embeddings:
         model = self.model
-        if not hasattr(model, "preprocess"):
+        if tokens is None:
             encode_role = model.encode_query if role == "query" else model.encode_document
             return np.asarray(encode_role(texts, batch_size=self.batch_size), dtype=np.float32)
-        tokens = tokens or tokenise(model, texts, role)
         lengths = tokens.lengths
         longest = max_length_of(model, role) or max(lengths)
         on_cpu = model.device.type == "cpu"

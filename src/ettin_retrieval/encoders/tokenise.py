@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Role = Literal["query", "passage"]
+Mask = npt.NDArray[np.bool_]
 
 TEXTS_PER_CALL = 1024
 """Texts per call of the tokenizer, whose lists take ten times the memory of arrays."""
@@ -28,6 +30,10 @@ CHARACTERS_PER_TOKEN = 4
 
 class Texts(Protocol):
     """Texts of one role, ready to be read by a model."""
+
+    @property
+    def cut(self) -> Mask:
+        """Whether each text is longer than the model reads, of shape (texts,)."""
 
     @property
     def lengths(self) -> list[int]:
@@ -48,18 +54,31 @@ class Untokenised:
     model: SentenceTransformer
     texts: list[str]
     role: Role
+    max_length: int | None
+
+    @property
+    def cut(self) -> Mask:
+        """Whether each text is longer than the model reads, of shape (texts,)."""
+        cut = np.zeros(len(self.texts), dtype=np.bool_)
+        if self.max_length is not None:
+            tokenizer = first_module(self.model, self.role).tokenizer
+            prompt = prompt_of(self.model, self.role) or ""
+            for number, text in enumerate(self.texts):
+                ids = tokenizer(f"{prompt}{text}", truncation=False, verbose=False)["input_ids"]
+                cut[number] = len(ids) > self.max_length
+        return cut
 
     @property
     def lengths(self) -> list[int]:
         """Length of each text in tokens, roughly."""
-        longest = max_length_of(self.model, self.role) or math.inf
+        longest = self.max_length or math.inf
         return [int(min(1 + len(text) // CHARACTERS_PER_TOKEN, longest)) for text in self.texts]
 
     def features(self, texts: Sequence[int] | npt.NDArray[np.integer]) -> dict[str, Any]:
         """What the model reads of some texts, on the CPU."""
         part = [self.texts[text] for text in texts]
         prompt, task = prompt_of(self.model, self.role), task_of(self.role)
-        return self.model.preprocess(part, prompt=prompt, task=task)
+        return self.model.preprocess(part, prompt=prompt, task=task, max_length=self.max_length)
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,7 @@ class Tokenised:
     ends: npt.NDArray[np.int64]  # text n has the ids from ends[n] to ends[n + 1]
     extra: dict[str, Any]  # further features that the model's modules ask for
     tokenizer: Any
+    cut: Mask  # whether each text is longer than the length of its role, of shape (texts,)
 
     @property
     def lengths(self) -> list[int]:
@@ -104,35 +124,49 @@ def tokenise(model: SentenceTransformer, texts: list[str], role: Role) -> Texts:
     """
     from sentence_transformers.base.modules import Transformer
 
+    max_length = max_length_of(model, role)
     if not isinstance(model[0], Transformer):
-        return Untokenised(model, texts, role)
+        return Untokenised(model, texts, role, max_length)
     prompt, tokenizer = prompt_of(model, role), model.tokenizer
     fast = getattr(tokenizer, "backend_tokenizer", None)
 
-    def preprocess(part: list[str]) -> dict[str, Any]:
-        options = {"text": {"padding": False}, "common": {"return_tensors": None}}
+    def preprocess(part: list[str], **text: Any) -> dict[str, Any]:
+        options = {"text": {"padding": False, **text}, "common": {"return_tensors": None}}
         task = task_of(role)
         return model.preprocess(part, prompt=prompt, task=task, processing_kwargs=options)
 
-    def directly(part: list[str]) -> list[list[int]]:
+    def directly(part: list[str]) -> Iterator[tuple[list[int], bool]]:
         encoded = fast.encode_batch_fast([f"{prompt or ''}{text}" for text in part])  # type: ignore[union-attr]
-        return [text.ids for text in encoded]
+        return ((text.ids, bool(text.overflowing)) for text in encoded)
+
+    def slowly(part: list[str]) -> Iterator[tuple[list[int], bool]]:
+        found = preprocess(part)["input_ids"]
+        full = [row for row, tokens in enumerate(found) if len(tokens) == max_length]
+        again = [part[row] for row in full]
+        whole = preprocess(again, truncation=False)["input_ids"] if full else []
+        longer = {r for r, tokens in zip(full, whole, strict=True) if len(tokens) > len(found[r])}
+        return ((tokens, row in longer) for row, tokens in enumerate(found))
 
     extremes = [min(texts, key=len), max(texts, key=len)]
     expected = preprocess(extremes)
     if expected.keys() - KNOWN_FEATURES or any(map(any, expected.get("token_type_ids", []))):
-        return Untokenised(model, texts, role)
-    same = fast is not None and directly(extremes) == expected["input_ids"]
-    ids, ends = array("i"), array("q", [0])
+        return Untokenised(model, texts, role, max_length)
+    same = fast is not None and [ids for ids, _ in directly(extremes)] == expected["input_ids"]
+    ids, ends, cut = array("i"), array("q", [0]), bytearray()
     for start in range(0, len(texts), TEXTS_PER_CALL):
         part = texts[start : start + TEXTS_PER_CALL]
-        for tokens in directly(part) if same else preprocess(part)["input_ids"]:
+        for tokens, is_cut in directly(part) if same else slowly(part):
             # Without special tokens an empty text has no token: it gets one of padding.
             ids.extend(tokens or [tokenizer.pad_token_id])
             ends.append(len(ids))
+            cut.append(is_cut)
     extra = {name: expected[name] for name in expected.keys() & {"modality", "prompt_length"}}
     return Tokenised(
-        np.frombuffer(ids, dtype=np.int32), np.frombuffer(ends, dtype=np.int64), extra, tokenizer
+        np.frombuffer(ids, dtype=np.int32),
+        np.frombuffer(ends, dtype=np.int64),
+        extra,
+        tokenizer,
+        np.frombuffer(cut, dtype=np.bool_),
     )
 
 
@@ -165,8 +199,22 @@ def first_module(model: SentenceTransformer, role: Role) -> Any:
     """The module that reads the texts of a role; None if the model has no modules."""
     from sentence_transformers.base.modules import Router
 
-    first = next(iter(getattr(model, "children", tuple)()), None)
+    first: Any = model[0] if hasattr(model, "__getitem__") else None
     if isinstance(first, Router):
         route = first._resolve_route(task_of(role), "text")
         first = None if route is None else next(first.sub_modules[route].children())
     return first
+
+
+@contextmanager
+def cut_at(model: SentenceTransformer, lengths: Mapping[Role, int]) -> Iterator[None]:
+    """Let the model cut texts of each role at other lengths than its own, for a while."""
+    modules = {role: first_module(model, role) for role in lengths}
+    own = {role: max_length_of(model, role) for role in lengths}
+    try:
+        for role, length in lengths.items():
+            setattr(modules[role], f"{task_of(role)}_length", length)
+        yield
+    finally:
+        for role, module in modules.items():
+            setattr(module, f"{task_of(role)}_length", own[role])

@@ -3,6 +3,7 @@
 TASK.json               mteb's result
 TASK.queries.parquet    per-query scores
 TASK.run.parquet        retrieved passages
+TASK.cut.json           how many queries and passages are longer than the encoder reads, and of all
 
 They lie in data/unfinished-evaluation/KEY until the stage has written its outputs, so that an
 interrupted evaluation continues. The key covers all that decides the scores: two checkpoints
@@ -44,6 +45,9 @@ RUN = pa.schema(
     [("query_id", pa.string()), ("corpus_id", pa.string()), ("rank", pa.int32()),
      ("score", pa.float32())]
 )  # fmt: skip
+
+CUT = ".cut.json"
+"""Ends the name of the file with `TaskScores.cut`. No metric: it belongs beside a score."""
 
 TIMES = ("evaluation_time", "kg_co2_emissions", "date", "evaluation_phases")
 """What differs from run to run in mteb's result; left empty."""
@@ -111,6 +115,7 @@ def write_scores(scores: TaskScores, directory: Path) -> None:
         per_query.replace_schema_metadata(None), directory / f"{scores.name}.queries.parquet"
     )
     pq.write_table(run_table(scores.run), directory / f"{scores.name}.run.parquet")
+    write_json(directory / f"{scores.name}{CUT}", scores.cut)
 
 
 def run_table(run: dict[str, dict[str, float]]) -> pa.Table:

@@ -14,7 +14,7 @@ from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.storage import StoredDataset, open_dataset
 from ettin_retrieval.encoders.checkpoint import load_checkpoint, read_checkpoint
 from ettin_retrieval.encoders.encode import EmbeddingCache, TextEncoder
-from ettin_retrieval.evaluation.search import ExactSearch
+from ettin_retrieval.evaluation.search import Cut, ExactSearch
 from ettin_retrieval.evaluation.tasks import task_for
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import Settings
@@ -29,6 +29,7 @@ class TaskScores:
     per_query: pd.DataFrame  # columns query_id and `METRICS`
     run: dict[str, dict[str, float]]  # what was retrieved: query id to {passage id: score}
     result: Any  # mteb's TaskResult
+    cut: Cut | None = None  # None for BM25, which reads whole texts
 
     @property
     def scores(self) -> dict[str, float]:
@@ -83,4 +84,5 @@ def score_task(
     # into checks of the arguments.
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         done = mteb.evaluate(search, [task], encode_kwargs={}, **options)
-    return TaskScores(name, task.per_query, task.run, done.task_results[0])
+    cut = getattr(search, "cut", None)
+    return TaskScores(name, task.per_query, task.run, done.task_results[0], cut)

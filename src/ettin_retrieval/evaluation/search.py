@@ -13,9 +13,13 @@ from mteb.models.model_meta import ModelMeta, ScoringFunction
 from tqdm.auto import tqdm
 
 from ettin_retrieval.encoders.encode import SHARD, Embeddings, TextEncoder
+from ettin_retrieval.encoders.tokenise import Mask, tokenise
 from ettin_retrieval.evaluation.corpus import Corpus, DistinctTexts, Rows
 from ettin_retrieval.runtime.distributed import all_gather, rank_and_world_size
 from ettin_retrieval.settings.sections import Precision
+
+Cut = dict[str, list[int]]
+"""`queries` and `passages` to two numbers: of the texts that were cut, and of all."""
 
 QUERIES_AT_ONCE = 512
 """Queries per matrix product: caps the scores in memory at this many times a shard."""
@@ -26,7 +30,14 @@ class ExactSearch:
 
     mteb calls `index` and `search`. Passages with equal texts are encoded once. Under `torchrun`
     the ranks share the work, and all of them return the same result. `checkpoint` is the record.
+
+    Attributes
+    ----------
+    cut
+        What the last search cut; None if the encoder is no SentenceTransformer.
     """
+
+    cut: Cut | None = None
 
     def __init__(self, encoder: TextEncoder, checkpoint: dict[str, Any]) -> None:
         self.encoder = encoder
@@ -42,31 +53,49 @@ class ExactSearch:
         """The `top_k` passages of highest inner product per query; of equal scores the earlier."""
         if self.corpus is None:
             raise RuntimeError("search is called before index")
-        vectors = self.encoder.encode(list(queries["text"]), "query", shared=True)
-        scores, rows = self._nearest(self.corpus, vectors, top_k)
+        texts = list(queries["text"])
+        vectors = self.encoder.encode(texts, "query", shared=True)
+        scores, rows, passages_cut = self._nearest(self.corpus, vectors, top_k)
+        self.cut = None
+        if passages_cut is not None:
+            queries_cut = int(tokenise(self.encoder.model, texts, "query").cut.sum())
+            self.cut = {
+                "queries": [queries_cut, len(texts)],
+                "passages": [passages_cut, len(self.corpus)],
+            }
         results = with_ids(self.corpus, queries["id"], scores, rows)
         self.corpus = None
         return results
 
-    def _nearest(self, corpus: Corpus, queries: Embeddings, k: int) -> tuple[Embeddings, Rows]:
-        """Scores and rows of each query's best passages, in order of rank."""
+    def _nearest(
+        self, corpus: Corpus, queries: Embeddings, k: int
+    ) -> tuple[Embeddings, Rows, int | None]:
+        """Scores and rows of each query's best passages, in order of rank; how many were cut."""
         shards = range(-(-len(corpus) // SHARD))
         texts = DistinctTexts(corpus.shards(SHARD, shards))
         best = TopK(len(queries), k, getattr(self.encoder.model, "device", "cpu"))
         rank, world_size = rank_and_world_size()
+        masks: list[Mask] = []
+        is_cut = np.zeros(len(corpus), dtype=np.bool_)  # in the shards that this rank counts
         alone, together = shards_of_rank(len(shards), rank, world_size)
         with tqdm(total=len(corpus), desc="corpus", unit="passage") as progress:
             for numbers, shared in ((alone, False), (together, True)):
                 distinct = {n: rows for n in numbers if len(rows := texts.shard(n, SHARD))}
                 parts = _texts(corpus, distinct)
-                embeddings = self.encoder.encode_shards(parts, "passage", shared)
+                embeddings = self.encoder.encode_shards(parts, "passage", shared, masks)
                 for number, passages in zip(distinct, embeddings, strict=True):
+                    mask = masks.pop() if masks else None
                     if not shared or number % world_size == rank:
                         best.add(queries, passages, distinct[number])
+                        if mask is not None:
+                            is_cut[distinct[number]] = mask
                     progress.update(len(passages))
         found = all_gather(best.ranked())
         scores, rows = found[0] if len(found) == 1 else merged(found, k)
-        return texts.restore(scores, rows, k)
+        cut = None
+        if hasattr(self.encoder.model, "preprocess"):
+            cut = sum(all_gather(int(is_cut[texts.first].sum())))
+        return *texts.restore(scores, rows, k), cut
 
 
 def shards_of_rank(shards: int, rank: int, world_size: int) -> tuple[list[int], list[int]]:

@@ -39,13 +39,15 @@ def export_leaderboard(scores: Path, checkpoint: Path, out: Path, name: str | No
         There are no scores, a file is not a result of mteb's, the checkpoint has changed, or the
         name is malformed.
     """
+    from ettin_retrieval.evaluation.result_files import CUT
     from ettin_retrieval.evaluation.search import model_meta
 
     record = read_checkpoint(checkpoint)
     name = name or leaderboard_name(record)
     if not re.fullmatch(r"[^/ ]+/[^/ ]+", name) or "__" in name:
         raise InputError(f"name {name!r}: write ORG/MODEL, without spaces or double underscores")
-    results = {path.name: _read_result(path) for path in sorted(scores.glob("*.json"))}
+    files = [path for path in sorted(scores.glob("*.json")) if not path.name.endswith(CUT)]
+    results = {path.name: _read_result(path) for path in files}
     if not results:
         raise InputError(f"{scores}: no TASK.json in it; name a scores directory of the pipeline")
     meta = model_meta(record, name)

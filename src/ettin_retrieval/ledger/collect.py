@@ -43,7 +43,7 @@ class Conflict(NamedTuple):
     """A value that differs between two revisions of an entry."""
 
     key: str  # name of the entry, such as `150m/finetuned-guide-seed42`
-    metric: str  # a flat metric, a task whose data differs, a query, `weights` or `precision`
+    metric: str  # a metric, a task whose data differs, a query, `lengths`, `weights`, `precision`
     values: tuple[str, str]
     revisions: tuple[str, str]
 
@@ -109,17 +109,18 @@ def collect(repository: Path, revisions: list[str], ledger: str = "results") -> 
 def _merged(versions: list[Found]) -> tuple[Found, list[Conflict]]:
     """The versions of an entry as one, and every value on which two of them differ.
 
-    Of the same tasks the numbers have to agree; where one has further tasks, both must also be of
-    the same weights and precision.
+    Of the same tasks the lengths and the numbers have to agree; where one has further tasks, both
+    must also be of the same weights and precision.
     """
     kept, *others = versions
     conflicts = []
     for other in others:
         ours, theirs = kept.measurement, other.measurement
         our_tasks, their_tasks = ours.entry.tasks.keys(), theirs.entry.tasks.keys()
-        differing = numeric_differences(ours, theirs)
+        origins = origin_differences(ours.entry, theirs.entry)
+        differing = [d for d in origins if d.what == "lengths"] or numeric_differences(ours, theirs)
         if not differing and our_tasks != their_tasks:
-            differing = origin_differences(ours.entry, theirs.entry)
+            differing = origins
         revisions = (kept.revision, other.revision)
         conflicts += [Conflict(ours.entry.name, d.what, d.values, revisions) for d in differing]
         if not differing and their_tasks - our_tasks:

@@ -10,6 +10,9 @@ from ettin_retrieval.runtime.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+Lengths = tuple[int | None, int | None]
+"""Tokens at which queries and passages are cut; None where that is not known, or nothing is."""
+
 SCHEMA = 2
 """Version of the ledger's files. `ettin-retrieval migrate` converts earlier ones."""
 
@@ -26,7 +29,9 @@ class Entry:
     scores
         Flat metrics, fractions: averages of complete benchmarks, then `SciFact.ndcg_at_10`, ...
     tasks
-        Task to split, number of queries and passages, data source and revision.
+        Task to split, number of queries and passages, data source and revision, and as `cut` how
+        many queries and passages are longer than the encoder reads: `{"queries": [cut, all],
+        "passages": [cut, all]}`.
     weights
         The record of the checkpoint: fingerprint, parameters, pooling, lengths, origin.
     precision
@@ -57,6 +62,11 @@ class Entry:
         """Path below the ledger's directory, without suffix."""
         return f"{self.model}/{self.arm}-seed{self.seed}"
 
+    @property
+    def lengths(self) -> Lengths:
+        """Where the evaluation cut queries and passages: part of what its scores are scores of."""
+        return self.weights.get("max_query_length"), self.weights.get("max_passage_length")
+
     def content(self) -> dict[str, Any]:
         """The entry as JSON."""
         return {"schema": SCHEMA} | {f.name: getattr(self, f.name) for f in fields(self)}
@@ -82,6 +92,24 @@ class Measurement:
     entry: Entry
     queries: pd.DataFrame  # columns task, query_id, ndcg_at_10, mrr_at_10
     records: dict[str, dict[str, Any]] = field(default_factory=dict)  # by `Entry.runs`' `run`
+
+
+def in_words(lengths: Lengths) -> str:
+    """Where texts were cut.
+
+    >>> in_words((64, 512)), in_words((None, None))
+    ('64 and 512 tokens', 'unknown lengths')
+    """
+    return "unknown lengths" if None in lengths else f"{lengths[0]} and {lengths[1]} tokens"
+
+
+def data_of(task: dict[str, Any]) -> dict[str, Any]:
+    """The record of a task without what depends on the encoder.
+
+    >>> data_of({"split": "test", "cut": {"queries": [1, 9], "passages": [0, 9]}})
+    {'split': 'test'}
+    """
+    return {key: value for key, value in task.items() if key != "cut"}
 
 
 def arm_name(checkpoint: str, recipe: str | None) -> str:

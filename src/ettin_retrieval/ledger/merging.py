@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ettin_retrieval.ledger.entry import Entry, Measurement
+from ettin_retrieval.ledger.entry import Entry, Measurement, data_of, in_words
 
 QUERY = ["task", "query_id"]
 
@@ -19,7 +19,7 @@ QUERY = ["task", "query_id"]
 class Difference(NamedTuple):
     """One value in which two measurements differ."""
 
-    what: str  # a flat metric, `task NAME` where the data differs, a query, `weights`, `precision`
+    what: str  # a metric, `task NAME` where the data differs, a query, or a name of an origin's
     task: str  # the task concerned; empty for the whole entry
     values: tuple[str, str]
 
@@ -30,11 +30,13 @@ def differences(left: Measurement, right: Measurement) -> list[Difference]:
 
 
 def origin_differences(left: Entry, right: Entry) -> list[Difference]:
-    """Other weights, or another precision.
+    """Other lengths, other weights, or another precision.
 
-    Lengths, pooling and normalisation are part of a checkpoint's fingerprint.
+    Pooling and normalisation are part of a checkpoint's fingerprint. So are lengths, but they have
+    a name of their own: other ones are another evaluation, which explains other numbers.
     """
     pairs = {
+        "lengths": (in_words(left.lengths), in_words(right.lengths)),
         "weights": (left.weights.get("fingerprint"), right.weights.get("fingerprint")),
         "precision": (left.precision, right.precision),
     }
@@ -51,7 +53,7 @@ def numeric_differences(left: Measurement, right: Measurement) -> list[Differenc
     found = [
         Difference(f"task {task}", task, (str(ours.tasks[task]), str(theirs.tasks[task])))
         for task in sorted(shared)
-        if ours.tasks[task] != theirs.tasks[task]
+        if data_of(ours.tasks[task]) != data_of(theirs.tasks[task])
     ]
     for metric in sorted(ours.scores.keys() | theirs.scores.keys()):
         a, b = (str(entry.scores.get(metric, "missing")) for entry in (ours, theirs))

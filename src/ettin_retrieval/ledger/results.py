@@ -39,7 +39,7 @@ def run(settings: Settings, paths: Paths) -> str:
             recipe=settings.recipe if checkpoint == "finetuned" else None,
             seed=settings.seed,
             scores=read_json(paths["metrics"] / f"{checkpoint}.json"),
-            tasks=tasks,
+            tasks=with_cut(tasks, paths["scores"] / checkpoint),
             weights=read_json(paths["models"] / checkpoint / "checkpoint.json"),
             precision=settings.evaluation.precision,
             runs=[{"run": reference, "outputs_sha256": outputs_digest(made), "tasks": list(tasks)}],
@@ -56,6 +56,12 @@ def _queries(scores: Path, tasks: Iterable[str]) -> pd.DataFrame:
         pd.read_parquet(scores / f"{task}.queries.parquet").assign(task=task) for task in tasks
     ]
     return pd.concat(frames, ignore_index=True)
+
+
+def with_cut(tasks: dict[str, dict[str, Any]], scores: Path) -> dict[str, dict[str, Any]]:
+    """The records of tasks with what a checkpoint's evaluation had to cut."""
+    cut = {task: read_json(scores / f"{task}.cut.json") for task in tasks}
+    return {task: record | {"cut": cut[task]} for task, record in tasks.items()}
 
 
 def task_records(benchmark: Path) -> dict[str, dict[str, Any]]:

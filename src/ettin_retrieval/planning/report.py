@@ -8,11 +8,19 @@ from typing import NamedTuple
 import pandas as pd
 from rich.filesize import decimal
 
+from ettin_retrieval.encoders.precision import has_bf16
 from ettin_retrieval.planning.flops import Encoder, config_of
 from ettin_retrieval.planning.sizes import CHARACTERS_PER_TOKEN, Collection, tasks_of, training_set
 from ettin_retrieval.planning.speed import GPUS, PROBE_LAYERS, Gpu, Speed, measure
-from ettin_retrieval.planning.stages import CHECKPOINTS, Stage, lengths_of, stages_of
+from ettin_retrieval.planning.stages import (
+    CHECKPOINTS,
+    Stage,
+    lengths_of,
+    stages_of,
+    training_lengths_of,
+)
 from ettin_retrieval.runtime.determinism import THREADS, pin_arithmetic
+from ettin_retrieval.runtime.device import device_type
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import Settings
 
@@ -44,7 +52,11 @@ def plan(settings: Settings, gpu: str, tasks: list[str] | str) -> Plan:
     encoder = Encoder(config_of(settings), settings.finetuning.gradient_checkpointing)
     collections = tasks_of(settings, tasks)
     stages = stages_of(settings, encoder, training_set(settings), collections)
-    here = measure(encoder, {stage.precision for stage in stages if stage.encoding})
+    precisions = {stage.precision for stage in stages if stage.encoding}
+    if settings.finetuning.precision == "auto" and not has_bf16(device_type()):
+        # Training falls back to fp32 here; a precision that the settings name is measured.
+        precisions = precisions - {"bf16"} | {"fp32", settings.evaluation.precision}
+    here = measure(encoder, precisions)
     there = GPUS[gpu].speed(encoder.config.hidden_size, here.tokenised)
     return Plan(settings, encoder, collections, stages, here, there, GPUS[gpu])
 
@@ -85,12 +97,15 @@ def render(made: Plan) -> str:
 def _notes(made: Plan) -> list[str]:
     gpu, here, there = made.gpu, made.here, made.there
     query, passage = lengths_of(made.settings)
+    in_training = " and ".join(map(str, training_lengths_of(made.settings)))
     measured = ", ".join(
         f"{here.encoding[precision] / 1e9:,.0f} encoding and "
         f"{here.training[precision] / 1e9:,.0f} training in {precision}"
         for precision in here.encoding
     )
-    assumed = ", ".join(f"{there.encoding[p] / 1e12:,.1f} in {p}" for p in here.encoding)
+    precisions = sorted({stage.precision for stage in made.stages if stage.encoding})
+    assumed = ", ".join(f"{there.encoding[p] / 1e12:,.1f} in {p}" for p in precisions)
+    emulated = set(precisions) - here.encoding.keys()
     in_bf16 = {
         stage.name: duration(there.hours(stage._replace(precision="bf16"))) for stage in made.stages
     }
@@ -99,11 +114,15 @@ def _notes(made: Plan) -> list[str]:
         *(f"{name} needs more memory than {gpu.name} has" for name in too_large),
         f"here: GFLOP/s measured now on {PROBE_LAYERS} layers of this width: {measured}"
         + (f"; strict pins {THREADS} threads and AVX2" if made.settings.strict else ""),
+        *(
+            f"here: {precision} would be emulated, so fp32 takes its place"
+            for precision in emulated
+        ),
         f"{gpu.name}: TFLOP/s at this width, assumed, not measured: {assumed} (its data sheet: "
         f"{gpu.fp32:g} in fp32, {gpu.bf16:g} in bf16, dense); {gpu.memory} GB of memory",
         f"tokens: {CHARACTERS_PER_TOKEN} characters each, assumed; texts of mean length, cut at "
-        f"{query} (queries) and {passage} (passages); TFLOP and memory of fine-tuning count "
-        "padding too",
+        f"{query} (queries) and {passage} (passages), in fine-tuning at {in_training}; TFLOP and "
+        "memory of fine-tuning count padding too",
         f"tokenising, {here.tokenised:,.0f} tokens per second here, takes place meanwhile: the "
         "longer of both counts, on a GPU too; no hours for downloads and reading",
         f"disk: outputs twice, for DVC's cache, downloads, and {CHECKPOINTS} checkpoints with "

@@ -71,11 +71,15 @@ class Speed(NamedTuple):
     tokenised: float
 
     def hours(self, stage: Stage) -> float:
-        """Hours of a stage that encodes, while the next texts are tokenised."""
+        """Hours of a stage that encodes, while the next texts are tokenised.
+
+        A precision without a speed would be emulated: as in training, fp32 takes its place.
+        """
         if not stage.encoding:
             return 0.0
-        seconds = stage.encoding / self.encoding[stage.precision]
-        seconds += stage.training / self.training[stage.precision]
+        precision = stage.precision if stage.precision in self.encoding else "fp32"
+        seconds = stage.encoding / self.encoding[precision]
+        seconds += stage.training / self.training[precision]
         return max(seconds, stage.tokens / self.tokenised) / 3600
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ettin_retrieval.base_encoder.pretrained import DEFAULT_PASSAGE_LENGTH, DEFAULT_QUERY_LENGTH
+from ettin_retrieval.base_encoder.pretrained import DEFAULT_LENGTH
 from ettin_retrieval.encoders.encode import SHARD
 from ettin_retrieval.planning.flops import Encoder
 from ettin_retrieval.planning.sizes import MSMARCO_DOWNLOAD, Collection
@@ -52,12 +52,19 @@ def stages_of(
 
 
 def lengths_of(settings: Settings) -> tuple[int, int]:
-    """Tokens at which queries and passages are cut."""
+    """Tokens at which mining and evaluation cut queries and passages; `auto` is taken to be 512."""
     query, passage = settings.encoder.max_query_length, settings.encoder.max_passage_length
     return (
-        DEFAULT_QUERY_LENGTH if query == "auto" else query,
-        DEFAULT_PASSAGE_LENGTH if passage == "auto" else passage,
+        DEFAULT_LENGTH if query == "auto" else query,
+        DEFAULT_LENGTH if passage == "auto" else passage,
     )
+
+
+def training_lengths_of(settings: Settings) -> tuple[int, int]:
+    """Tokens at which training cuts queries and passages."""
+    own = lengths_of(settings)
+    query, passage = settings.training_lengths.values()
+    return min(query or own[0], own[0]), min(passage or own[1], own[1])
 
 
 def _data(name: str, collections: list[Collection], download: float) -> Stage:
@@ -70,9 +77,9 @@ def _data(name: str, collections: list[Collection], download: float) -> Stage:
     return Stage(name, texts=texts, disk=disk, memory=memory)
 
 
-def _encoding(settings: Settings, encoder: Encoder, collections: list[Collection]) -> Stage:
+def _encoding(lengths: tuple[int, int], encoder: Encoder, collections: list[Collection]) -> Stage:
     """All texts once, at mean length (sorted batches are hardly padded), and their products."""
-    query, passage = lengths_of(settings)
+    query, passage = lengths
     parts = [(c.queries, query) for c in collections] + [(c.passages, passage) for c in collections]
     products = sum(c.queries.number * c.passages.number for c in collections)
     return Stage(
@@ -88,7 +95,7 @@ def _negatives(settings: Settings, encoder: Encoder, train: Collection) -> Stage
     if settings.negatives.num_negatives == 0 or settings.negatives.sampling == "random":
         return Stage("negatives")
     vectors = 4.0 * train.passages.number * encoder.config.hidden_size
-    return _encoding(settings, encoder, [train])._replace(
+    return _encoding(lengths_of(settings), encoder, [train])._replace(
         name="negatives",
         precision="fp32",
         disk=settings.evaluation.cache_embeddings * vectors,
@@ -105,25 +112,26 @@ def _finetuning(settings: Settings, encoder: Encoder, train: Collection) -> Stag
     queries = train.queries.times(settings.epochs * len(rows))
     passages = train.passages._replace(number=queries.number * columns)
     piece = finetuning.mini_batch_size
-    at_once = settings.batch_size if piece == "auto" else piece
+    at_once = settings.batch_size if piece == "auto" else min(piece, settings.batch_size)
     # sentence-transformers merges the columns of positives and negatives into one forward pass.
     # Its cached loss embeds each column by itself, piece by piece, and all of it twice.
     cached = finetuning.objective == "contrastive" and at_once < settings.batch_size
     batches = (at_once, at_once if cached else at_once * columns)
     training, activations = 0.0, []
-    for texts, cut, batch in zip((queries, passages), lengths_of(settings), batches, strict=True):
+    lengths, precision = training_lengths_of(settings), settings.training_precision
+    for texts, cut, batch in zip((queries, passages), lengths, batches, strict=True):
         length = texts.padded(batch, cut)
         training += texts.number * (encoder.step(length) + cached * encoder.flops(length))
-        activations.append(encoder.activations(batch, length, finetuning.precision))
+        activations.append(encoder.activations(batch, length, precision))
     dev_passages = train.passages._replace(number=settings.data.dev_passages)
     dev = Collection("dev", dev_passages, train.queries._replace(number=settings.data.dev_queries))
     evaluations = 1 + settings.epochs * finetuning.evaluations_per_epoch
-    embedded = _encoding(settings, encoder, [Collection("training", passages, queries)])
+    embedded = _encoding(lengths, encoder, [Collection("training", passages, queries)])
     return embedded._replace(
         name="finetuning",
-        encoding=evaluations * _encoding(settings, encoder, [dev]).encoding,
+        encoding=evaluations * _encoding(lengths_of(settings), encoder, [dev]).encoding,
         training=training,
-        precision=finetuning.precision,
+        precision=precision,
         disk=(CACHED * WEIGHT + CHECKPOINTS * (WEIGHT + MOMENTS)) * encoder.parameters,
         # Weights, gradients and moments.
         memory=(2 * WEIGHT + MOMENTS) * encoder.parameters
@@ -137,7 +145,7 @@ def _evaluation(settings: Settings, encoder: Encoder, tasks: list[Collection]) -
     queries = [task.queries.number for task in tasks]
     cached = settings.evaluation.cache_embeddings * vector * sum(passages)
     shard = vector * min(SHARD, max(passages))
-    return _encoding(settings, encoder, tasks)._replace(
+    return _encoding(lengths_of(settings), encoder, tasks)._replace(
         name="evaluate@base",
         precision=settings.evaluation.precision,
         disk=cached + CACHED * sum(queries) * HITS * HIT_BYTES,

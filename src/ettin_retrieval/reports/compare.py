@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.entry import Entry, data_of, in_words
 from ettin_retrieval.reports.documents import p_text
 from ettin_retrieval.reports.significance import (
     AVERAGE,
@@ -49,6 +50,12 @@ def comparison(
     if not shared:
         raise InputError(f"{names[0]} and {names[1]} have no task in common")
     yield f"A = {names[0]}, B = {names[1]}; {metric} in points"
+    cuts = [in_words(entries[name].lengths) for name in names]
+    if cuts[0] != cuts[1]:
+        yield (
+            f"not like with like: A cuts queries and passages at {cuts[0]}, B at {cuts[1]}; the "
+            "differences below are of encoders and of lengths"
+        )
     families = compare_benchmarks(left, right, view.references.benchmarks, metric, seed)
     for benchmark, tasks in families.items():
         yield f"\n{benchmark or 'tasks of no benchmark'}"
@@ -87,7 +94,10 @@ def _table(tasks: list[TaskComparison]) -> str:
 def _spread(view: View, entry: Entry, metric: str) -> Iterator[str]:
     """The spread over all seeds of an entry that scored its tasks, if there are several."""
     same = [e for e in view.entries if (e.model, e.arm) == (entry.model, entry.arm)]
-    seeds = [other for other in same if other.tasks == entry.tasks]
+    same = [e for e in same if _data(e) == _data(entry)]
+    seeds = [other for other in same if other.lengths == entry.lengths]
+    if unlike := [str(other.seed) for other in same if other.lengths != entry.lengths]:
+        yield f"\n{entry.model}/{entry.arm}: seeds of other lengths left out: {', '.join(unlike)}"
     if len(seeds) > 1:
         numbers = ", ".join(str(other.seed) for other in seeds)
         yield f"\n{entry.model}/{entry.arm} over the seeds {numbers}, in points"
@@ -97,6 +107,10 @@ def _spread(view: View, entry: Entry, metric: str) -> Iterator[str]:
             "standard deviation": spread["deviation"].map("{:.2f}".format),
         }
         yield _text(pd.DataFrame(cells))
+
+
+def _data(entry: Entry) -> dict[str, dict[str, Any]]:
+    return {task: data_of(record) for task, record in entry.tasks.items()}
 
 
 def _text(cells: pd.DataFrame) -> str:

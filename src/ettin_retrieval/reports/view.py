@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.ledger.entry import Entry, Lengths, in_words
 from ettin_retrieval.ledger.store import read_ledger, read_queries
-from ettin_retrieval.reports.documents import points
+from ettin_retrieval.reports.documents import points, signed
 from ettin_retrieval.reports.references import (
     Expected,
     Key,
@@ -36,15 +36,45 @@ BM25 = "bm25"
 METRIC_NAMES = {"ndcg_at_10": "nDCG@10", "mrr_at_10": "MRR@10"}
 
 
+EVALUATED = ("max_query_length", "max_passage_length", "cut_queries", "cut_passages")
+"""Keys of a record for where texts were cut, and the shares of those that were."""
+
+MENTIONED = 0.01
+"""A share of cut texts above this is shown beside the score."""
+
+
+class Shares(NamedTuple):
+    """Of queries and of passages longer than the encoder reads; None where that is not known."""
+
+    queries: float | None = None
+    passages: float | None = None
+
+    def __str__(self) -> str:
+        """What is worth knowing beside a score, with a space before it.
+
+        >>> str(Shares(0.996, 0.0)), str(Shares(0.029, 0.15)), str(Shares(0.01, None))
+        (' [cut: 99.6% q]', ' [cut: 2.9% q, 15.0% p]', '')
+        """
+        named = zip(self, "qp", strict=True)
+        parts = [f"{share:.1%} {name}" for share, name in named if share and share > MENTIONED]
+        return f" [cut: {', '.join(parts)}]" if parts else ""
+
+
 @dataclass(frozen=True)
 class Measured:
-    """A score from the ledger, or why it is missing."""
+    """A score from the ledger, or why it is missing.
+
+    `lengths` are those of every seed behind it, and `cut` is the highest share over seeds and, for
+    an average, over its tasks.
+    """
 
     value: float | None  # mean over seeds, a fraction
     seeds: int = 0  # behind the mean
     deviation: float | None = None  # over several seeds
     reason: str = ""  # why the value is missing, such as `3 of 15 tasks`
     partial: int = 0  # further seeds that lack the task, or a task of the benchmark
+    lengths: Lengths = (None, None)
+    cut: Shares = field(default_factory=lambda: Shares())
 
     def __str__(self) -> str:
         """In points, with the deviation over several seeds.
@@ -55,7 +85,21 @@ class Measured:
         if self.value is None:
             return f"not run ({self.reason})" if self.reason else "not run"
         spread = "" if self.deviation is None else f" ± {points(self.deviation)}"
-        return points(self.value) + spread
+        return points(self.value) + spread + str(self.cut)
+
+    def over(self, base: Measured) -> float | None:
+        """The improvement over a base checkpoint's score; None if the two cut texts differently."""
+        return self.minus(base.value) if self.lengths == base.lengths else None
+
+    def improvement(self, base: Measured) -> str:
+        """`over` as text, which says why there is none.
+
+        >>> short, long = Measured(0.5, 1, lengths=(64, 512)), Measured(0.6, 1, lengths=(512, 512))
+        >>> long.improvement(short), long.improvement(Measured(0.5, 1, lengths=(512, 512)))
+        ('other lengths', '+10.0')
+        """
+        both = None not in (self.value, base.value)
+        return "other lengths" if both and self.lengths != base.lengths else signed(self.over(base))
 
     def minus(self, other: float | None) -> float | None:
         """The difference from another score; None if there is one of the two at most."""
@@ -97,6 +141,10 @@ class Check:
             "tolerance": expected.tolerance if expected else None,
             "difference": self.difference,
             "verdict": self.verdict,
+            "max_query_length": measured.lengths[0],
+            "max_passage_length": measured.lengths[1],
+            "cut_queries": measured.cut.queries,
+            "cut_passages": measured.cut.passages,
         }
 
 
@@ -120,15 +168,22 @@ class View:
         """The mean over the seeds that have a score of this key, or why none has."""
         arm = [e for e in self.entries if (e.model, e.checkpoint, e.recipe) == key[:3]]
         arm = [e for e in arm if key.seed in (None, e.seed)]
-        found = [self._score(entry, key) for entry in arm]
-        values = [score for score in found if not isinstance(score, str)]
-        if not values:
-            return Measured(None, reason=next((str(why) for why in found if why), ""))
+        found = [(entry, self._score(entry, key)) for entry in arm]
+        scored = [(entry, score) for entry, score in found if not isinstance(score, str)]
+        if not scored:
+            return Measured(None, reason=next((str(why) for _, why in found if why), ""))
+        lengths = sorted({entry.lengths for entry, _ in scored}, key=str)
+        if len(lengths) > 1:
+            return Measured(None, reason=f"seeds cut at {' or '.join(map(in_words, lengths))}")
+        tasks = [key.task] if key.split else list(self.references.benchmarks[key.task])
+        values = [score for _, score in scored]
         return Measured(
             value=math.fsum(values) / len(values),
             seeds=len(values),
             deviation=statistics.stdev(values) if len(values) > 1 else None,
             partial=len(arm) - len(values),
+            lengths=lengths[0],
+            cut=cut_shares([entry for entry, _ in scored], tasks),
         )
 
     def check(self, key: Key, expected: Expected | None = None) -> Check:
@@ -140,7 +195,21 @@ class View:
         return read_queries(self.directory, entry)
 
     def pairs(self) -> list[tuple[Entry, Entry]]:
-        """Base and fine-tuned entry of each model, recipe and seed that has both, in order."""
+        """Base and fine-tuned entry of each model, recipe and seed that has both, in order.
+
+        Both cut texts at the same lengths: `unlike_pairs` names the others.
+        """
+        return [(base, tuned) for base, tuned in self._pairs() if base.lengths == tuned.lengths]
+
+    def unlike_pairs(self) -> list[str]:
+        """Pairs that are left out, in words: base and fine-tuned cut texts differently."""
+        return [
+            f"{tuned.name}: {in_words(tuned.lengths)}, and its base {in_words(base.lengths)}"
+            for base, tuned in self._pairs()
+            if base.lengths != tuned.lengths
+        ]
+
+    def _pairs(self) -> list[tuple[Entry, Entry]]:
         bases = {(e.model, e.seed): e for e in self.entries if e.checkpoint == "base"}
         tuned = [e for e in self.entries if e.checkpoint == "finetuned"]
         return [
@@ -200,6 +269,21 @@ def average(entry: Entry, tasks: Mapping[str, str], metric: str) -> float | str:
     return f"{len(agreeing)} of {len(tasks)} tasks" if agreeing else ""
 
 
+def cut_shares(entries: list[Entry], tasks: Iterable[str]) -> Shares:
+    """The highest shares of cut queries and passages, over entries and tasks.
+
+    >>> tasks = {"A": {"cut": {"queries": [1, 4], "passages": [0, 9]}}, "B": {}}
+    >>> cut_shares([Entry("1b", "base", 42, {}, tasks)], ["A", "B"])
+    Shares(queries=0.25, passages=0.0)
+    """
+    known = [e.tasks[t]["cut"] for e in entries for t in tasks if "cut" in e.tasks.get(t, {})]
+    shares = [
+        max((cut[kind][0] / cut[kind][1] for cut in known if cut[kind][1]), default=None)
+        for kind in Shares._fields
+    ]
+    return Shares(*shares)
+
+
 def scored_tasks(entry: Entry) -> dict[str, str]:
     """Task to split, of every task an entry has a score of, in order of name.
 
@@ -226,9 +310,14 @@ def with_cqadupstack(entry: Entry) -> Entry:
         known = [score for score in scores if score is not None]
         if len(known) == len(parts):
             means[f"{CQADUPSTACK}.{metric}"] = math.fsum(known) / len(known)
-    task = {"split": tasks[0]["split"]}
+    task: dict[str, Any] = {"split": tasks[0]["split"]}
     if all("queries" in task for task in tasks):
         task["queries"] = sum(task["queries"] for task in tasks)
+    if all("cut" in part for part in tasks):
+        task["cut"] = {
+            kind: [sum(part["cut"][kind][place] for part in tasks) for place in (0, 1)]
+            for kind in Shares._fields
+        }
     return replace(entry, scores=means | entry.scores, tasks=entry.tasks | {CQADUPSTACK: task})
 
 

@@ -20,6 +20,9 @@ BENCHMARK_OF_TRACK: dict[str, BenchmarkSource] = {"tiny": "tiny", "paper": "mteb
 
 BENCHMARK_OF_TIER: dict[str, BenchmarkSource] = {"tiny": "tiny", "guide": "mteb", "eng-v2": "mteb"}
 
+LENGTHS = ("max_query_length", "max_passage_length")
+"""Of an encoder, where evaluation cuts texts; of `finetuning`, where training does."""
+
 
 class RecipeData(Section):
     """A recipe's part of `data`."""
@@ -36,11 +39,16 @@ class RecipeNegatives(Section):
 
 
 class RecipeFinetuning(Section):
-    """A recipe's part of `finetuning`; a number in `mini_batch_size` selects the cached loss."""
+    """A recipe's part of `finetuning`."""
 
+    temperature: sections.Rate
     mini_batch_size: sections.Positive | sections.Auto
     warmup_ratio: sections.Share
     weight_decay: sections.NotNegativeFloat
+    precision: Literal["fp32", "bf16"]
+    keep: sections.Keep
+    max_query_length: sections.Length | None
+    max_passage_length: sections.Length | None
 
 
 class Recipe(Section):
@@ -105,7 +113,8 @@ class Settings(Section):
             **encoder.model_dump(exclude={"guide", "paper"}),
         }  # fmt: skip
         content["data"] |= {"train": self.train_source, "benchmark": self.benchmark_source}
-        content["finetuning"] |= self.tuning.model_dump()
+        content["finetuning"] |= self.tuning.model_dump() | self.training_lengths
+        content["finetuning"]["precision"] = self.training_precision
         return content
 
     @property
@@ -133,6 +142,27 @@ class Settings(Section):
         return self.tuning.epochs
 
     @property
+    def training_lengths(self) -> dict[str, int | None]:
+        """`finetuning.max_query_length` and `max_passage_length` with `auto` resolved.
+
+        None is the encoder's own length, where evaluation cuts.
+        """
+        recipe: Recipe = getattr(self.recipes, self.recipe)
+        lengths = {}
+        for key in LENGTHS:
+            given = getattr(self.finetuning, key)
+            of_recipe, of_encoder = getattr(recipe.finetuning, key), getattr(self.encoder, key)
+            lengths[key] = _shorter(of_recipe, of_encoder) if given == "auto" else given
+        return lengths
+
+    @property
+    def training_precision(self) -> sections.Precision:
+        """`finetuning.precision` with `auto` resolved, whatever the hardware."""
+        given = self.finetuning.precision
+        recipe: Recipe = getattr(self.recipes, self.recipe)
+        return recipe.finetuning.precision if given == "auto" else given
+
+    @property
     def train_source(self) -> TrainSource:
         """`data.train` with `auto` resolved."""
         if self.data.train != "auto":
@@ -155,12 +185,19 @@ class Settings(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_the_recipe(cls, content: dict[str, Any]) -> dict[str, Any]:
-        """Replace `auto`, or a missing key, by the selected recipe's value."""
+        """Replace `auto`, or a missing key, by the selected recipe's value.
+
+        What depends on the encoder or the hardware too stays `auto` here, and is a property.
+        """
         filled = dict(content)
         for name, values in content["recipes"].get(str(content.get("recipe")), {}).items():
             section = content.get(name)
             if isinstance(section, dict):
-                auto = {k: v for k, v in values.items() if section.get(k, "auto") == "auto"}
+                auto = {
+                    key: value
+                    for key, value in values.items()
+                    if key not in {*LENGTHS, "precision"} and section.get(key, "auto") == "auto"
+                }
                 filled[name] = section | auto
         return filled
 
@@ -177,8 +214,13 @@ class Settings(Section):
                 f"negatives.absolute_margin: {bound} leaves no semi_hard negatives, which score "
                 f"below the positive by less than finetuning.margin {margin}"
             )
+        if self.finetuning.keep == "last" and self.finetuning.early_stopping is not None:
+            raise ValueError(
+                "finetuning.early_stopping: stops when the development score no longer rises, and "
+                "keep last would keep the weights after the best; set finetuning.keep to best"
+            )
         mini_batch = self.finetuning.mini_batch_size
-        if mini_batch != "auto" and self.batch_size % mini_batch:
+        if mini_batch != "auto" and mini_batch < self.batch_size and self.batch_size % mini_batch:
             raise ValueError(
                 f"finetuning.mini_batch_size: batch size {self.batch_size} is not a multiple of "
                 f"{mini_batch}"
@@ -208,3 +250,12 @@ class Settings(Section):
                 f"data.train {self.train_source} has none; allowed here: contrastive, triplet, "
                 "cosine_similarity"
             )
+
+
+def _shorter(*lengths: Any) -> int | None:
+    """The smaller of the lengths that are given; the others are null or `auto`.
+
+    >>> _shorter(64, 32), _shorter(64, "auto"), _shorter(None, 32), _shorter(None, "auto")
+    (32, 64, 32, None)
+    """
+    return min((length for length in lengths if isinstance(length, int)), default=None)

@@ -19,6 +19,7 @@ TrainSource = Literal["tiny", "msmarco", "triplets", "beir"]
 BenchmarkSource = Literal["tiny", "mteb", "beir"]
 Tier = Literal["auto", "tiny", "guide", "eng-v2"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Keep = Literal["best", "last"]
 Objective = Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"]
 Sampling = Literal["random", "hard", "semi_hard"]
 NegativeSource = Literal["corpus", "row", "row_or_corpus"]
@@ -81,7 +82,8 @@ class Family(Section):
     """What the encoders with one `base` in encoders.yaml share.
 
     For `pooling`, `normalize` and the lengths, `auto` keeps what a sentence-transformers directory
-    states, and otherwise means mean pooling, normalisation, 64 and 512 tokens.
+    states, and otherwise means mean pooling, normalisation, and the smaller of 512 tokens and the
+    encoder's maximum.
     """
 
     source: str
@@ -94,6 +96,9 @@ class Family(Section):
     normalize: bool | Auto
     """A normalised encoder is trained, mined and evaluated by cosine, any other by dot product."""
     max_query_length: Length | Auto
+    """Where mining, the development score and evaluation cut queries, and the next one passages.
+    They are saved with the checkpoint and are part of what a score is a score of; training has
+    its own, `finetuning.max_query_length` and `finetuning.max_passage_length`."""
     max_passage_length: Length | Auto
     guide: Schedule
     paper: Schedule
@@ -237,30 +242,41 @@ class Finetuning(Section):
     (distillation; needs a teacher's scores, which the tiny world and BEIR directories with
     teacher/train.tsv have)."""
     temperature: Rate = 0.05
-    """Divides the similarities before the softmax of the contrastive objective."""
+    """Divides the similarities before the softmax of the contrastive objective: 0.05 is a scale of
+    20. `auto`, here and for all others that have no description of it, is the recipe's value."""
     margin: Rate = 0.3
     """Of the triplet objective and of semi-hard negatives, in similarity."""
     learning_rate: Rate | Auto = "auto"
-    """`auto`, here and for the next two, is the encoder's value in the recipe."""
+    """`auto`, here and for the next two, is the encoder's value in the recipe, in encoders.yaml."""
     batch_size: Positive | Auto = "auto"
     epochs: Positive | Auto = "auto"
     warmup_ratio: Share = 0.1
-    """Share of the steps over which the learning rate rises from zero. `auto`, here and for
-    `weight_decay`, is the recipe's value."""
+    """Share of the steps over which the learning rate rises from zero; it falls to zero, linearly,
+    over the others."""
     weight_decay: NotNegativeFloat = 0.01
-    precision: Precision = "fp32"
+    max_query_length: Length | Auto | None = "auto"
+    """Where training cuts queries, and the next one passages. `auto` is the recipe's value, or the
+    encoder's in encoders.yaml if that is lower; null cuts where evaluation does. Never beyond that:
+    a higher number is lowered to it, and the log says so."""
+    max_passage_length: Length | Auto | None = "auto"
+    precision: Precision | Auto = "auto"
+    """Of the forward and backward pass; weights and optimizer are in fp32. `auto` is the recipe's,
+    unless that is bf16 and the hardware would emulate it: then it is fp32, and the log says so."""
     gradient_accumulation: Positive = 1
     """Batches per optimizer step. The contrastive objective contrasts within a batch only."""
     mini_batch_size: Positive | Auto = "auto"
-    """Rows encoded at a time. A number limits memory: the contrastive objective uses the cached
-    loss, the others accumulate gradients. `auto` takes the whole batch and halves it when memory
-    runs out."""
+    """Rows encoded at a time. A number below the batch size limits memory: the contrastive
+    objective uses the cached loss, the others accumulate gradients. `auto` takes the whole batch
+    and halves it when memory runs out."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time, the same gradients."""
     evaluations_per_epoch: Positive = 2
-    """Evaluations on the development set; each saves a checkpoint, and the best one is kept."""
+    """Evaluations on the development set; each saves a checkpoint."""
+    keep: Keep = "best"
+    """The weights that training ends with: those of the `best` development score, or the `last`."""
     early_stopping: Positive | None = None
-    """Stop after this many evaluations without an improvement; null never stops early."""
+    """Stop after this many evaluations without an improvement; null never stops early. Only with
+    `keep: best`."""
 
 
 class Encoding(Section):

@@ -37,7 +37,7 @@ class Run:
     ----------
     dev_ndcg_at_10, step
         The best on the development set, a fraction, and where it was reached; 0 is the encoder
-        before training. None if training diverged.
+        before training. The last one if that is kept. None if training diverged.
     failure
         Why training diverged.
     """
@@ -204,7 +204,8 @@ def _train(rate: float, settings: Settings, material: Material, encoder: Path) -
             curve = finetune(model, examples, material.dev, changed, Path(work))
         except LossNotFiniteError as error:  # the outcome of too high a rate
             return Run(rate, None, None, [], str(error))
-    step, best = max(curve.dev, key=lambda point: point[1])
+    points = curve.dev if settings.finetuning.keep == "best" else curve.dev[-1:]
+    step, best = max(points, key=lambda point: point[1])
     return Run(rate, best, step, curve.dev)
 
 

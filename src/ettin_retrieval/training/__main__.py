@@ -10,19 +10,21 @@ from ettin_retrieval.data.negatives import read_negatives
 from ettin_retrieval.data.storage import read_dataset
 from ettin_retrieval.pipeline import Paths, run_stage, warn_of_strict_mode
 from ettin_retrieval.runtime.determinism import seed_everything
+from ettin_retrieval.runtime.device import device_type
 from ettin_retrieval.runtime.distributed import process_state
 from ettin_retrieval.runtime.files import replacing, write_json
 from ettin_retrieval.settings.schema import Settings
 
 
 def run(settings: Settings, paths: Paths) -> str:
-    """Load the pairs, train, and write the checkpoint with the best development score."""
+    """Load the pairs, train, and write the checkpoint to keep: the best or the last one."""
     from ettin_retrieval.encoders.checkpoint import (
         load_checkpoint,
         read_checkpoint,
         save_checkpoint,
     )
     from ettin_retrieval.training.checkpoints import configuration_key, remove_work, work_directory
+    from ettin_retrieval.training.conditions import training_precision
     from ettin_retrieval.training.examples import training_examples
     from ettin_retrieval.training.finetune import finetune
 
@@ -32,7 +34,7 @@ def run(settings: Settings, paths: Paths) -> str:
     del train  # the examples hold its texts, once
     dev_manifest = (paths["training"] / "dev" / "manifest.json").read_text(encoding="utf-8")
     base = read_checkpoint(paths["encoder"])["fingerprint"]
-    warn_of_strict_mode(settings, settings.finetuning.precision)
+    warn_of_strict_mode(settings, training_precision(settings, device_type()))
     seed_everything(settings.seed, settings.strict)
     model = load_checkpoint(paths["encoder"])
     world_size, device = state.num_processes, model.device.type
@@ -40,11 +42,12 @@ def run(settings: Settings, paths: Paths) -> str:
         key = configuration_key(settings, base, examples, dev_manifest, world_size, device)
         work = work_directory(paths["finetuned"].with_suffix(".work"), key)
     curve = finetune(model, examples, dev, settings, work)
-    before, best = curve.dev[0][1], max(score for _, score in curve.dev)
+    before, kept = curve.dev[0][1], dict(curve.dev)[curve.best_step]
     if state.is_main_process:
         with replacing(paths["finetuned"]) as directory:
-            save_checkpoint(model, directory, {"source": "finetuned", "revision": base})
-        scores = {"dev_ndcg_at_10_before": before, "dev_ndcg_at_10": best}
+            origin = {"source": "finetuned", "revision": base, "training": curve.conditions}
+            save_checkpoint(model, directory, origin)
+        scores = {"dev_ndcg_at_10_before": before, "dev_ndcg_at_10": kept}
         write_json(paths["metrics"], scores | {"step": curve.best_step})
         write_json(paths["loss"], [{"step": step, "loss": loss} for step, loss in curve.loss])
         write_json(paths["dev"], [{"step": step, "dev_ndcg_at_10": s} for step, s in curve.dev])
@@ -53,7 +56,7 @@ def run(settings: Settings, paths: Paths) -> str:
     if state.use_distributed:
         state.wait_for_everyone()
         state.destroy_process_group()
-    return f"dev nDCG@10 {before:.4f} -> {best:.4f} at step {curve.best_step}"
+    return f"dev nDCG@10 {before:.4f} -> {kept:.4f} at step {curve.best_step}"
 
 
 if __name__ == "__main__":

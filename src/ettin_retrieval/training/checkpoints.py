@@ -19,6 +19,7 @@ from pathlib import Path
 from ettin_retrieval.runtime.determinism import arithmetic
 from ettin_retrieval.runtime.files import code_digest, read_json, sha256_json, write_json
 from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.training.conditions import training_precision
 from ettin_retrieval.training.examples import Example
 
 COMPLETE = "complete.json"
@@ -56,6 +57,8 @@ def configuration_key(
         "seed": settings.seed,
         "strict": settings.strict,
         "finetuning": settings.finetuning.model_dump(),
+        "lengths": settings.training_lengths,
+        "precision": training_precision(settings, device),
         "learning_rate": settings.learning_rate,
         "batch_size": settings.batch_size,
         "epochs": settings.epochs,
@@ -115,7 +118,7 @@ def last_complete(work: Path) -> Path | None:
     for path in reversed(_checkpoints(work)):
         if (path / COMPLETE).is_file():
             best = read_json(path / "trainer_state.json")["best_global_step"]
-            # None before the first development evaluation.
+            # None before the first development evaluation, and where the last one is kept.
             if best is None or (work / f"checkpoint-{best}" / COMPLETE).is_file():
                 return path
     return None

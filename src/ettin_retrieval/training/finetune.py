@@ -1,4 +1,4 @@
-"""Fine-tuning: training examples and an encoder in, the best checkpoint by the dev score out."""
+"""Fine-tuning: training examples and an encoder in, the best or the last checkpoint out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from transformers import EarlyStoppingCallback, TrainerState
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders.precision import check_precision
+from ettin_retrieval.encoders.tokenise import cut_at
 from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.settings.sections import Precision
 from ettin_retrieval.training.batches import SharedBatches, TrainingFeatures
+from ettin_retrieval.training.conditions import KEYS, training_lengths, training_precision
 from ettin_retrieval.training.examples import Example, training_rows
 from ettin_retrieval.training.memory import BatchPlan, shrinking_until_it_fits
 from ettin_retrieval.training.objectives import loss_for
@@ -28,6 +31,7 @@ class Curve:
     loss: list[tuple[int, float]]
     dev: list[tuple[int, float]]  # nDCG@10 on the development set; step 0 is before training
     best_step: int  # the one whose weights the model has
+    conditions: dict[str, Any]  # what hardware and encoder made of the settings, for the record
 
 
 def finetune(
@@ -38,6 +42,8 @@ def finetune(
     work: Path,
 ) -> Curve:
     """Train the model in place; it ends with the weights of the best development score.
+
+    Or with the last ones, if `finetuning.keep` says so.
 
     Under `torchrun` or `accelerate launch` the ranks share every batch and get the same weights.
 
@@ -52,13 +58,16 @@ def finetune(
         The hardware lacks the precision or the memory, the examples do not fit the objective, the
         ranks cannot share the batch, or the loss is no longer a finite number.
     """
-    check_precision(settings.finetuning.precision, model.device.type, "finetuning.precision")
+    precision = training_precision(settings, model.device.type)
+    check_precision(precision, model.device.type, "finetuning.precision")
     choose_attention(model)
     work.mkdir(parents=True, exist_ok=True)
     plan = BatchPlan.of(settings, work)
     rows = training_rows(examples, settings.finetuning.objective)
     compared = rows.compared()
-    features = TrainingFeatures(model, rows)
+    lengths = training_lengths(model, settings)
+    with cut_at(model, lengths):
+        features = TrainingFeatures(model, rows)
     evaluator = DevEvaluator(dev, settings.encoding.batch_size, model.similarity_fn_name)
     before = float(evaluator(model)[DEV_METRIC])
 
@@ -76,7 +85,7 @@ def finetune(
             features,
             batches,
             model=model,
-            args=training_arguments(settings, work, len(batches), plan.losses_per_step),
+            args=training_arguments(settings, work, len(batches), plan.losses_per_step, precision),
             loss=loss,
             evaluator=evaluator,
             callbacks=[] if patience is None else [EarlyStoppingCallback(patience)],
@@ -90,7 +99,10 @@ def finetune(
         return [(int(entry["step"]), float(entry[key])) for entry in entries]
 
     dev_curve = [(0, before), *logged(f"eval_{DEV_METRIC}")]
-    return Curve(logged("loss"), dev_curve, state.best_global_step or 0)
+    conditions: dict[str, Any] = {KEYS[role]: length for role, length in lengths.items()}
+    conditions |= {"precision": precision, "keep": settings.finetuning.keep}
+    kept = state.best_global_step if settings.finetuning.keep == "best" else state.global_step
+    return Curve(logged("loss"), dev_curve, kept or 0, conditions)
 
 
 def choose_attention(model: SentenceTransformer) -> None:
@@ -106,10 +118,18 @@ def choose_attention(model: SentenceTransformer) -> None:
 
 
 def training_arguments(
-    settings: Settings, work: Path, batches_per_epoch: int, accumulation: int
+    settings: Settings,
+    work: Path,
+    batches_per_epoch: int,
+    accumulation: int,
+    precision: Precision,
 ) -> SentenceTransformerTrainingArguments:
-    """The trainer's arguments, for so many batches per epoch and per optimizer step."""
-    finetuning = settings.finetuning
+    """The trainer's arguments, for so many batches per epoch and per optimizer step.
+
+    What is not named is the trainer's default: AdamW with betas 0.9 and 0.999, and gradients
+    clipped at a norm of 1.
+    """
+    finetuning, best = settings.finetuning, settings.finetuning.keep == "best"
     steps = math.ceil(batches_per_epoch / accumulation) * settings.epochs
     interval = max(1, steps // (settings.epochs * finetuning.evaluations_per_epoch))
     arguments = SentenceTransformerTrainingArguments(
@@ -120,15 +140,16 @@ def training_arguments(
         learning_rate=settings.learning_rate,
         warmup_steps=warmup_steps(steps, finetuning.warmup_ratio),
         weight_decay=finetuning.weight_decay,
-        bf16=finetuning.precision == "bf16",
-        fp16=finetuning.precision == "fp16",
+        lr_scheduler_type="linear",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
         per_device_eval_batch_size=settings.encoding.batch_size,
         eval_strategy="steps",
         eval_steps=interval,
         save_strategy="steps",
         save_steps=interval,
-        load_best_model_at_end=True,
-        metric_for_best_model=DEV_METRIC,
+        load_best_model_at_end=best,
+        metric_for_best_model=DEV_METRIC if best else None,
         restore_callback_states_from_checkpoint=True,
         logging_steps=max(1, interval // 10),
         logging_nan_inf_filter=False,

@@ -105,7 +105,7 @@ class BatchPlan:
         raise InputError(
             f"finetuning: out of memory with {self.mini_batch_size} rows at a time{where}; set a "
             "smaller finetuning.mini_batch_size, finetuning.gradient_checkpointing true, or "
-            "shorter texts (encoders.yaml: ettin.max_passage_length)"
+            "a smaller finetuning.max_passage_length"
         )
 
     def __str__(self) -> str:

@@ -53,7 +53,10 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         super().__init__(**parts)
 
     def train_or_resume(self) -> TrainerState:
-        """Train from the last complete checkpoint or the start; the model gets the best weights."""
+        """Train from the last complete checkpoint or the start; the model gets the weights to keep.
+
+        They are the best by the metric in the arguments, or the last ones if there is none.
+        """
         if self.is_world_process_zero():
             checkpoints.discard_incomplete(self.work)
         self.accelerator.wait_for_everyone()
@@ -61,7 +64,7 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         try:
             if checkpoint is not None and checkpoints.read_progress(checkpoint).finished:
                 self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-                self._load_best_checkpoint()
+                self._load_checkpoint(self.state.best_global_step or self.state.global_step)
             else:
                 self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         finally:
@@ -126,11 +129,11 @@ class RetrievalTrainer(SentenceTransformerTrainer):
     def _load_best_model(self) -> None:
         # The best weights are often the last ones, which the model has.
         if self.state.best_global_step != self.state.global_step:
-            self._load_best_checkpoint()
+            self._load_checkpoint(self.state.best_global_step)
 
-    def _load_best_checkpoint(self) -> None:
+    def _load_checkpoint(self, step: int | None) -> None:
         # If it cannot be read, the parent would only log that, and keep other weights.
-        self._load_from_checkpoint(str(self.work / f"checkpoint-{self.state.best_global_step}"))
+        self._load_from_checkpoint(str(self.work / f"checkpoint-{step}"))
 
 
 class DevEvaluator(InformationRetrievalEvaluator):

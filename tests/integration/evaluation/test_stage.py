@@ -69,7 +69,7 @@ def test_a_killed_evaluation_ends_in_the_same_bytes(directory: Path) -> None:
     assert not unfinished.exists()
     assert "already scored" not in evaluate(directory)
     assert outputs(directory) == resumed
-    assert len(resumed) == 13
+    assert len(resumed) == 17
 
 
 def test_two_ranks_share_the_work_and_write_the_same_bytes(directory: Path) -> None:
@@ -85,7 +85,7 @@ def test_two_ranks_share_the_work_and_write_the_same_bytes(directory: Path) -> N
         assert done.stdout.count(f"of {world_size}: ") == world_size
         encoded.append(re.findall(r"(\d+) passages (\d+) queries", done.stdout))
         written.append(outputs(directory))
-    assert len(written[0]) == 13
+    assert len(written[0]) == 17
     assert written[0] == written[1]
     # Each rank encodes one of three shards alone, and batches of the third and of the queries.
     [[passages, queries]], two = encoded

@@ -21,7 +21,7 @@ def test_a_stage_s_command_prints_one_line_and_exits_with_1(workspace: Workspace
     ("file", "before", "after", "said"),
     [
         ("params.yaml", "model: tiny", "model: 2b", "model: unknown model '2b'"),
-        ("params.yaml", "temperature: 0", "temperatur: 0", "did you mean temperature?"),
+        ("params.yaml", "temperature: auto", "temperatur: auto", "did you mean temperature?"),
         ("recipes.yaml", "sampling: hard", "sampling: harder", "it must be random, hard or semi_"),
         ("encoders.yaml", "layers: 2", "layers: two", "ettin_tiny.base.shape.layers: 'two' is not"),
     ],

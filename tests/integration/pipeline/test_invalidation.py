@@ -69,6 +69,8 @@ def test_nothing_has_changed_at_first(changed: Changed) -> None:
         ("finetuning.learning_rate=0.002", {"finetuning"}),
         ("finetuning.temperature=0.1", {"finetuning"}),
         ("finetuning.epochs=3", {"finetuning"}),
+        ("finetuning.max_passage_length=48", {"finetuning"}),
+        ("finetuning.keep=last", {"finetuning"}),
         ("finetuning.margin=0.2", {"negatives", "finetuning"}),
         # Distillation takes passages that the teacher has scored.
         ("finetuning.objective=margin_mse", {"negatives", "finetuning"}),
@@ -96,6 +98,7 @@ def test_nothing_has_changed_at_first(changed: Changed) -> None:
         ("encoders.yaml:ettin.max_passage_length=256", {"base_encoder"}),
         ("recipes.yaml:guide.negatives.num_negatives=5", {"negatives"}),
         ("recipes.yaml:guide.finetuning.warmup_ratio=0.2", {"finetuning"}),
+        ("recipes.yaml:guide.finetuning.max_query_length=16", {"finetuning"}),
         ("recipes.yaml:guide.data.dev_queries=400", {"training_data"}),
     ],
 )

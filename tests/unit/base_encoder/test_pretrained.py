@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from ettin_retrieval.base_encoder.pretrained import pretrained
-from ettin_retrieval.encoders.checkpoint import load_checkpoint, save_checkpoint
+from ettin_retrieval.encoders.checkpoint import describe, load_checkpoint, save_checkpoint
 from ettin_retrieval.encoders.encode import TextEncoder
 from ettin_retrieval.runtime.errors import InputError
 from tests.collections import minilm
@@ -233,6 +233,57 @@ def test_a_missing_pooling_is_refused(sentence_encoder: Path) -> None:
     shutil.rmtree(sentence_encoder / "1_Pooling")
     with pytest.raises(InputError, match=r"modules.json names a pooling, and \S+ is missing"):
         pretrained(local_entry(), str(sentence_encoder))
+
+
+def stating(name: str, **content: Any) -> Damage:
+    """Change what a JSON file of the directory states."""
+
+    def change(directory: Path) -> None:
+        path = directory / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | content))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("published", "change", "lengths"),
+    [
+        # An encoder for 7,999 tokens whose directory says nothing of retrieval.
+        ("ettin", None, (512, 512)),
+        ("ettin", stating("config.json", max_position_embeddings=128), (128, 128)),
+        ("ettin", stating("tokenizer_config.json", model_max_length=int(1e30)), (512, 512)),
+        # A sentence-transformers directory: one length for all texts, or one for each role.
+        ("sentence_encoder", None, (256, 256)),
+        (
+            "sentence_encoder",
+            stating("sentence_bert_config.json", query_length=32, document_length=200),
+            (32, 200),
+        ),
+        ("sentence_encoder", stating("sentence_bert_config.json", query_length=48), (48, 256)),
+        (
+            "sentence_encoder",
+            stating("sentence_bert_config.json", max_seq_length=int(1e30)),
+            (512, 512),
+        ),
+    ],
+)
+def test_auto_lengths_are_those_stated_or_512(
+    published: str,
+    change: Damage | None,
+    lengths: tuple[int, int],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    directory: Path = request.getfixturevalue(published)
+    if change is not None:
+        change(directory)
+    model, origin = pretrained(local_entry(), str(directory))
+    record = save_checkpoint(model, tmp_path / "checkpoint", origin)
+    assert (record["max_query_length"], record["max_passage_length"]) == lengths
+    # As the base of another run, the checkpoint keeps its lengths.
+    again, _ = pretrained(local_entry(), str(tmp_path / "checkpoint"))
+    kept = describe(again)
+    assert (kept["max_query_length"], kept["max_passage_length"]) == lengths
 
 
 def test_lengths_are_bounded_by_positions(ettin: Path, sentence_encoder: Path) -> None:

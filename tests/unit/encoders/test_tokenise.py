@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from ettin_retrieval.encoders.tokenise import Tokenised, tokenise
+from ettin_retrieval.encoders.tokenise import Role, Tokenised, cut_at, tokenise
 from ettin_retrieval.sources import tiny
 
 
@@ -49,3 +50,37 @@ def test_a_model_that_changes_its_texts_is_tokenised_by_preprocess(model: Any) -
     assert isinstance(expected, Tokenised) and isinstance(found, Tokenised)
     assert found.ids.tolist() == expected.ids.tolist()
     assert found.ends.tolist() == expected.ends.tolist()
+
+
+class Slow:
+    """A model without a fast tokenizer: `preprocess` makes its tokens."""
+
+    def __init__(self, model: Any) -> None:
+        self.prompts, self.preprocess = model.prompts, model.preprocess
+        self.max_seq_length, self._transformer = model.max_seq_length, model[0]
+        self.tokenizer = SimpleNamespace(pad_token_id=0)
+
+    def __getitem__(self, _: int) -> Any:
+        return self._transformer
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize(("role", "longest"), [("query", 32), ("passage", 64)])
+def test_a_text_is_cut_if_it_has_more_tokens_than_its_role(
+    model: Any, role: Role, longest: int, slow: bool
+) -> None:
+    # Of one token each, between two special ones.
+    texts = ["a " * words for words in (1, longest - 3, longest - 2, longest - 1, 500, 0)]
+    tokens = tokenise(Slow(model) if slow else model, texts, role)  # type: ignore[arg-type]
+    assert tokens.cut.tolist() == [False, False, False, True, True, False]
+    assert tokens.lengths == [3, longest - 1, longest, longest, longest, 2]
+
+
+def test_other_lengths_hold_for_a_while(model: Any) -> None:
+    texts = ["a " * 300]
+    with pytest.raises(KeyError), cut_at(model, {"query": 5, "passage": 40}):
+        assert tokenise(model, texts, "query").lengths == [5]
+        assert tokenise(model, texts, "passage").lengths == [40]
+        raise KeyError
+    assert tokenise(model, texts, "query").lengths == [32]
+    assert tokenise(model, texts, "passage").lengths == [64]

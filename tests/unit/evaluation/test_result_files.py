@@ -51,7 +51,8 @@ def test_files_of_one_task(
         for name in ("once", "again")
     )
     assert once == again
-    assert list(once) == [f"TinySciFact.{s}" for s in ("json", "queries.parquet", "run.parquet")]
+    suffixes = ("cut.json", "json", "queries.parquet", "run.parquet")
+    assert list(once) == [f"TinySciFact.{suffix}" for suffix in suffixes]
     per_query = pd.read_parquet(tmp_path / "once" / "TinySciFact.queries.parquet")
     assert means(per_query) == scored.scores
     result = TaskResult.from_disk(tmp_path / "once" / "TinySciFact.json")

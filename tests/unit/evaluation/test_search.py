@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
-from ettin_retrieval.encoders.encode import Embeddings, TextEncoder
+from ettin_retrieval.encoders.encode import EmbeddingCache, Embeddings, TextEncoder
 from ettin_retrieval.evaluation import search as search_module
 from ettin_retrieval.evaluation.search import ExactSearch, TopK, merged, model_meta
 from tests.small import CHANGES, LetterCounts
@@ -139,3 +139,64 @@ def test_fewer_passages_than_k() -> None:
     scores, rows = best.ranked()
     assert rows.tolist() == [[0]]
     assert scores.tolist() == [[2]]
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_cut_texts_are_counted_over_shards_duplicates_and_cached_embeddings(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    monkeypatch.setattr(search_module, "SHARD", 4)
+    model = load_checkpoint(checkpoint)
+    # The checkpoint reads 32 tokens of a query and 64 of a passage, two of them special.
+    queries = ["a " * words for words in (30, 31, 31, 1, 200)]
+    words = (1, 62, 63, 64, 2, 63, 3, 300, 4, 5, 62)
+    passages = ["a " * count for count in words]
+    cache = EmbeddingCache("id", tmp_path) if cached else None
+    for _ in range(2):
+        exact = ExactSearch(TextEncoder(model, 8, cache=cache), RECORD)
+        corpus = pd.DataFrame({"id": [f"d{row}" for row in range(11)], "text": passages})
+        exact.index(Dataset.from_pandas(corpus, preserve_index=False))
+        exact.search(Dataset.from_dict({"id": list("abcde"), "text": queries}), top_k=3)
+        assert exact.cut == {"queries": [3, 5], "passages": [4, 11]}
+    assert len(list(tmp_path.glob("*.npy"))) == (3 if cached else 0)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_every_cut_passage_is_counted_by_one_rank(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, world_size: int
+) -> None:
+    """Of seven shards, of which three ranks share the last one; duplicates lie far apart."""
+    monkeypatch.setattr(search_module, "SHARD", 2)
+    monkeypatch.setattr(search_module, "all_gather", lambda part: [part])
+    model = load_checkpoint(checkpoint)
+    passages = ["a " * (300 if row % 3 else 5 + row) for row in range(13)]
+    passages[12] = "b " * 400
+    counted = 0
+    for rank in range(world_size):
+        monkeypatch.setattr(search_module, "rank_and_world_size", lambda r=rank: (r, world_size))
+        exact = ExactSearch(TextEncoder(model, 8), RECORD)
+        corpus = pd.DataFrame({"id": [f"d{row}" for row in range(13)], "text": passages})
+        exact.index(Dataset.from_pandas(corpus, preserve_index=False))
+        exact.search(Dataset.from_dict({"id": ["q"], "text": ["a"]}), top_k=1)
+        assert exact.cut is not None
+        counted += exact.cut["passages"][0]
+    assert counted == 9
+
+
+def test_a_cached_shard_whose_mask_is_gone_is_encoded_again(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    encoder = TextEncoder(load_checkpoint(checkpoint), 8, cache=EmbeddingCache("id", tmp_path))
+    for _ in range(2):
+        masks: list[Any] = []
+        list(encoder.encode_shards([["a", "a " * 100]], "passage", cut=masks))
+        assert [mask.tolist() for mask in masks] == [[False, True]]
+        next(tmp_path.glob("*.cut")).unlink()
+
+
+def test_an_encoder_that_does_not_tell_has_no_count() -> None:
+    model: Any = LetterCounts()
+    exact = ExactSearch(TextEncoder(model, 8), RECORD)
+    exact.index(Dataset.from_dict({"id": ["d"], "text": ["a"]}))
+    exact.search(Dataset.from_dict({"id": ["q"], "text": ["a"]}), top_k=1)
+    assert exact.cut is None

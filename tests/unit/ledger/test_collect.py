@@ -279,3 +279,13 @@ def test_unknown_revisions_and_directories_are_refused(
         collect(repository, ["--all"])
     with pytest.raises(InputError, match="not a git repository"):
         collect(tmp_path_factory.mktemp("plain"), [])
+
+
+def test_the_same_numbers_at_other_lengths_are_a_conflict(repository: Path) -> None:
+    experiment(repository, "long", measurement("tiny", "base", {"T": 0.25}, lengths=(512, 512)))
+    write_measurement(repository / "results", BASE)
+    [conflict] = collect(repository, ["long"]).conflicts
+    assert str(conflict) == (
+        "conflict: tiny/base-seed42: lengths: 64 and 512 tokens (working tree) or 512 and 512 "
+        "tokens (long)"
+    )

@@ -108,6 +108,17 @@ def test_a_run_over_some_tasks_takes_the_credit_for_those(tmp_path: Path) -> Non
     [
         (SHARED, {"weights": "w2"}, "other weights"),
         (SHARED, {"precision": "bf16"}, "other precision (fp32, now bf16)"),
+        # Other lengths are told as such, whether or not weights and numbers are the same.
+        (
+            {"FEVER": 0.5},
+            {"lengths": (512, 512)},
+            "other lengths (64 and 512 tokens, now 512 and 512 tokens)",
+        ),
+        (
+            {"SciFact": 0.75},
+            {"lengths": (64, 256), "weights": "w2"},
+            "other lengths (64 and 512 tokens, now 64 and 256 tokens)",
+        ),
         ({"SciFact": 0.5, "NFCorpus": 0.375}, {}, "different numbers on NFCorpus"),
         ({"SciFact": 0.375, "FEVER": 0.5}, {}, "different numbers on SciFact"),
     ],
@@ -130,6 +141,14 @@ def test_what_does_not_agree_is_replaced_with_a_warning(
     read = read_measurement(tmp_path, NAME)
     assert (read.entry, read.records) == (new.entry, new.records)
     assert read.queries.equals(new.queries)
+
+
+def test_shares_of_cut_texts_are_no_other_data(tmp_path: Path) -> None:
+    """Entries of earlier versions have none; a run that counts them adds them."""
+    run(tmp_path, SHARED)
+    assert run(tmp_path, SHARED, outputs="d2", cut={"SciFact": (0.5, 0.25)}) == "provenance renewed"
+    task = ledger(tmp_path).tasks["SciFact"]
+    assert task["cut"] == {"queries": [500, 1000], "passages": [250, 1000]}
 
 
 def test_the_warning_names_other_data_and_other_queries(

@@ -22,6 +22,10 @@ MANIFEST = {
     "split": "test", "source": "s", "revision": "1", "notes": {"subsampled_from": 9},
     "counts": {"corpus": 3, "queries_with_positive": 2},
 }  # fmt: skip
+CUT = {
+    "base": {"queries": [1, 2], "passages": [0, 3]},
+    "finetuned": {"queries": [2, 2], "passages": [3, 3]},
+}
 PATHS = ("metrics", "scores", "models", "benchmark", "training", "results")
 SETTINGS = load_settings(ROOT / "params.yaml")
 
@@ -42,6 +46,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         (tmp_path / "scores" / checkpoint).mkdir(parents=True)
         for task in ("Leases", "Contracts"):
             queries.to_parquet(tmp_path / f"scores/{checkpoint}/{task}.queries.parquet")
+            write_json(tmp_path / f"scores/{checkpoint}/{task}.cut.json", CUT[checkpoint])
     return {name: tmp_path / name for name in PATHS}
 
 
@@ -58,7 +63,7 @@ def test_both_checkpoints_are_entered_with_what_made_them(paths: dict[str, Path]
         assert entry.scores == {"Contracts.ndcg_at_10": 0.5, "Leases.ndcg_at_10": 0.5}
         assert entry.tasks["Leases"] == {
             "split": "test", "queries": 2, "passages": 3, "source": "s", "revision": "1",
-            "subsampled_from": 9,
+            "subsampled_from": 9, "cut": CUT[checkpoint],
         }  # fmt: skip
         assert read.queries["task"].tolist() == ["Contracts", "Contracts", "Leases", "Leases"]
         [run] = entry.runs

@@ -72,6 +72,23 @@ def test_only_tasks_that_both_scored_are_compared(
     assert "have no task in common" in capsys.readouterr().err
 
 
+def test_other_lengths_are_said_first_and_left_out_of_the_spread(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(results, "tiny", "finetuned", {"T": [1.0, 1.0, 1.0, 1.0]}, seed=44, lengths=(512, 512))
+    tuned = "tiny/finetuned-guide-seed42"
+    assert compare(results, BASE, tuned) == 0
+    out = capsys.readouterr().out
+    assert "not like with like" not in out
+    assert "tiny/finetuned-guide: seeds of other lengths left out: 44" in out
+    assert "over the seeds 42, 43, in points" in out
+    assert compare(results, BASE, "tiny/finetuned-guide-seed44") == 0
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "not like with like: A cuts queries and passages at 64 and 512 tokens, B at 512 and 512 "
+        "tokens; the differences below are of encoders and of lengths"
+    )
+
+
 def test_no_column_is_lost_in_a_narrow_terminal(
     results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

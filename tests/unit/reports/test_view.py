@@ -86,7 +86,7 @@ def test_every_score_of_an_entry_is_found_under_its_key() -> None:
 
 
 def test_the_average_of_all_tasks_is_the_one_that_the_entry_holds() -> None:
-    assert average(entry(GUIDE_TASKS), V1) == Measured(0.5, seeds=1)
+    assert average(entry(GUIDE_TASKS), V1) == Measured(0.5, seeds=1, lengths=(64, 512))
 
 
 def test_a_partial_average_is_refused() -> None:
@@ -192,7 +192,7 @@ def test_several_seeds_are_averaged_and_one_can_be_chosen() -> None:
     assert mean.value == pytest.approx(0.7)
     assert mean.seeds == 2
     assert mean.deviation == pytest.approx(0.2 / 2**0.5)
-    assert measured(entries, SCIFACT._replace(seed=1)) == Measured(0.6, seeds=1)
+    assert measured(entries, SCIFACT._replace(seed=1)) == Measured(0.6, seeds=1, lengths=(64, 512))
 
 
 def test_seeds_that_lack_a_task_are_counted() -> None:
@@ -231,5 +231,45 @@ def test_a_pair_is_of_one_model_and_seed(tmp_path: Path) -> None:
 def test_scores_and_queries_are_those_of_the_ledger(tmp_path: Path) -> None:
     write(tmp_path, "1b", "base", {"NQ": [0.25, 0.75]})
     view = View.read(tmp_path, EXPECTED)
-    assert view.measured(Key("1b", "base", None, "NQ", "test", "mrr_at_10")) == Measured(0.5, 1)
+    found = view.measured(Key("1b", "base", None, "NQ", "test", "mrr_at_10"))
+    assert found == Measured(0.5, 1, lengths=(64, 512))
     assert view.queries(view.entries[0])["ndcg_at_10"].tolist() == [0.25, 0.75]
+
+
+def test_seeds_of_different_lengths_are_not_averaged() -> None:
+    entries = [
+        measurement("1b", "base", {"SciFact": score}, seed=seed, lengths=lengths).entry
+        for seed, score, lengths in ((1, 0.6, (64, 512)), (2, 0.8, (512, 512)), (3, 0.7, (64, 512)))
+    ]
+    found = measured(entries, SCIFACT)
+    assert found == Measured(None, reason="seeds cut at 512 and 512 tokens or 64 and 512 tokens")
+    assert measured(entries, SCIFACT._replace(seed=2)).value == 0.8
+    assert measured(entries[::2], SCIFACT).value == pytest.approx(0.65)
+
+
+def test_a_pair_cuts_texts_alike(tmp_path: Path) -> None:
+    write(tmp_path, "1b", "base", {"NQ": 0.5})
+    write(tmp_path, "1b", "finetuned", {"NQ": 0.5}, lengths=(512, 512))
+    write(tmp_path, "1b", "finetuned", {"NQ": 0.5}, recipe="paper")
+    view = View.read(tmp_path, EXPECTED)
+    assert [tuned.name for _, tuned in view.pairs()] == ["1b/finetuned-paper-seed42"]
+    assert view.unlike_pairs() == [
+        "1b/finetuned-guide-seed42: 512 and 512 tokens, and its base 64 and 512 tokens"
+    ]
+
+
+def test_an_average_has_the_highest_shares_of_its_tasks() -> None:
+    cut = {"ArguAna": (0.996, 0.001), "Touche2020": (0.0, 0.15), "SciFact": (0.5, 0.5)}
+    v2 = [task for task in ENG_V2_TASKS if task != "SciFact"]
+    whole = measurement("1b", "base", dict.fromkeys(v2, 0.5), cut=cut).entry
+    key = SCIFACT._replace(task=V2, split=None)
+    assert measured([whole], key).cut == (0.996, measured([whole], key).cut.passages)
+    assert measured([whole], SCIFACT._replace(task="ArguAna")).cut == (0.996, 0.001)
+    assert str(measured([whole], SCIFACT._replace(task="ArguAna"))) == "50.0 [cut: 99.6% q]"
+
+
+def test_the_forums_count_their_cut_texts_together() -> None:
+    cut = {PARTS[0]: (0.5, 0.012), PARTS[1]: (0.1, 0.0)} | dict.fromkeys(PARTS[2:], (0.0, 0.0))
+    forums = with_cqadupstack(measurement("1b", "base", {CQADUPSTACK: 0.5}, cut=cut).entry)
+    assert forums.tasks[CQADUPSTACK]["cut"] == {"queries": [600, 12000], "passages": [12, 12000]}
+    assert str(measured([forums], SCIFACT._replace(task=CQADUPSTACK))) == "50.0 [cut: 5.0% q]"

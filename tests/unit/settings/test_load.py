@@ -14,8 +14,6 @@ from ettin_retrieval.settings.schema import Settings
 from tests.settings_files import FILES, write_settings
 from tests.workspace import ROOT
 
-SIZES = ("17m", "32m", "68m", "150m", "400m", "1b")
-
 
 def loaded(directory: Path, changes: dict[str, Any]) -> Settings:
     return load_settings(write_settings(directory, changes))
@@ -30,34 +28,6 @@ def test_the_committed_settings_are_those_of_the_offline_world() -> None:
     negatives = tiny.negatives
     assert (negatives.source, negatives.sampling, negatives.num_negatives) == ("corpus", "hard", 7)
     assert (tiny.finetuning.warmup_ratio, tiny.finetuning.weight_decay) == (0.1, 0.01)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_every_size_has_the_values_of_the_guide(tmp_path: Path, size: str) -> None:
-    guide = loaded(tmp_path, {"model": size})
-    encoder, finetuning = guide.encoder, guide.finetuning
-    assert (encoder.source, encoder.track) == (f"jhu-clsp/ettin-encoder-{size}", "paper")
-    assert (guide.train_source, guide.benchmark_source) == ("msmarco", "mteb")
-    assert (encoder.pooling, encoder.normalize) == ("mean", True)
-    assert (encoder.max_query_length, encoder.max_passage_length) == (64, 512)
-    assert (guide.learning_rate, guide.batch_size, guide.epochs) == (2e-5, 32, 3)
-    assert (finetuning.objective, finetuning.temperature) == ("contrastive", 0.05)
-    assert finetuning.margin == 0.3
-    assert (finetuning.warmup_ratio, finetuning.weight_decay) == (0.1, 0.01)
-    assert (guide.negatives.sampling, guide.negatives.num_negatives) == ("hard", 7)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_every_size_has_the_values_of_the_paper(tmp_path: Path, size: str) -> None:
-    paper = loaded(tmp_path, {"model": size, "recipe": "paper"})
-    negatives, finetuning = paper.negatives, paper.finetuning
-    assert (paper.batch_size, paper.epochs) == (1024, 1)
-    assert (paper.train_source, paper.data.dev_queries) == ("triplets", 1000)
-    assert (negatives.source, negatives.sampling) == ("row_or_corpus", "random")
-    assert negatives.num_negatives == 1
-    assert 1 / finetuning.temperature == 20, "the scale of the paper"
-    assert finetuning.mini_batch_size == 64, "the cached loss"
-    assert (finetuning.warmup_ratio, finetuning.weight_decay) == (0.05, 0.0)
 
 
 def test_the_other_tracks_keep_their_data_in_the_recipe_of_the_paper(tmp_path: Path) -> None:
@@ -152,3 +122,37 @@ def test_a_missing_file(tmp_path: Path, file: str) -> None:
 
 def test_params_yaml_fits_on_a_screen() -> None:
     assert len((ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()) < 80
+
+
+@pytest.mark.parametrize(
+    ("changes", "evaluation", "training"),
+    [
+        ({}, (32, 64), (32, 64)),
+        ({"recipe": "paper"}, (32, 64), (32, 64)),
+        ({"model": "1b"}, ("auto", "auto"), (64, 512)),
+        ({"model": "1b", "recipe": "paper"}, ("auto", "auto"), (None, None)),
+        ({"model": "local"}, ("auto", "auto"), (64, 512)),
+        ({"model": "1b", "encoders.yaml:ettin.max_passage_length": 256}, ("auto", 256), (64, 256)),
+        ({"model": "1b", "finetuning.max_query_length": 48}, ("auto", "auto"), (48, 512)),
+        ({"model": "1b", "finetuning.max_query_length": None}, ("auto", "auto"), (None, 512)),
+        # Training lowers this one, and says so.
+        ({"finetuning.max_passage_length": 100}, (32, 64), (32, 100)),
+    ],
+)
+def test_training_and_evaluation_have_lengths_of_their_own(
+    tmp_path: Path,
+    changes: dict[str, Any],
+    evaluation: tuple[int | str, ...],
+    training: tuple[int | None, ...],
+) -> None:
+    settings = loaded(tmp_path, changes)
+    encoder, resolved = settings.encoder, settings.resolved()
+    assert (encoder.max_query_length, encoder.max_passage_length) == evaluation
+    assert tuple(settings.training_lengths.values()) == training
+    assert [resolved["finetuning"][key] for key in settings.training_lengths] == list(training)
+
+
+def test_another_model_has_its_own_training_lengths() -> None:
+    tiny = load_settings(ROOT / "params.yaml")
+    lengths = tiny.with_changes({"model": "17m"}).training_lengths
+    assert tuple(lengths.values()) == (64, 512), "and not those of tiny"

@@ -70,10 +70,15 @@ def test_only_a_complete_checkpoint_is_resumed_from(tmp_path: Path) -> None:
 def test_a_changed_configuration_never_resumes_from_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: True)
     same = key()
     others = [
         key(settings(temperature=0.1)),
         key(settings(learning_rate=0.5)),
+        # What `auto` stands for is in no section.
+        key(settings().with_changes({"recipes.guide.finetuning.max_query_length": 3})),
+        key(settings().with_changes({"recipes.guide.finetuning.precision": "bf16"}), device="cuda"),
+        key(settings(precision="bf16"), device="cuda"),
         key(base_fingerprint="c"),
         key(examples=train_examples()[1:]),
         key(dev="e"),
@@ -87,7 +92,7 @@ def test_a_changed_configuration_never_resumes_from_another(
     monkeypatch.setattr(files, "PACKAGE", code)
     others.append(key())
     monkeypatch.undo()
-    assert key() == same and len({same, *others}) == 9
+    assert key() == same and len({same, *others}) == 12
     checkpoint(work_directory(tmp_path / "work", others[0]), 5, best=5)
     assert last_complete(work_directory(tmp_path / "work", same)) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 import torch
 from transformers import TrainerState
 
+from ettin_retrieval.encoders import encode
 from ettin_retrieval.encoders.checkpoint import load_checkpoint, save_checkpoint
 from ettin_retrieval.encoders.precision import check_precision
+from ettin_retrieval.encoders.tokenise import Role, tokenise
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.training.examples import Example
+from ettin_retrieval.training.finetune import finetune
 from ettin_retrieval.training.trainer import RetrievalTrainer
-from tests.training_inputs import WORDS, losses, settings, trained
+from tests.training_inputs import WORDS, development, encoder, losses, settings, trained
 
 
 @pytest.fixture
@@ -37,6 +41,60 @@ def test_each_role_has_its_length(tmp_path: Path, trainers: list[Any]) -> None:
     assert batch["query_0_input_ids"].shape == (1, 6)
     assert batch["passage_1_input_ids"].shape == (1, 9)
     assert batch["passage_2_input_ids"].shape == (1, 9)
+
+
+@pytest.mark.parametrize(
+    ("given", "shapes", "lines"),
+    [
+        ({}, (6, 9), []),
+        ({"max_query_length": None, "max_passage_length": None}, (6, 9), []),
+        ({"max_query_length": 4, "max_passage_length": 5}, (4, 5), []),
+        (
+            {"max_query_length": 4, "max_passage_length": 10},
+            (4, 9),
+            [
+                "finetuning.max_passage_length: 10 is more than the 9 tokens at which the encoder "
+                "cuts (see encoders.yaml); trained at 9"
+            ],
+        ),
+    ],
+)
+def test_training_has_its_lengths_and_the_checkpoint_those_of_evaluation(
+    tmp_path: Path,
+    trainers: list[Any],
+    caplog: pytest.LogCaptureFixture,
+    given: dict[str, Any],
+    shapes: tuple[int, int],
+    lines: list[str],
+) -> None:
+    long = " ".join(WORDS * 3)
+    dev = development()
+    texts = dev.queries.assign(text=long), dev.corpus.assign(text=long)
+    read: list[tuple[str, int]] = []
+
+    def tokenised(model: Any, texts: list[str], role: Role) -> Any:
+        found = tokenise(model, texts, role)
+        read.append((role, max(found.lengths)))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encode, "tokenise", tokenised)
+        model = encoder(tmp_path / "encoder", settings(**given))
+        long_dev = replace(dev, queries=texts[0], corpus=texts[1])
+        work, rows = tmp_path / "work", [Example(long, long, [long], "q")]
+        curve = finetune(model, rows, long_dev, settings(**given), work)
+    assert set(read) == {("query", 6), ("passage", 9)}, "the development score's"
+    (batch,) = trainers[0].get_train_dataloader()
+    found = [batch[f"{text}_input_ids"].shape[1] for text in ("query_0", "passage_1", "passage_2")]
+    assert found == [shapes[0], shapes[1], shapes[1]]
+    assert caplog.messages == lines
+    origin = {"training": curve.conditions}
+    record = save_checkpoint(model, tmp_path / "saved", origin)
+    assert (record["max_query_length"], record["max_passage_length"]) == (6, 9)
+    trained_at = dict(zip(("max_query_length", "max_passage_length"), shapes, strict=True))
+    assert trained_at.items() <= record["training"].items()
+    (again,) = (tokenise(load_checkpoint(tmp_path / "saved"), [long], "query"),)
+    assert again.lengths == [6]
 
 
 def test_optimizer_and_schedule_are_those_configured(tmp_path: Path, trainers: list[Any]) -> None:

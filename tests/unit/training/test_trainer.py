@@ -14,10 +14,21 @@ import torch
 
 from ettin_retrieval.encoders.precision import check_precision
 from ettin_retrieval.runtime.errors import InputError, LossNotFiniteError
+from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.training import conditions
 from ettin_retrieval.training.checkpoints import last_complete
+from ettin_retrieval.training.conditions import training_precision
 from ettin_retrieval.training.examples import Example
 from ettin_retrieval.training.finetune import finetune
-from tests.training_inputs import development, encoder, losses, settings, train_examples, trained
+from tests.training_inputs import (
+    ROOT,
+    development,
+    encoder,
+    losses,
+    settings,
+    train_examples,
+    trained,
+)
 from tests.unit.training.conftest import Calls, Change
 
 ChangeLosses = Callable[[Change], Calls]
@@ -80,6 +91,78 @@ def test_training_in_bf16_resumes_and_leaves_an_encoder_in_fp32(
     assert finetune(again, train_examples(), development(), given, work) == curve
     pairs = zip(model.state_dict().values(), again.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("failing", [2, 8, None])
+def test_a_resumed_run_that_keeps_the_last_weights_ends_as_an_undisturbed_one(
+    tmp_path: Path,
+    change_losses: ChangeLosses,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: int | None,
+) -> None:
+    """Before the first checkpoint, after one, and with all steps done but nothing written."""
+    given = settings(keep="last", learning_rate=0.05)
+    model, curve = trained(tmp_path / "whole", given)
+    work = tmp_path / "resumed" / "work"
+    if failing is None:
+        trained(tmp_path / "resumed", given)
+    else:
+        change_losses(nan_at(failing))
+        with pytest.raises(InputError, match=f"loss is nan at step {failing}"):
+            trained(tmp_path / "resumed", given)
+        monkeypatch.undo()
+    found = last_complete(work)
+    assert (found and found.name) == {2: None, 8: "checkpoint-5", None: "checkpoint-10"}[failing]
+    again = encoder(tmp_path / "again", given)
+    assert finetune(again, train_examples(), development(), given, work) == curve
+    assert curve.best_step == 10
+    pairs = zip(model.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "given", "native", "precision", "lines"),
+    [
+        ("paper", "auto", True, "bf16", 0),
+        ("paper", "auto", False, "fp32", 1),
+        # Who asks for it gets it, with `check_precision`'s warning.
+        ("paper", "bf16", False, "bf16", 0),
+        ("guide", "auto", True, "fp32", 0),
+        ("guide", "bf16", True, "bf16", 0),
+    ],
+)
+def test_precision_is_the_recipe_s_where_the_hardware_has_it(
+    recipe: str,
+    given: str,
+    native: bool,
+    precision: str,
+    lines: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    changes = {"recipe": recipe, "finetuning.precision": given}
+    chosen = load_settings(ROOT / "params.yaml").with_changes(changes)
+    conditions._say_that_fp32_is_taken.cache_clear()
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    for device in ("cpu", "cuda"):
+        for _ in range(2):
+            assert training_precision(chosen, device) == precision
+    assert len(caplog.messages) == 2 * lines, "one for each device"
+    # Strict mode pins the CPU to instructions without bf16.
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    expected = "bf16" if given == "bf16" else "fp32"
+    assert training_precision(chosen, "cpu") == expected
+
+
+def test_what_the_hardware_trained_in_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    given = settings(precision="auto", epochs=1).with_changes({"recipe": "paper"})
+    assert given.resolved()["finetuning"]["precision"] == "bf16", "what the recipe asks for"
+    assert trained(tmp_path, given)[1].conditions["precision"] == "fp32", "what was possible"
 
 
 def test_dvclive_has_the_curve_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from ettin_retrieval.reports.documents import (
 from ettin_retrieval.reports.references import Expected, Key, References
 from ettin_retrieval.reports.view import (
     BM25,
+    EVALUATED,
     METRIC_NAMES,
     SIZES,
     Check,
@@ -58,7 +59,7 @@ PAPER_COLUMNS = (
 FIELDS = (
     "model", "checkpoint", "recipe", "task", "split", "metric", "measured", "seeds",
     "partial_seeds", "deviation", "reason", "improvement", "reference", "source", "expected",
-    "expected_seeds", "tolerance", "difference", "verdict",
+    "expected_seeds", "tolerance", "difference", "verdict", *EVALUATED,
 )  # fmt: skip
 
 
@@ -71,14 +72,14 @@ class Cell(Check):
 
     @property
     def improvement(self) -> float | None:
-        """Measured, over the base checkpoint."""
-        return self.measured.minus(self.base.value)
+        """Measured, over the base checkpoint; None if the two cut texts differently."""
+        return self.measured.over(self.base)
 
     def texts(self) -> tuple[str, str, str]:
         """Measured with its improvement and number of seeds, expected, and the verdict."""
         measured, expected = str(self.measured), self.expected
-        if self.improvement is not None:
-            measured += f" ({signed(self.improvement)})"
+        if None not in (self.measured.value, self.base.value):
+            measured += f" ({self.measured.improvement(self.base)})"
         measured += _seeds(self.measured)
         if expected is None:
             return measured, NONE, NONE

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ettin_retrieval.ledger.store import QUERY_METRICS
-from ettin_retrieval.reports.documents import Document, Table, notes, signed
+from ettin_retrieval.reports.documents import Document, Table, notes
 from ettin_retrieval.reports.references import Key
 from ettin_retrieval.reports.view import (
     BM25,
+    EVALUATED,
     METRIC_NAMES,
     Check,
     View,
@@ -19,7 +20,7 @@ from ettin_retrieval.reports.view import (
 
 FIELDS = (
     "model", "checkpoint", "recipe", "task", "split", "queries", "metric", "mean", "deviation",
-    "seeds", "partial_seeds",
+    "seeds", "partial_seeds", *EVALUATED,
 )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def _cells(row: list[Check]) -> Iterator[str]:
     for previous, check in zip([row[0], *row], row, strict=False):
         yield str(check.measured)
         if check.key.checkpoint == "finetuned":
-            yield signed(check.measured.minus(previous.measured.value))
+            yield check.measured.improvement(previous.measured)
 
 
 def _queries(view: View, key: Key) -> int | None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from ettin_retrieval.reports.documents import Document, Table, improved, notes, points
+from ettin_retrieval.reports.documents import Document, Table, notes, points
 from ettin_retrieval.reports.references import Key
-from ettin_retrieval.reports.view import BM25, METRIC_NAMES, TINY, Check, View, scored_tasks
+from ettin_retrieval.reports.view import (
+    BM25,
+    EVALUATED,
+    METRIC_NAMES,
+    TINY,
+    Check,
+    View,
+    scored_tasks,
+)
 
 FIELDS = (
     "model", "checkpoint", "recipe", "seed", "task", "split", "metric", "measured", "recorded",
-    "tolerance", "difference", "verdict",
+    "tolerance", "difference", "verdict", *EVALUATED,
 )  # fmt: skip
 
 COLUMNS = (
@@ -73,11 +81,13 @@ def _rows(view: View) -> list[tuple[str, str | None, str]]:
 
 def _cells(base: Check, tuned: Check, bm25: Check) -> tuple[str, ...]:
     """Base and fine-tuned: measured, recorded, verdict; then BM25."""
-    score = tuned.measured.value
     both = (base, tuned)
+    score = str(tuned.measured)
+    if None not in (tuned.measured.value, base.measured.value):
+        score += f" ({tuned.measured.improvement(base.measured)})"
     return (
         str(base.measured),
-        str(tuned.measured) if score is None else improved(score, base.measured.value),
+        score,
         *(points(check.expected.value if check.expected else None) for check in both),
         *(check.verdict or "not recorded" for check in both),
         points(bm25.measured.value),
