@@ -56,7 +56,7 @@ def main() -> None:
     examples = training_examples(train, pairs)
     with TemporaryDirectory() as work:  # for the trainer's checkpoints
         curve = finetune(model, examples, dev, settings, Path(work))
-    print(f"dev nDCG@10 {curve.dev[0][1]:.4f} -> {max(score for _, score in curve.dev):.4f}")
+    print(f"dev nDCG@10 {curve.before:.4f} -> {curve.score:.4f}")
 
     # 5. A SentenceTransformer directory, with a record of where it comes from.
     revision = read_checkpoint(given.encoder)["fingerprint"]

@@ -36,8 +36,8 @@ class Run:
     Attributes
     ----------
     dev_ndcg_at_10, step
-        The best on the development set, a fraction, and where it was reached; 0 is the encoder
-        before training. None if training diverged.
+        The best on the development set after training began, a fraction, and where it was
+        reached. None if training diverged.
     failure
         Why training diverged.
     """
@@ -204,8 +204,7 @@ def _train(rate: float, settings: Settings, material: Material, encoder: Path) -
             curve = finetune(model, examples, material.dev, changed, Path(work))
         except LossNotFiniteError as error:  # the outcome of too high a rate
             return Run(rate, None, None, [], str(error))
-    step, best = max(curve.dev, key=lambda point: point[1])
-    return Run(rate, best, step, curve.dev)
+    return Run(rate, curve.score, curve.best_step, curve.dev)
 
 
 def _path(output: Path, facts: dict[str, Any]) -> Path:

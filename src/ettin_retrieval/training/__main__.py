@@ -40,12 +40,10 @@ def run(settings: Settings, paths: Paths) -> str:
         key = configuration_key(settings, base, examples, dev_manifest, world_size, device)
         work = work_directory(paths["finetuned"].with_suffix(".work"), key)
     curve = finetune(model, examples, dev, settings, work)
-    before, best = curve.dev[0][1], max(score for _, score in curve.dev)
     if state.is_main_process:
         with replacing(paths["finetuned"]) as directory:
             save_checkpoint(model, directory, {"source": "finetuned", "revision": base})
-        scores = {"dev_ndcg_at_10_before": before, "dev_ndcg_at_10": best}
-        write_json(paths["metrics"], scores | {"step": curve.best_step})
+        write_json(paths["metrics"], curve.metrics())
         write_json(paths["loss"], [{"step": step, "loss": loss} for step, loss in curve.loss])
         write_json(paths["dev"], [{"step": step, "dev_ndcg_at_10": s} for step, s in curve.dev])
         # Last, so that a run killed before this line finds its training done.
@@ -53,7 +51,7 @@ def run(settings: Settings, paths: Paths) -> str:
     if state.use_distributed:
         state.wait_for_everyone()
         state.destroy_process_group()
-    return f"dev nDCG@10 {before:.4f} -> {best:.4f} at step {curve.best_step}"
+    return f"dev nDCG@10 {curve.before:.4f} -> {curve.score:.4f} at step {curve.best_step}"
 
 
 if __name__ == "__main__":
