@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ettin_retrieval.data.negatives import DEVELOPMENT
 from ettin_retrieval.experiment import Material
 from ettin_retrieval.reports.documents import NONE, Document, Table, markdown, points
 from ettin_retrieval.runtime.determinism import pin_arithmetic, seed_everything
@@ -168,7 +169,7 @@ def sweep(
         # The manifests hold the hashes of the files beside them.
         "sha256": {
             "train": sha256_file(training / "train" / "manifest.json"),
-            "dev": sha256_file(training / "dev" / "manifest.json"),
+            "dev": sha256_file(negatives / DEVELOPMENT / "manifest.json"),
             "negatives": sha256_file(negatives / "negatives.parquet"),
         },
         "development_queries": len(material.dev.queries),

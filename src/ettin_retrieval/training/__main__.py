@@ -6,7 +6,7 @@ first one writes.
 
 from __future__ import annotations
 
-from ettin_retrieval.data.negatives import read_negatives
+from ettin_retrieval.data.negatives import DEVELOPMENT, read_negatives
 from ettin_retrieval.data.storage import read_dataset
 from ettin_retrieval.pipeline import Paths, run_stage, warn_of_strict_mode
 from ettin_retrieval.runtime.determinism import seed_everything
@@ -27,10 +27,11 @@ def run(settings: Settings, paths: Paths) -> str:
     from ettin_retrieval.training.finetune import finetune
 
     state = process_state()
-    train, dev = (read_dataset(paths["training"] / name) for name in ("train", "dev"))
+    train = read_dataset(paths["training"] / "train")
     examples = training_examples(train, read_negatives(paths["negatives"]))
     del train  # the examples hold its texts, once
-    dev_manifest = (paths["training"] / "dev" / "manifest.json").read_text(encoding="utf-8")
+    dev = read_dataset(paths["negatives"] / DEVELOPMENT)
+    dev_manifest = (paths["negatives"] / DEVELOPMENT / "manifest.json").read_text(encoding="utf-8")
     base = read_checkpoint(paths["encoder"])["fingerprint"]
     warn_of_strict_mode(settings, settings.finetuning.precision)
     seed_everything(settings.seed, settings.strict)

@@ -24,6 +24,9 @@ from ettin_retrieval.training.trainer import DEV_METRIC, DevEvaluator, Retrieval
 
 logger = logging.getLogger("ettin_retrieval")
 
+TOO_EASY = 0.95
+"""Development score before training above which differences between checkpoints are chance."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -108,6 +111,13 @@ def finetune(
     similarity, at_once = model.similarity_fn_name, settings.encoding.batch_size
     evaluator = DevEvaluator(dev, at_once, similarity, as_loaded)
     before = float(evaluator(model)[DEV_METRIC])
+    if is_first_rank() and before > TOO_EASY:
+        logger.warning(
+            "finetuning: the encoder scores %.4f on the development set before training, so that "
+            "the set can hardly choose a checkpoint; raise data.dev_passages, or give development "
+            "queries that are harder",
+            before,
+        )
 
     def train(plan: BatchPlan) -> TrainerState:
         size, ranks = plan.rows_per_loss * plan.world_size, (plan.rank, plan.world_size)

@@ -19,7 +19,6 @@ choose the checkpoint.
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, RetrievalDataset, passage_text
+from ettin_retrieval.data.texts import normalised
 from ettin_retrieval.runtime.errors import InputError
 
 Setting = bool | Literal["answers"]
@@ -219,6 +219,5 @@ def digest(text: str) -> bytes:
     >>> digest("Ｗhat  is\u00a0the\nCAFE\u0301?") == digest("what is the café?")
     True
     """
-    normalised = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     # 16 bytes instead of the text: millions of passages fit in memory.
-    return hashlib.blake2b(normalised.encode(), digest_size=16).digest()
+    return hashlib.blake2b(normalised(text).encode(), digest_size=16).digest()
