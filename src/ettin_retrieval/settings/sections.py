@@ -177,8 +177,9 @@ class Data(Section):
     dev_queries: Positive = 500
     """Size of the development set. Held out of the training queries (at most a tenth of them) if
     the source has no development split. `auto` is the recipe's value."""
-    dev_passages: Positive = 500
-    """Size of the development corpus: all judged passages, the rest a seeded sample."""
+    dev_passages: Positive = 5000
+    """Size of the development corpus: all judged passages, the rest the nearest ones to the queries
+    by BM25 and by the base encoder, from the source's whole corpus."""
     max_corpus_size: Positive | None = None
     """Cut every benchmark corpus to this many passages: all judged ones, the rest a seeded sample.
     For a first look; such tasks have names of their own. null cuts nothing."""
