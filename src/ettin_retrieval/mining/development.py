@@ -4,15 +4,18 @@ Over random passages a real encoder scores 0.98 before any training, and which c
 chance. The development corpus holds all passages judged for a development query, and of the others
 in the source's whole corpus those nearest to the queries by BM25 and by the base encoder.
 
-Encoding millions of passages for that could cost more than training does, so the base encoder ranks
-a pool whose size does not grow with the corpus: of each query the `BY_WORDS` nearest passages by
-BM25, and a seeded sample of `SAMPLE` passages, in which it finds what shares no words with a query.
-A corpus of up to `SAMPLE` passages is ranked as a whole.
+A corpus of up to `SAMPLE` passages is ranked as a whole, with the embeddings that mining has made.
+Encoding millions of passages once more could cost more than training does, so of a larger corpus
+the base encoder ranks a pool whose size does not grow with it: the `BY_WORDS` nearest passages of
+each query by BM25, and a seeded sample of `SAMPLE` passages, in which it finds what shares no words
+with a query.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +23,7 @@ import pandas as pd
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.texts import normalised
-from ettin_retrieval.encoders.encode import SHARD, EmbeddingCache, TextEncoder
+from ettin_retrieval.encoders.encode import EmbeddingCache, TextEncoder
 from ettin_retrieval.mining.bm25 import nearest_by_words
 from ettin_retrieval.mining.candidates import hash_texts, passage_shards
 from ettin_retrieval.mining.passage_index import Numbers, PassageIndex
@@ -32,8 +35,8 @@ if TYPE_CHECKING:
 BY_WORDS = 30
 """Passages per query that BM25 puts into the pool."""
 
-SAMPLE = 10_000
-"""Passages of the pool that are drawn at random."""
+SAMPLE = 50_000
+"""Passages of the pool that are drawn at random, and of a corpus that is ranked as a whole."""
 
 BY_ENCODER = 100
 """Passages of the pool per query that the base encoder ranks."""
@@ -64,7 +67,8 @@ def development_set(
     cache
         Embeddings of passages, as for mining.
     """
-    whole = whole_corpus(train, dev)
+    searched = WholeCorpus.of(train, dev)
+    whole = searched.dataset
     judged = whole.corpus["id"].isin(dev.qrels["corpus_id"]).to_numpy()
     other_text = differs_from_answers(whole, judged)
     eligible = other_text & ~judged
@@ -73,7 +77,8 @@ def development_set(
     random = np.random.default_rng(settings.seed)
     sample = random.permutation(np.flatnonzero(eligible))[:SAMPLE]
     pool = np.unique(np.concatenate([*by_words, sample]))
-    ranked = [*by_words, *nearest_by_encoder(whole, pool, queries, model, settings, cache)]
+    encoder = TextEncoder(model, settings.encoding.batch_size, cache=cache)
+    ranked = [*by_words, *nearest_by_encoder(searched, pool, encoder)]
 
     best = np.full(len(whole.corpus), len(whole.corpus))
     for passages in ranked:
@@ -94,19 +99,31 @@ def development_set(
     )
 
 
-def whole_corpus(train: RetrievalDataset, dev: RetrievalDataset) -> RetrievalDataset:
-    """Passages of both sets in the order of their ids.
+class WholeCorpus(NamedTuple):
+    """The passages of a source's training and development set, with the development queries.
 
-    A source's sets may give an id to different passages. Then that of `train` gets a prefix.
+    A source's sets may give an id to different passages. Then that of the training set gets a
+    prefix.
     """
-    of_dev = dict(zip(dev.corpus["id"], keys(dev).tolist(), strict=True))
-    of_train = zip(train.corpus["id"], keys(train).tolist(), strict=True)
-    new = pd.Series([of_dev.get(name) != key for name, key in of_train])
-    added = train.corpus[new]
-    clash = added["id"].isin(dev.corpus["id"])
-    added = added.assign(id=added["id"].where(~clash, "train-" + added["id"]))
-    both = pd.concat([dev.corpus, added]).sort_values("id", ignore_index=True)
-    return RetrievalDataset(both, dev.queries, dev.qrels, dev.origin)
+
+    dataset: RetrievalDataset  # in the order of ids, by which passages are numbered
+    parts: tuple[RetrievalDataset, ...]  # as mining reads them, and those of dev alone
+    numbers: Numbers  # of the passages in both parts
+
+    @classmethod
+    def of(cls, train: RetrievalDataset, dev: RetrievalDataset) -> WholeCorpus:
+        of_dev = dict(zip(dev.corpus["id"], keys(dev).tolist(), strict=True))
+        of_train = zip(train.corpus["id"], keys(train).tolist(), strict=True)
+        shared = np.array([of_dev.get(name) == key for name, key in of_train])
+        ids = train.corpus["id"]
+        own = dev.corpus[~dev.corpus["id"].isin(ids[shared])]
+        ids = ids.where(~ids.isin(own["id"]), "train-" + ids)
+        both = pd.concat([train.corpus.assign(id=ids), own], ignore_index=True)
+        order = np.argsort(both["id"].to_numpy(dtype=object), kind="stable")
+        in_order = both.iloc[order].reset_index(drop=True)
+        parts = (train, RetrievalDataset(own, dev.queries, dev.qrels, dev.origin))
+        whole = RetrievalDataset(in_order, dev.queries, dev.qrels, dev.origin)
+        return cls(whole, parts, np.argsort(order))
 
 
 def keys(dataset: RetrievalDataset) -> npt.NDArray[np.uint64]:
@@ -125,24 +142,18 @@ def differs_from_answers(
     return ~known & ~pd.Series(texts).duplicated().to_numpy()
 
 
-def nearest_by_encoder(
-    whole: RetrievalDataset,
-    pool: Numbers,
-    queries: list[str],
-    model: SentenceTransformer,
-    settings: Settings,
-    cache: EmbeddingCache | None,
-) -> list[Numbers]:
+def nearest_by_encoder(corpus: WholeCorpus, pool: Numbers, encoder: TextEncoder) -> list[Numbers]:
     """The nearest passages of the pool for each query, the nearest first."""
     if len(pool) == 0:
         return []
-    encoder = TextEncoder(model, settings.encoding.batch_size, cache=cache)
-    parts = (pool[start : start + SHARD] for start in range(0, len(pool), SHARD))
-    shards = (
-        RetrievalDataset(whole.corpus.iloc[part], whole.queries, whole.qrels, whole.origin)
-        for part in parts
-    )
-    blocks = encoder.encode_shards((shard.passage_texts() for shard in shards), "passage")
-    index = PassageIndex(blocks, np.arange(len(pool)))
-    _, found = index.nearest(encoder.encode(queries, "query"), min(BY_ENCODER, len(pool)))
-    return list(pool[found])
+    whole, parts, numbers = corpus
+    read = np.arange(len(whole.corpus))
+    if len(read) > SAMPLE:
+        read, numbers = pool, np.arange(len(pool))
+        parts = (replace(whole, corpus=whole.corpus.iloc[pool]),)
+    shards = chain.from_iterable(map(passage_shards, parts))
+    index = PassageIndex((encoder.encode(texts, "passage") for texts in shards), numbers)
+    queries = encoder.encode(whole.queries["text"].tolist(), "query")
+    # Some of the nearest are judged, and not in the pool.
+    _, found = index.nearest(queries, min(BY_ENCODER, len(read)))
+    return [passages[np.isin(passages, pool)] for passages in read[found]]

@@ -93,8 +93,11 @@ def _development(settings: Settings, train: Collection, passages: int) -> Collec
 
 def _negatives(settings: Settings, encoder: Encoder, train: Collection) -> Stage:
     """Mining, and the pool that the development set is chosen from."""
-    pool = _development(settings, train, settings.data.dev_queries * BY_WORDS + SAMPLE)
     mined = settings.negatives.num_negatives > 0 and settings.negatives.sampling != "random"
+    # A small corpus is encoded once for both.
+    passages = settings.data.dev_queries * BY_WORDS + SAMPLE
+    shared = mined and train.passages.number <= SAMPLE
+    pool = _development(settings, train, 0 if shared else passages)
     read = [train, pool] if mined else [pool]
     largest = 4.0 * read[0].passages.number * encoder.config.hidden_size
     vectors = 4.0 * sum(c.passages.number for c in read) * encoder.config.hidden_size

@@ -117,7 +117,7 @@ def test_passages_of_both_sets_are_searched_and_clashing_ids_told_apart() -> Non
 
 
 def test_only_the_seed_decides_what_no_rank_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(development, "BY_ENCODER", 1)
+    monkeypatch.setattr(development, "BY_ENCODER", 2)
     backwards = dict(reversed(whole().items()))
     first = made_of(10)
     assert made_of(10, backwards).corpus.equals(first.corpus)
@@ -132,6 +132,11 @@ def test_the_encoder_reads_a_bounded_pool(monkeypatch: pytest.MonkeyPatch) -> No
     notes = made_of(1000, model=model).origin.notes
     assert BY_WORDS in model.read and len(model.read) == notes["passages_ranked"]
     assert 4 <= len(model.read) <= 5
+
+    monkeypatch.setattr(development, "SAMPLE", 33)
+    model = Meanings()
+    made_of(1000, model=model)
+    assert model.read == list(whole().values()), "as mining reads them, so that a cache has them"
 
 
 @pytest.mark.parametrize("part", [2, 5, 100])

@@ -39,11 +39,11 @@ def test_encoding_by_hand() -> None:
     flops = small().flops
     found = stages(settings())
     # 90 characters are 20 tokens and two special ones, 45 are 10 and two.
-    # Mining, and 500 development queries over a pool that is as large as so small a corpus.
-    assert found["negatives"].texts == 110 + 600
-    assert found["negatives"].tokens == 200 * 22 + 510 * 12
+    # Mining, and 500 development queries over passages that mining has encoded.
+    assert found["negatives"].texts == 110 + 500
+    assert found["negatives"].tokens == 100 * 22 + 510 * 12
     assert found["negatives"].encoding == pytest.approx(
-        200 * flops(22) + 510 * flops(12) + 2 * (100 * 10 + 100 * 500) * 32
+        100 * flops(22) + 510 * flops(12) + 2 * 100 * 10 * 32
     )
     assert found["evaluate@base"].texts == 130 + 10
     assert found["evaluate@base"].encoding == pytest.approx(
@@ -71,8 +71,7 @@ def test_texts_are_cut_at_their_length() -> None:
     long = Collection("long", Texts(1, 10_000.0), Texts(1, 10_000.0))
     encoder = small()
     negatives = stages_of(given, encoder, long, TASKS)[3]
-    # One passage is mined from, and is the pool of 500 development queries.
-    assert negatives.tokens == 2 * 512 + 501 * 8
+    assert negatives.tokens == 512 + (1 + 500) * 8
 
 
 def test_training_by_hand() -> None:
@@ -162,7 +161,7 @@ def test_disk_has_caches_downloads_and_checkpoints() -> None:
     assert found["evaluate@base"].disk == 2 * 10 * HITS * HIT_BYTES
     kept = stages(settings(model="1b", **{"evaluation.cache_embeddings": True}))
     assert kept["evaluate@base"].disk - found["evaluate@base"].disk == 4 * 32 * 130
-    assert kept["negatives"].disk == 4 * 32 * 200
+    assert kept["negatives"].disk == 4 * 32 * 100
     # Generated on this machine: nothing from a hub.
     tiny = stages(settings())
     assert tiny["benchmark_data"].disk == 2 * characters
