@@ -146,6 +146,7 @@ def contender(
 def training(inputs: Inputs, precision: str) -> tuple[Training, Any]:
     """Pairs and development set of the tiny web collection, and the base encoder."""
     from ettin_retrieval.base_encoder.random_weights import random_encoder
+    from ettin_retrieval.mining.development import development_set
     from ettin_retrieval.sources import tiny
     from ettin_retrieval.sources.training_data import load_tiny, training_and_dev
     from ettin_retrieval.training.examples import training_examples
@@ -161,10 +162,11 @@ def training(inputs: Inputs, precision: str) -> tuple[Training, Any]:
     examples = training_examples(train, pairs[: inputs["pairs"]])
     steps = -(-len(examples) // settings.batch_size) * settings.epochs
     warmup_steps = round(steps * settings.finetuning.warmup_ratio)
-    evaluator = DevEvaluator(dev, settings.encoding.batch_size)
     with TemporaryDirectory() as scratch:
         base = random_encoder(settings.encoder, tiny.lexicon(), settings.seed, Path(scratch))
     base.max_seq_length = settings.encoder.max_passage_length
+    dev = development_set(train, dev, base, settings)
+    evaluator = DevEvaluator(dev, settings.encoding.batch_size)
     return Training(settings, examples, dev, evaluator, warmup_steps), base
 
 

@@ -38,6 +38,7 @@ def main() -> None:
         read_checkpoint,
         save_checkpoint,
     )
+    from ettin_retrieval.mining.development import development_set
     from ettin_retrieval.mining.mine import mine
     from ettin_retrieval.training.examples import training_examples
     from ettin_retrieval.training.finetune import finetune
@@ -46,9 +47,12 @@ def main() -> None:
     train, dev = (read_dataset(given.training / name) for name in ("train", "dev"))
     print(f"{len(train.queries):,} training and {len(dev.queries):,} development queries")
 
-    # 3. Negatives of each pair of a query and a relevant passage, mined by the base encoder.
-    pairs, report = mine(train, load_checkpoint(given.encoder), settings)
+    # 3. Negatives of each pair of a query and a relevant passage, mined by the base encoder, and
+    # the passages that it finds near the development queries.
+    base = load_checkpoint(given.encoder)
+    pairs, report = mine(train, base, settings)
     print(report.summary(settings.negatives))
+    dev = development_set(train, dev, base, settings)
 
     # 4. Training, in place. The model ends with the best weights or the last (finetuning.keep).
     seed_everything(settings.seed, settings.strict)
@@ -56,7 +60,7 @@ def main() -> None:
     examples = training_examples(train, pairs)
     with TemporaryDirectory() as work:  # for the trainer's checkpoints
         curve = finetune(model, examples, dev, settings, Path(work))
-    print(f"dev nDCG@10 {curve.dev[0][1]:.4f} -> {dict(curve.dev)[curve.best_step]:.4f}")
+    print(f"dev nDCG@10 {curve.before:.4f} -> {curve.score:.4f}")
 
     # 5. A SentenceTransformer directory, with a record of where it comes from.
     revision = read_checkpoint(given.encoder)["fingerprint"]

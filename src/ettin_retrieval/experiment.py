@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ettin_retrieval.data.dataset import RetrievalDataset
-from ettin_retrieval.data.negatives import Pair, read_negatives
+from ettin_retrieval.data.negatives import DEVELOPMENT, Pair, read_negatives
 from ettin_retrieval.data.storage import read_dataset
 from ettin_retrieval.ledger.entry import Entry, Measurement
 from ettin_retrieval.ledger.provenance import run_reference
@@ -36,10 +36,10 @@ class Material:
     """Query, positive and negatives; None mines them with the encoder that is to be trained."""
 
     @classmethod
-    def read(cls, training: Path, negatives: Path | None = None) -> Material:
+    def read(cls, training: Path, negatives: Path) -> Material:
         """Read what the stages training_data and negatives wrote."""
-        train, dev = (read_dataset(training / name) for name in ("train", "dev"))
-        return cls(train, dev, None if negatives is None else read_negatives(negatives))
+        train, dev = read_dataset(training / "train"), read_dataset(negatives / DEVELOPMENT)
+        return cls(train, dev, read_negatives(negatives))
 
 
 def run_experiment(

@@ -1,4 +1,7 @@
-"""Training pairs with their negatives, as mining writes and training reads them."""
+"""Training pairs with their negatives, as mining writes and training reads them.
+
+The directory also holds the development set, whose passages the same encoder has found.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,9 @@ IDS = pa.list_(pa.string())
 SCHEMA = pa.schema([("query_id", pa.string()), ("positive_id", pa.string()), ("negative_ids", IDS)])
 
 FILE = "negatives.parquet"
+
+DEVELOPMENT = "dev"
+"""The directory of the development set in that of the negatives."""
 
 Pair = tuple[str, str, list[str]]
 """Query id, positive id, negative ids."""

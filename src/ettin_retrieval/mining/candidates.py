@@ -147,6 +147,14 @@ def check_candidates(dataset: RetrievalDataset, settings: Settings) -> None:
             f"training data ({source}) has none; put them into teacher/train.tsv of the "
             "directory local.train, or choose another objective"
         )
+    if settings.finetuning.objective == "margin_mse" and dataset.teacher is not None:
+        scores = dataset.teacher["score"]
+        if len(scores) > 1 and scores.nunique() == 1:
+            raise InputError(
+                "params.yaml: finetuning.objective: margin_mse cannot learn from a teacher that "
+                f"gives each of {len(scores):,} passages the score {scores.iloc[0]:g}; give other "
+                "scores, or choose another objective"
+            )
     if settings.negatives.source == "row" and (dataset.qrels["score"] > 0).all():
         raise InputError(
             "params.yaml: negatives.source: row takes passages judged 0 for the query, and the "

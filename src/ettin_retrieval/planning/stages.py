@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ettin_retrieval.base_encoder.pretrained import DEFAULT_LENGTH
 from ettin_retrieval.encoders.encode import SHARD
+from ettin_retrieval.mining.development import BY_WORDS, SAMPLE
 from ettin_retrieval.planning.flops import Encoder
 from ettin_retrieval.planning.sizes import MSMARCO_DOWNLOAD, Collection
 from ettin_retrieval.settings.schema import Settings
@@ -91,16 +92,28 @@ def _encoding(lengths: tuple[int, int], encoder: Encoder, collections: list[Coll
     )
 
 
+def _development(settings: Settings, train: Collection, passages: int) -> Collection:
+    """The development queries over so many of the source's passages."""
+    queries = train.queries._replace(number=settings.data.dev_queries)
+    return Collection("dev", train.passages.cut(passages), queries)
+
+
 def _negatives(settings: Settings, encoder: Encoder, train: Collection) -> Stage:
-    if settings.negatives.num_negatives == 0 or settings.negatives.sampling == "random":
-        return Stage("negatives")
-    vectors = 4.0 * train.passages.number * encoder.config.hidden_size
-    return _encoding(lengths_of(settings), encoder, [train])._replace(
+    """Mining, and the pool that the development set is chosen from."""
+    mined = settings.negatives.num_negatives > 0 and settings.negatives.sampling != "random"
+    # A small corpus is encoded once for both.
+    passages = settings.data.dev_queries * BY_WORDS + SAMPLE
+    shared = mined and train.passages.number <= SAMPLE
+    pool = _development(settings, train, 0 if shared else passages)
+    read = [train, pool] if mined else [pool]
+    largest = 4.0 * read[0].passages.number * encoder.config.hidden_size
+    vectors = 4.0 * sum(c.passages.number for c in read) * encoder.config.hidden_size
+    return _encoding(lengths_of(settings), encoder, read)._replace(
         name="negatives",
         precision="fp32",
         disk=settings.evaluation.cache_embeddings * vectors,
-        # The embeddings, and those in the index.
-        memory=WEIGHT * encoder.parameters + 2 * vectors,
+        # The embeddings, and those in the index, of one after the other.
+        memory=WEIGHT * encoder.parameters + 2 * largest,
     )
 
 
@@ -123,8 +136,7 @@ def _finetuning(settings: Settings, encoder: Encoder, train: Collection) -> Stag
         length = texts.padded(batch, cut)
         training += texts.number * (encoder.step(length) + cached * encoder.flops(length))
         activations.append(encoder.activations(batch, length, precision))
-    dev_passages = train.passages._replace(number=settings.data.dev_passages)
-    dev = Collection("dev", dev_passages, train.queries._replace(number=settings.data.dev_queries))
+    dev = _development(settings, train, settings.data.dev_passages)
     evaluations = 1 + settings.epochs * finetuning.evaluations_per_epoch
     embedded = _encoding(lengths, encoder, [Collection("training", passages, queries)])
     return embedded._replace(

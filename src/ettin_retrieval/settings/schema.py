@@ -208,6 +208,7 @@ class Settings(Section):
             raise ValueError(f"model: unknown model {self.model!r}; allowed: {names}")
         self._check_tasks()
         self._check_objective()
+        self._check_that_it_can_learn()
         margin, bound = self.finetuning.margin, self.negatives.absolute_margin
         if self.negatives.sampling == "semi_hard" and bound >= margin:
             raise ValueError(
@@ -249,6 +250,22 @@ class Settings(Section):
                 "finetuning.objective: margin_mse needs training data with teacher scores, and "
                 f"data.train {self.train_source} has none; allowed here: contrastive, triplet, "
                 "cosine_similarity"
+            )
+
+    def _check_that_it_can_learn(self) -> None:
+        """Refuse settings with which no gradient reaches the weights, or each step erases them."""
+        tuning, queries = self.tuning, self.data.max_train_queries
+        if self.finetuning.objective == "contrastive" and self.negatives.num_negatives == 0:
+            why = "without negatives the loss is always 0: a row has nothing to be compared with"
+            if tuning.batch_size == 1:
+                raise ValueError(f"finetuning.batch_size: must be 2 or more, not 1: {why}")
+            if queries == 1:
+                raise ValueError(f"data.max_train_queries: must be 2 or more, not 1: {why}")
+        if tuning.learning_rate * self.finetuning.weight_decay >= 1:
+            raise ValueError(
+                f"finetuning.weight_decay: {self.finetuning.weight_decay:g} must be below 1 / "
+                f"learning_rate {tuning.learning_rate:g}: each step multiplies the weights by 1 - "
+                "learning_rate x weight_decay"
             )
 
 

@@ -34,6 +34,11 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Length = Annotated[int, Field(ge=3, le=LARGEST)]
 """In tokens: at least one of a text, between the two special tokens."""
 Rate = Annotated[float, Field(gt=0)]
+LearningRate = Annotated[float, Field(ge=1e-9, le=1)]
+"""An optimizer step of Adam changes a weight by at most about the rate. Weights of 0.02 and more do
+not change by less than 1e-9 in fp32."""
+Temperature = Annotated[float, Field(ge=1e-3, le=100)]
+"""Beyond these the softmax of cosines is 0 and 1, or the same for all passages: no gradient."""
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegativeFloat = Annotated[float, Field(ge=0)]
 
@@ -73,7 +78,7 @@ class Schedule(Section):
 class Tuning(Schedule):
     """Hyperparameters of one encoder in one recipe: what `auto` means in `finetuning`."""
 
-    learning_rate: Rate
+    learning_rate: LearningRate
     """Peak rate. In recipe `paper` it comes from `ettin-retrieval sweep` where studies/sweeps has
     a record, and is an untuned starting value otherwise."""
 
@@ -134,8 +139,8 @@ class Encoder(Family):
 class Rates(Section):
     """Learning rate in each recipe."""
 
-    guide: Rate
-    paper: Rate
+    guide: LearningRate
+    paper: LearningRate
 
 
 class Entry(Section):
@@ -181,8 +186,9 @@ class Data(Section):
     dev_queries: Positive = 500
     """Size of the development set. Held out of the training queries (at most a tenth of them) if
     the source has no development split. `auto` is the recipe's value."""
-    dev_passages: Positive = 500
-    """Size of the development corpus: all judged passages, the rest a seeded sample."""
+    dev_passages: Positive = 5000
+    """Size of the development corpus: all judged passages, the rest the nearest ones to the queries
+    by BM25 and by the base encoder, from the source's whole corpus."""
     max_corpus_size: Positive | None = None
     """Cut every benchmark corpus to this many passages: all judged ones, the rest a seeded sample.
     For a first look; such tasks have names of their own. null cuts nothing."""
@@ -241,12 +247,12 @@ class Finetuning(Section):
     """`contrastive` (in-batch and mined negatives), `triplet`, `cosine_similarity` or `margin_mse`
     (distillation; needs a teacher's scores, which the tiny world and BEIR directories with
     teacher/train.tsv have)."""
-    temperature: Rate = 0.05
+    temperature: Temperature = 0.05
     """Divides the similarities before the softmax of the contrastive objective: 0.05 is a scale of
     20. `auto`, here and for all others that have no description of it, is the recipe's value."""
     margin: Rate = 0.3
     """Of the triplet objective and of semi-hard negatives, in similarity."""
-    learning_rate: Rate | Auto = "auto"
+    learning_rate: LearningRate | Auto = "auto"
     """`auto`, here and for the next two, is the encoder's value in the recipe, in encoders.yaml."""
     batch_size: Positive | Auto = "auto"
     epochs: Positive | Auto = "auto"

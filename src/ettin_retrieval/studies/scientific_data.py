@@ -12,8 +12,8 @@ from collections import Counter
 import pandas as pd
 
 from ettin_retrieval.data.dataset import Origin, RetrievalDataset
-from ettin_retrieval.data.negatives import write_negatives
-from ettin_retrieval.data.storage import read_dataset
+from ettin_retrieval.data.negatives import DEVELOPMENT, write_negatives
+from ettin_retrieval.data.storage import read_dataset, write_dataset
 from ettin_retrieval.pipeline import Paths, run_stage
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import replacing, write_json
@@ -70,16 +70,19 @@ def together(datasets: list[RetrievalDataset]) -> RetrievalDataset:
 def run(settings: Settings, paths: Paths) -> str:
     """Write the domain's training data and negatives, as the pipeline does for the web."""
     from ettin_retrieval.encoders.checkpoint import load_checkpoint
-    from ettin_retrieval.mining.mine import mine, needs_encoder
+    from ettin_retrieval.mining.development import development_set
+    from ettin_retrieval.mining.mine import mine
 
     summary = write_training(
         load_scientific(settings), paths["benchmark"], settings, paths["training"]
     )
-    model = load_checkpoint(paths["encoder"]) if needs_encoder(settings) else None
-    pairs, report = mine(read_dataset(paths["training"] / "train"), model, settings)
+    train, dev = (read_dataset(paths["training"] / name) for name in ("train", "dev"))
+    model = load_checkpoint(paths["encoder"])
+    pairs, report = mine(train, model, settings)
     with replacing(paths["negatives"]) as directory:
         write_negatives(pairs, directory)
         write_json(directory / "report.json", report.content())
+        write_dataset(development_set(train, dev, model, settings), directory / DEVELOPMENT)
     return f"{summary}, {report.pairs:,} pairs"
 
 

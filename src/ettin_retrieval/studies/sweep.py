@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ettin_retrieval.data.negatives import DEVELOPMENT
 from ettin_retrieval.experiment import Material
 from ettin_retrieval.reports.documents import NONE, Document, Table, markdown, points
 from ettin_retrieval.runtime.determinism import pin_arithmetic, seed_everything
@@ -36,8 +37,8 @@ class Run:
     Attributes
     ----------
     dev_ndcg_at_10, step
-        The best on the development set, a fraction, and where it was reached; 0 is the encoder
-        before training. The last one if that is kept. None if training diverged.
+        On the development set, a fraction: the best after training began, or the last if the last
+        weights are kept; and its step. None if training diverged.
     failure
         Why training diverged.
     """
@@ -168,7 +169,7 @@ def sweep(
         # The manifests hold the hashes of the files beside them.
         "sha256": {
             "train": sha256_file(training / "train" / "manifest.json"),
-            "dev": sha256_file(training / "dev" / "manifest.json"),
+            "dev": sha256_file(negatives / DEVELOPMENT / "manifest.json"),
             "negatives": sha256_file(negatives / "negatives.parquet"),
         },
         "development_queries": len(material.dev.queries),
@@ -204,9 +205,7 @@ def _train(rate: float, settings: Settings, material: Material, encoder: Path) -
             curve = finetune(model, examples, material.dev, changed, Path(work))
         except LossNotFiniteError as error:  # the outcome of too high a rate
             return Run(rate, None, None, [], str(error))
-    points = curve.dev if settings.finetuning.keep == "best" else curve.dev[-1:]
-    step, best = max(points, key=lambda point: point[1])
-    return Run(rate, best, step, curve.dev)
+    return Run(rate, curve.score, curve.best_step, curve.dev)
 
 
 def _path(output: Path, facts: dict[str, Any]) -> Path:

@@ -97,8 +97,10 @@ def run(settings: Settings, paths: Paths) -> str:
 def score(name: str, settings: Settings, benchmark: Path, work: Path) -> Scores:
     """Flat nDCG@10 of one encoder: what the stages do in turn, on the data of its domain."""
     from ettin_retrieval.base_encoder.make import make_base_encoder
+    from ettin_retrieval.encoders.checkpoint import load_checkpoint
     from ettin_retrieval.evaluation.score import score_checkpoint
     from ettin_retrieval.experiment import Material, run_experiment
+    from ettin_retrieval.mining.development import development_set
     from ettin_retrieval.sources.training_data import load_tiny, training_and_dev
 
     make_base_encoder(settings, work / "base")
@@ -108,8 +110,9 @@ def score(name: str, settings: Settings, benchmark: Path, work: Path) -> Scores:
     else:
         domain, sampling = trained
         settings = settings.with_changes({"negatives.sampling": sampling})
-        data = training_and_dev(load_tiny(domain, settings), settings)
-        material = Material(data["train"], data["dev"])
+        train, dev = training_and_dev(load_tiny(domain, settings), settings).values()
+        dev = development_set(train, dev, load_checkpoint(work / "base"), settings)
+        material = Material(train, dev)
         tasks = run_experiment(work / "base", material, benchmark, settings, work)
     return {task.name + NDCG: task.scores["ndcg_at_10"] for task in tasks}
 

@@ -6,7 +6,7 @@ first one writes.
 
 from __future__ import annotations
 
-from ettin_retrieval.data.negatives import read_negatives
+from ettin_retrieval.data.negatives import DEVELOPMENT, read_negatives
 from ettin_retrieval.data.storage import read_dataset
 from ettin_retrieval.pipeline import Paths, run_stage, warn_of_strict_mode
 from ettin_retrieval.runtime.determinism import seed_everything
@@ -29,10 +29,11 @@ def run(settings: Settings, paths: Paths) -> str:
     from ettin_retrieval.training.finetune import finetune
 
     state = process_state()
-    train, dev = (read_dataset(paths["training"] / name) for name in ("train", "dev"))
+    train = read_dataset(paths["training"] / "train")
     examples = training_examples(train, read_negatives(paths["negatives"]))
     del train  # the examples hold its texts, once
-    dev_manifest = (paths["training"] / "dev" / "manifest.json").read_text(encoding="utf-8")
+    dev = read_dataset(paths["negatives"] / DEVELOPMENT)
+    dev_manifest = (paths["negatives"] / DEVELOPMENT / "manifest.json").read_text(encoding="utf-8")
     base = read_checkpoint(paths["encoder"])["fingerprint"]
     warn_of_strict_mode(settings, training_precision(settings, device_type()))
     seed_everything(settings.seed, settings.strict)
@@ -42,13 +43,11 @@ def run(settings: Settings, paths: Paths) -> str:
         key = configuration_key(settings, base, examples, dev_manifest, world_size, device)
         work = work_directory(paths["finetuned"].with_suffix(".work"), key)
     curve = finetune(model, examples, dev, settings, work)
-    before, kept = curve.dev[0][1], dict(curve.dev)[curve.best_step]
     if state.is_main_process:
         with replacing(paths["finetuned"]) as directory:
             origin = {"source": "finetuned", "revision": base, "training": curve.conditions}
             save_checkpoint(model, directory, origin)
-        scores = {"dev_ndcg_at_10_before": before, "dev_ndcg_at_10": kept}
-        write_json(paths["metrics"], scores | {"step": curve.best_step})
+        write_json(paths["metrics"], curve.metrics())
         write_json(paths["loss"], [{"step": step, "loss": loss} for step, loss in curve.loss])
         write_json(paths["dev"], [{"step": step, "dev_ndcg_at_10": s} for step, s in curve.dev])
         # Last, so that a run killed before this line finds its training done.
@@ -56,7 +55,7 @@ def run(settings: Settings, paths: Paths) -> str:
     if state.use_distributed:
         state.wait_for_everyone()
         state.destroy_process_group()
-    return f"dev nDCG@10 {before:.4f} -> {kept:.4f} at step {curve.best_step}"
+    return f"dev nDCG@10 {curve.before:.4f} -> {curve.score:.4f} at step {curve.best_step}"
 
 
 if __name__ == "__main__":

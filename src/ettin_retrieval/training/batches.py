@@ -6,6 +6,7 @@ those of an uninterrupted run on one. Every epoch has each row once, and as many
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -16,7 +17,13 @@ from sentence_transformers import SentenceTransformer
 from torch.utils.data import Sampler
 
 from ettin_retrieval.encoders.tokenise import Role, Texts, task_of, tokenise
+from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.training.examples import TextNumbers, TrainingRows
+
+logger = logging.getLogger("ettin_retrieval")
+
+ALONE = 0.01
+"""Share of rows alone in their batch from which on the log says so."""
 
 PACKED_AT_ONCE = 16_384
 """Rows turned into Python lists at a time while they are packed: caps memory."""
@@ -76,6 +83,28 @@ class SharedBatches(Sampler[Share]):
 
     def __len__(self) -> int:
         return self.batches
+
+    def check_contrast(self) -> None:
+        """Where the rows of a batch are all the negatives there are: a row alone teaches nothing.
+
+        Raises InputError if every row of the first epoch is alone, and warns if many are.
+        """
+        rows, sizes = self._pack(self.seed)
+        alone = halved(sizes, self.batches).count(1)
+        if alone == len(rows):
+            raise InputError(
+                "negatives.num_negatives: 0 leaves only the passages of other rows of a batch, and "
+                f"each of the {alone:,} rows is alone in its batch, because it shares its query or "
+                "passage with all others; set 1 or more"
+            )
+        if self.rank == 0 and alone > ALONE * len(rows):
+            logger.warning(
+                "finetuning: %s of %s rows are alone in their batch, because they share their "
+                "query or passage with many others, and without negatives teach nothing; set "
+                "negatives.num_negatives to 1 or more",
+                f"{alone:,}",
+                f"{len(rows):,}",
+            )
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, which decides the order."""

@@ -77,7 +77,8 @@ def training_rows(examples: list[Example], objective: str) -> TrainingRows:
     Raises
     ------
     InputError
-        Contrastive rows with different numbers of negatives; margin-MSE rows without scores.
+        Contrastive rows with different numbers of negatives, margin-MSE rows without scores, or
+        rows that nothing can be learnt from: none at all, or all with the same label.
     """
     counts = {len(example.negatives) for example in examples}
     if objective == "contrastive" and len(counts) > 1:
@@ -94,9 +95,27 @@ def training_rows(examples: list[Example], objective: str) -> TrainingRows:
             query_ids.append(example.query_id)
             if label is not None:
                 labels.append(label)
+    if not query_ids:
+        raise InputError(
+            f"finetuning.objective: {objective} has no row to train on: no pair of a query and a "
+            "relevant passage has a negative; set another negatives.source, or give more passages"
+        )
     table = np.frombuffer(cells, dtype=np.int32).reshape(len(query_ids), -1)
     of_rows = np.frombuffer(labels, dtype=np.float32) if labels else None
+    if of_rows is not None and len(of_rows) > 1 and (of_rows == of_rows[0]).all():
+        raise InputError(
+            f"finetuning.objective: {objective} cannot learn from {len(of_rows):,} rows that all "
+            f"have the label {of_rows[0]:g}; {WHY_LABELS_ARE_EQUAL[objective]}"
+        )
     return TrainingRows(table, of_rows, query_ids, list(numbers))
+
+
+WHY_LABELS_ARE_EQUAL = {
+    "cosine_similarity": "no pair has a negative, so set another negatives.source",
+    "margin_mse": "the teacher's scores of positives and negatives differ by this everywhere, so "
+    "give other scores, or choose the objective triplet",
+}
+"""What to do about it, by the objectives that have labels."""
 
 
 def rows_of(example: Example, objective: str) -> list[tuple[tuple[str, ...], float | None]]:

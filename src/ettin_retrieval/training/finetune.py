@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers import EarlyStoppingCallback, TrainerState
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders.precision import check_precision
 from ettin_retrieval.encoders.tokenise import cut_at
+from ettin_retrieval.runtime.distributed import is_first_rank
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.settings.sections import Precision
 from ettin_retrieval.training.batches import SharedBatches, TrainingFeatures
@@ -22,6 +24,11 @@ from ettin_retrieval.training.examples import Example, training_rows
 from ettin_retrieval.training.memory import BatchPlan, shrinking_until_it_fits
 from ettin_retrieval.training.objectives import loss_for
 from ettin_retrieval.training.trainer import DEV_METRIC, DevEvaluator, RetrievalTrainer
+
+logger = logging.getLogger("ettin_retrieval")
+
+TOO_EASY = 0.95
+"""Development score before training above which differences between checkpoints are chance."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,49 @@ class Curve:
     dev: list[tuple[int, float]]  # nDCG@10 on the development set; step 0 is before training
     best_step: int  # the one whose weights the model has
     conditions: dict[str, Any]  # what hardware and encoder made of the settings, for the record
+
+    @property
+    def before(self) -> float:
+        """The development score of the encoder before training."""
+        return self.dev[0][1]
+
+    @property
+    def score(self) -> float:
+        """The development score of the weights that the model has."""
+        return dict(self.dev)[self.best_step]
+
+    def metrics(self) -> dict[str, float]:
+        """The content of metrics/finetuning.json.
+
+        >>> Curve([], [(0, 0.75), (5, 0.25), (10, 0.5)], 10, {}).metrics()
+        {'dev_ndcg_at_10_before': 0.75, 'dev_ndcg_at_10': 0.5,
+         'dev_ndcg_at_10_gain': -0.25, 'step': 10}
+        """
+        return {
+            "dev_ndcg_at_10_before": self.before,
+            "dev_ndcg_at_10": self.score,
+            "dev_ndcg_at_10_gain": self.score - self.before,
+            "step": self.best_step,
+        }
+
+    def warning(self) -> str | None:
+        """A line that training did not help, if it did not.
+
+        >>> print(Curve([], [(0, 0.75), (5, 0.25), (10, 0.5)], 10, {}).warning())
+        finetuning: training only made the encoder worse: development nDCG@10 is 0.7500 before and
+        0.5000 at step 10, whose weights are kept; lower finetuning.learning_rate, or train on more
+        queries
+        """
+        trained = [score for _, score in self.dev[1:]]
+        if not trained or self.score > self.before:
+            return None
+        worse = max(trained) < self.before
+        did = "only made the encoder worse" if worse else "did not make the encoder better"
+        return (
+            f"finetuning: training {did}: development nDCG@10 is {self.before:.4f} before and "
+            f"{self.score:.4f} at step {self.best_step}, whose weights are kept; lower "
+            "finetuning.learning_rate, or train on more queries"
+        )
 
 
 def finetune(
@@ -60,7 +110,7 @@ def finetune(
     """
     precision = training_precision(settings, model.device.type)
     check_precision(precision, model.device.type, "finetuning.precision")
-    choose_attention(model)
+    as_loaded = choose_attention(model)
     work.mkdir(parents=True, exist_ok=True)
     plan = BatchPlan.of(settings, work)
     rows = training_rows(examples, settings.finetuning.objective)
@@ -68,14 +118,24 @@ def finetune(
     lengths = training_lengths(model, settings)
     with cut_at(model, lengths):
         features = TrainingFeatures(model, rows)
-    evaluator = DevEvaluator(dev, settings.encoding.batch_size, model.similarity_fn_name)
+    similarity, at_once = model.similarity_fn_name, settings.encoding.batch_size
+    evaluator = DevEvaluator(dev, at_once, similarity, as_loaded)
     before = float(evaluator(model)[DEV_METRIC])
+    if is_first_rank() and before > TOO_EASY:
+        logger.warning(
+            "finetuning: the encoder scores %.4f on the development set before training, so that "
+            "the set can hardly choose a checkpoint; raise data.dev_passages, or give development "
+            "queries that are harder",
+            before,
+        )
 
     def train(plan: BatchPlan) -> TrainerState:
         size, ranks = plan.rows_per_loss * plan.world_size, (plan.rank, plan.world_size)
         batches = SharedBatches(
             compared, size, settings.seed, settings.epochs, plan.contrastive, *ranks
         )
+        if plan.contrastive and rows.numbers.shape[1] == 2:  # a query and a positive
+            batches.check_contrast()
         loss = {
             "divided": loss_for(model, settings, plan.cached_mini_batch(), plan.world_size > 1),
             "whole": loss_for(model, settings, plan.cached_mini_batch(plan.world_size)),
@@ -102,19 +162,28 @@ def finetune(
     conditions: dict[str, Any] = {KEYS[role]: length for role, length in lengths.items()}
     conditions |= {"precision": precision, "keep": settings.finetuning.keep}
     kept = state.best_global_step if settings.finetuning.keep == "best" else state.global_step
-    return Curve(logged("loss"), dev_curve, kept or 0, conditions)
+    curve = Curve(logged("loss"), dev_curve, kept or 0, conditions)
+    if is_first_rank() and (warning := curve.warning()):
+        logger.warning(warning)
+    return curve
 
 
-def choose_attention(model: SentenceTransformer) -> None:
-    """Use plain attention for short texts on a CPU in strict mode.
+def choose_attention(model: SentenceTransformer) -> str | None:
+    """Train with plain attention on short texts on a CPU in strict mode.
 
     There the fused kernel's backward pass must be deterministic, which makes it slow. Up to 128
     tokens plain attention is faster, and its memory does not matter.
+
+    Returns the implementation that the model had, if it has another one now.
     """
     transformer: Any = model[0]
     deterministic = model.device.type == "cpu" and torch.are_deterministic_algorithms_enabled()
-    if deterministic and transformer.document_length <= 128:
-        transformer.model.set_attn_implementation("eager")
+    length = getattr(transformer, "document_length", None)  # a router has none
+    if not deterministic or length is None or length > 128:
+        return None
+    had: str = transformer.model.config._attn_implementation
+    transformer.model.set_attn_implementation("eager")
+    return had
 
 
 def training_arguments(
@@ -169,9 +238,9 @@ def warmup_steps(steps: int, ratio: float) -> int:
     """Steps of rising learning rate, rounded up; 0 where they would be less than one.
 
     The first step of a warm-up has rate zero: ten examples may make two steps, and one would be
-    lost.
+    lost. The only step of a run is never one of them.
 
-    >>> warmup_steps(222, 0.1), warmup_steps(14, 0.1), warmup_steps(2, 0.1)
-    (23, 2, 0)
+    >>> warmup_steps(222, 0.1), warmup_steps(14, 0.1), warmup_steps(2, 0.1), warmup_steps(1, 1.0)
+    (23, 2, 0, 0)
     """
-    return math.ceil(steps * ratio) if steps * ratio >= 1 else 0
+    return math.ceil(steps * ratio) if steps * ratio >= 1 and steps > 1 else 0

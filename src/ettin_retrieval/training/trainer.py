@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ class RetrievalTrainer(SentenceTransformerTrainer):
         self.features: Any = features
         self.batches: Any = batches
         self.work = Path(parts["args"].output_dir)
-        parts["callbacks"] += [_LiveCurves(self.work / "live"), _Checkpointing(self)]
+        self.has_learnt = False  # whether a loss was other than 0
+        live = _LiveCurves(self.work / "live")
+        parts["callbacks"] += [live, _Checkpointing(self), _Learning(self)]
         super().__init__(**parts)
 
     def train_or_resume(self) -> TrainerState:
@@ -106,6 +109,7 @@ class RetrievalTrainer(SentenceTransformerTrainer):
                 f"batch of queries {', '.join(ids)}; lower finetuning.learning_rate, or use "
                 "finetuning.precision fp32"
             )
+        self.has_learnt |= loss.item() != 0
         return loss * weight
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
@@ -137,12 +141,29 @@ class RetrievalTrainer(SentenceTransformerTrainer):
 
 
 class DevEvaluator(InformationRetrievalEvaluator):
-    """nDCG@10 and MRR@10 over development queries and their corpus, encoded as in evaluation.
+    """nDCG@10 and MRR@10 over development queries and their corpus.
 
-    The batch size is that of `TextEncoder`; `similarity`, `cosine` or `dot`, is the encoder's own.
+    Whatever the model's state in training, its weights get the score that they have once they are
+    saved and loaded: encoded by `TextEncoder` in fp32, with the attention given here.
+
+    Parameters
+    ----------
+    batch_size
+        That of `TextEncoder`.
+    similarity
+        The encoder's own, `cosine` or `dot`.
+    attention
+        The implementation that a loaded checkpoint has; None for the one that the model has.
     """
 
-    def __init__(self, dev: RetrievalDataset, batch_size: int, similarity: str = "cosine") -> None:
+    def __init__(
+        self,
+        dev: RetrievalDataset,
+        batch_size: int,
+        similarity: str = "cosine",
+        attention: str | None = None,
+    ) -> None:
+        self.attention = attention
         super().__init__(
             queries=dict(zip(dev.queries["id"], dev.queries["text"], strict=True)),
             corpus=dict(zip(dev.corpus["id"], dev.passage_texts(), strict=True)),
@@ -173,7 +194,28 @@ class DevEvaluator(InformationRetrievalEvaluator):
     ) -> Any:
         """Embeddings of shape (len(sentences), dimension)."""
         role: Role = "query" if encode_fn_name == "query" else "passage"
-        return torch.from_numpy(TextEncoder(model, self.batch_size).encode(list(sentences), role))
+        with as_loaded(model, self.attention):
+            vectors = TextEncoder(model, self.batch_size).encode(list(sentences), role)
+        return torch.from_numpy(vectors)
+
+
+@contextmanager
+def as_loaded(model: Any, attention: str | None) -> Iterator[None]:
+    """The model meanwhile computes as a loaded checkpoint with its weights does.
+
+    accelerate wraps the forward pass for mixed precision, and `choose_attention` changes attention.
+    """
+    wrapped = model.__dict__.pop("forward", None)
+    if attention is not None:
+        in_training = model[0].model.config._attn_implementation
+        model[0].model.set_attn_implementation(attention)
+    try:
+        yield
+    finally:
+        if wrapped is not None:
+            model.forward = wrapped
+        if attention is not None:
+            model[0].model.set_attn_implementation(in_training)
 
 
 class _Checkpointing(TrainerCallback):
@@ -200,6 +242,23 @@ class _Checkpointing(TrainerCallback):
 
     def on_save(self, *_: Any, **__: Any) -> None:
         self.last_save = time.monotonic()
+
+
+class _Learning(TrainerCallback):
+    """Stops a run whose loss is 0 throughout an epoch: it would end as it began, in silence."""
+
+    def __init__(self, trainer: RetrievalTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_end(self, args: Any, state: TrainerState, *_: Any, **__: Any) -> None:
+        resumed = any(entry.get("loss") for entry in state.log_history)
+        learnt = torch.tensor(float(self.trainer.has_learnt or resumed), device=args.device)
+        if not self.trainer.accelerator.reduce(learnt, reduction="sum").item():
+            raise InputError(
+                f"finetuning: the loss is 0 at each of the first {state.global_step:,} steps, so "
+                "there is nothing to learn from these rows; give harder negatives "
+                "(negatives.sampling hard), or for the objective triplet a larger finetuning.margin"
+            )
 
 
 class _LiveCurves(TrainerCallback):

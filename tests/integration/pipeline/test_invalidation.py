@@ -82,6 +82,7 @@ def test_nothing_has_changed_at_first(changed: Changed) -> None:
         ("encoding.batch_size=16", set()),
         ("data.max_corpus_size=1000", {"benchmark_data"}),
         ("data.msmarco_config=v2.1", {"training_data"}),
+        ("data.dev_passages=1000", {"negatives"}),
         ("data.decontaminate=false", {"training_data"}),
         ("checkpoint=base", {"scores"}),
         ("strict=false", ENCODING),

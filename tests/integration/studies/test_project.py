@@ -69,7 +69,7 @@ def write_pipeline(root: Path) -> None:
     data = training_and_dev(load_tiny("web", settings), settings)
     for name, dataset in data.items():
         write_dataset(dataset, root / "data/training" / name)
-    (root / "data/negatives").mkdir()
+    write_dataset(data["dev"], root / "data/negatives/dev")
     write_negatives(mine(data["train"], None, settings)[0], root / "data/negatives")
 
 

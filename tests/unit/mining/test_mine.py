@@ -10,7 +10,7 @@ import pytest
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.negatives import Pair, read_negatives
-from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.data.storage import read_dataset, write_dataset
 from ettin_retrieval.encoders.encode import Embeddings
 from ettin_retrieval.mining import __main__ as stage
 from ettin_retrieval.mining import candidates
@@ -21,7 +21,9 @@ from ettin_retrieval.mining.passage_index import PassageIndex
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import read_json
 from ettin_retrieval.settings.schema import Settings
+from tests.small import save_small_checkpoint
 from tests.unit.mining.plane import (
+    ANGLES,
     PASSAGES,
     POSITIVE,
     QUERY,
@@ -135,11 +137,17 @@ def test_more_negatives_than_there_are_other_passages_are_refused() -> None:
 
 
 def test_the_stage_writes_negatives_a_report_and_a_plot(tmp_path: Path) -> None:
-    write_dataset(dataset(), tmp_path / "training" / "train")
+    for name in ("train", "dev"):
+        write_dataset(dataset(), tmp_path / "training" / name)
+    save_small_checkpoint(tmp_path / "encoder", layers=1)
     paths = {name: tmp_path / name for name in ("training", "encoder", "negatives", "plot")}
     summary = stage.run(settings(sampling="random"), paths)
     pairs, report = mined(dataset(), settings(sampling="random"))
     assert read_negatives(paths["negatives"]) == pairs
     assert read_json(paths["negatives"] / "report.json") == report.content()
     assert read_json(paths["plot"]) == report.histogram()
-    assert summary == "2 random negatives for 1 pairs, 0 of them filled at random"
+    assert read_dataset(paths["negatives"] / "dev").corpus["id"].tolist() == sorted(ANGLES)
+    assert summary == (
+        "2 random negatives for 1 pairs, 0 of them filled at random; development queries over 6 "
+        "passages"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ettin_retrieval.mining.development import BY_WORDS, SAMPLE
 from ettin_retrieval.planning.flops import Encoder, modernbert_config
 from ettin_retrieval.planning.sizes import Collection, Texts
 from ettin_retrieval.planning.stages import HIT_BYTES, HITS, PARQUET_SHARE, Stage, stages_of
@@ -38,14 +39,28 @@ def test_encoding_by_hand() -> None:
     flops = small().flops
     found = stages(settings())
     # 90 characters are 20 tokens and two special ones, 45 are 10 and two.
-    assert found["negatives"].texts == 110
-    assert found["negatives"].tokens == 100 * 22 + 10 * 12
-    assert found["negatives"].encoding == 100 * flops(22) + 10 * flops(12) + 2 * 100 * 10 * 32
+    # Mining, and 500 development queries over passages that mining has encoded.
+    assert found["negatives"].texts == 110 + 500
+    assert found["negatives"].tokens == 100 * 22 + 510 * 12
+    assert found["negatives"].encoding == pytest.approx(
+        100 * flops(22) + 510 * flops(12) + 2 * 100 * 10 * 32
+    )
     assert found["evaluate@base"].texts == 130 + 10
     assert found["evaluate@base"].encoding == pytest.approx(
         130 * flops(22) + 10 * flops(12) + 2 * (40 * 5 + 90 * 5) * 32
     )
     assert found["evaluate@finetuned"] == found["evaluate@base"]._replace(name="evaluate@finetuned")
+
+
+def test_the_pool_of_the_development_set_does_not_grow_with_the_corpus() -> None:
+    given = settings(**{"negatives.num_negatives": 0})
+
+    def pool(passages: int) -> int:
+        train = Collection("train", Texts(passages, 90.0), Texts(10, 45.0))
+        return stages_of(given, small(), train, TASKS)[3].texts - given.data.dev_queries
+
+    assert pool(5_000) == 5_000
+    assert pool(1_000_000) == pool(9_000_000) == given.data.dev_queries * BY_WORDS + SAMPLE
 
 
 def test_texts_are_cut_at_their_length() -> None:
@@ -56,7 +71,7 @@ def test_texts_are_cut_at_their_length() -> None:
     long = Collection("long", Texts(1, 10_000.0), Texts(1, 10_000.0))
     encoder = small()
     negatives = stages_of(given, encoder, long, TASKS)[3]
-    assert negatives.tokens == 512 + 8
+    assert negatives.tokens == 512 + (1 + 500) * 8
 
 
 def test_training_by_hand() -> None:
@@ -78,21 +93,17 @@ def test_training_by_hand() -> None:
         for texts, length in ((16, queries), (16 * 8, passages))
     )
     evaluations = 1 + 2 * given.epochs
-    products = 2 * given.data.dev_passages * given.data.dev_queries * 32
+    products = 2 * 100 * given.data.dev_queries * 32
     assert found.encoding == pytest.approx(
         evaluations
-        * (
-            given.data.dev_passages * encoder.flops(22)
-            + given.data.dev_queries * encoder.flops(12)
-            + products
-        )
+        * (100 * encoder.flops(22) + given.data.dev_queries * encoder.flops(12) + products)
     )
 
 
 def test_without_negatives_nothing_is_mined_and_training_is_shorter() -> None:
     all_of_them, none = stages(settings()), stages(settings(**{"negatives.num_negatives": 0}))
-    assert none["negatives"] == Stage("negatives")
-    assert stages(settings(**{"negatives.sampling": "random"}))["negatives"] == Stage("negatives")
+    assert none["negatives"].texts == 600, "those of the development set"
+    assert stages(settings(**{"negatives.sampling": "random"}))["negatives"] == none["negatives"]
     assert none["finetuning"].training < all_of_them["finetuning"].training / 3
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from ettin_retrieval.data.dataset import RetrievalDataset
+from ettin_retrieval.data.dataset import CORPUS, RetrievalDataset, frame
 from ettin_retrieval.data.storage import read_dataset, write_dataset
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import read_json
@@ -48,19 +50,26 @@ def test_the_teacher_scores_the_chosen_training_queries_only(
     assert chosen["dev"].teacher is None
 
 
-def test_development_queries_are_held_out_and_their_corpus_is_cut(
+def test_development_queries_are_held_out_with_the_passages_that_only_they_have(
     tmp_path: Path, settings: Settings
 ) -> None:
     write_collection(tmp_path / "leases")
-    changes = {"model": "local", "data.dev_queries": 1, "data.dev_passages": 10}
-    local = settings.with_changes(changes)
+    local = settings.with_changes({"model": "local", "data.dev_queries": 1})
     chosen = training_and_dev(load_source(local, tmp_path / "leases"), local)
     dev, train = chosen["dev"], chosen["train"]
     assert (len(dev.queries), len(train.queries)) == (1, 15)
     assert not set(dev.queries["id"]) & set(train.queries["id"])
-    assert (len(dev.corpus), len(train.corpus)) == (10, 24)
-    assert set(dev.qrels["corpus_id"]) <= set(dev.corpus["id"])
-    assert dev.origin.notes == {"passages_of_whole_corpus": 24}
+    assert set(dev.corpus["id"]) == set(dev.qrels["corpus_id"]) and len(train.corpus) == 24
+
+    # A development set over other passages, one of which the training set has too.
+    own = [("leases", "", train.passage_texts()[0]), ("own", "", "a clause of its own")]
+    other = replace(
+        dev,
+        corpus=pd.concat([dev.corpus, frame(own, CORPUS)], ignore_index=True),
+        origin=replace(dev.origin, split="dev"),
+    )
+    chosen = training_and_dev({"train": train, "dev": other}, local)
+    assert set(chosen["dev"].corpus["id"]) == {*dev.qrels["corpus_id"], "own"}
 
 
 def test_pairs_that_cannot_be_trained_on_are_left_out_and_counted(

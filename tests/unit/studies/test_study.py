@@ -33,8 +33,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     given = material()
     assert given.pairs is not None
     write_dataset(given.train, Path("training/train"))
-    write_dataset(given.dev, Path("training/dev"))
-    Path("negatives").mkdir()
+    write_dataset(given.dev, Path("negatives/dev"))
     write_negatives(given.pairs, Path("negatives"))
     Path("encoder").mkdir()
     record = {"fingerprint": fingerprint(Path("encoder"))}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ettin_retrieval.data import judgments
 from ettin_retrieval.data.dataset import TEACHER, Origin, RetrievalDataset, frame
@@ -111,8 +112,9 @@ def training_and_dev(
     """Seeded choice of the training and development queries.
 
     Without a development split, queries are held out of training: `data.dev_queries` of them, or
-    a tenth if that is fewer. The development corpus is cut to `data.dev_passages`, because it is
-    encoded again and again during training; passages judged for a development query are kept.
+    a tenth if that is fewer. Of the passages that both corpora have, the development set keeps
+    those judged for its queries: the stage negatives chooses from both
+    (`mining.development.development_set`).
 
     Raises InputError if there are not enough queries for both.
     """
@@ -133,12 +135,10 @@ def training_and_dev(
             )
     # Dev scores are rankings: they need no teacher.
     dev = replace(dev, teacher=None).with_queries(dev_ids)
-    judged = dev.corpus["id"].isin(set(dev.qrels["corpus_id"])).to_numpy()
-    wanted = max(0, settings.data.dev_passages - int(judged.sum()))
-    others = random.permutation(np.flatnonzero(~judged))[:wanted]
-    kept = np.sort(np.concatenate([np.flatnonzero(judged), others]))
-    corpus = dev.corpus.iloc[kept].reset_index(drop=True)
-    dev = replace(dev, corpus=corpus).with_notes(passages_of_whole_corpus=len(dev.corpus))
+    judged = dev.corpus["id"].isin(dev.qrels["corpus_id"])
+    shared = set(train.passage_texts())
+    own = pd.Series([text not in shared for text in dev.passage_texts()])
+    dev = replace(dev, corpus=dev.corpus[judged | own].reset_index(drop=True))
     return {"train": train.with_queries(train_ids), "dev": dev}
 
 
