@@ -67,7 +67,8 @@ def collection(false: str) -> RetrievalDataset:
     relevant, second, corpus, _ = FALSE[false]
     others = [name for name, _, _ in corpus if name != "a"]
     qrels = [("q", "a", 1), *(("q", name, 0) for name in others), ("second", relevant, 1)]
-    teacher = [("q", name, 0.5) for name, _, _ in corpus] + [("second", relevant, 0.5)]
+    teacher = [("q", name, n / 100) for n, (name, _, _) in enumerate(corpus)]
+    teacher.append(("second", relevant, 0.5))
     made = dataset(qrels, corpus, teacher, queries=("q", "second"))
     return replace(made, queries=frame([("q", QUESTION), ("second", second)], QUERIES))
 

@@ -88,9 +88,11 @@ def test_this_machine_is_measured_as_the_stages_use_it(calls: list[Any]) -> None
 
 
 def test_only_precisions_of_the_stages_are_measured(calls: list[Any]) -> None:
+    plan(settings(), "H100", "auto")
+    assert calls[-1] == {"fp32"}
     precisions = {"finetuning.precision": "bf16", "evaluation.precision": "bf16"}
-    plan(settings(**precisions, **{"negatives.sampling": "random"}), "H100", "auto")
-    assert calls[-1] == {"bf16"}
+    plan(settings(**precisions), "H100", "auto")
+    assert calls[-1] == {"bf16", "fp32"}, "the development set is chosen in fp32"
 
 
 def test_an_unknown_gpu_is_reported_before_anything_is_counted(calls: list[Any]) -> None:
