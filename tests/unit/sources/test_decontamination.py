@@ -103,6 +103,17 @@ def test_queries_and_answers_of_the_evaluation_are_removed(
     assert "2 of 2 train removed" in summary(report)
 
 
+def test_a_question_is_removed_under_all_its_ids(benchmark: Path) -> None:
+    train = collection(
+        {"answer": "Famous  plays", "again": "famous plays", "own": "how tall are giraffes"},
+        {"p1": ("", "faust a PLAY by Goethe."), "p2": ("", "Hamlet."), "p3": ("", "Six metres.")},
+        [("answer", "p1", 1), ("again", "p2", 1), ("own", "p3", 1)],
+    )
+    clean, report = decontaminate({"train": train}, benchmark, True)
+    assert set(clean["train"].positives()) == {"own"}
+    assert report["train"]["queries_removed"] == 2
+
+
 def test_overlap_is_reported_where_it_is_kept(benchmark: Path, train: RetrievalDataset) -> None:
     clean, report = decontaminate({"train": train}, benchmark, False)
     assert clean["train"] is train

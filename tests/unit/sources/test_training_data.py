@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ettin_retrieval.data.dataset import CORPUS, RetrievalDataset, frame
+from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
 from ettin_retrieval.data.storage import read_dataset, write_dataset
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import read_json
@@ -121,3 +121,28 @@ def test_the_stage_removes_overlapping_queries_unless_decontaminate_is_false(
     sets = [read_dataset(tmp_path / "training" / name) for name in ("train", "dev")]
     assert sum(len(dataset.queries) for dataset in sets) == left
     assert f"{16 - left} of 4 train removed; see decontamination.json" in summary
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_question_is_sampled_with_all_its_ids(seed: int, settings: Settings) -> None:
+    # Three questions, each under two ids that have different relevant passages.
+    names = [f"{question}{number}" for question in "abc" for number in (1, 2)]
+    texts = [
+        f"Question {name[0]}?" if name[1] == "1" else f"question {name[0]}? " for name in names
+    ]
+    whole = RetrievalDataset(
+        frame([(f"d{name}", "", f"answer {name}") for name in names], CORPUS),
+        frame(list(zip(names, texts, strict=True)), QUERIES),
+        frame([(name, f"d{name}", 1) for name in names], QRELS),
+        Origin("example", "1", "CC0-1.0", "train"),
+    )
+    datasets = {"train": whole, "dev": replace(whole)}
+    for most, expected in ((1, 0), (2, 2), (3, 2), (5, 4), (6, 6)):
+        changed = settings.with_changes({"data.max_train_queries": most, "seed": seed})
+        if expected == 0:
+            with pytest.raises(InputError, match="no query is left for training"):
+                training_and_dev(datasets, changed)
+            continue
+        chosen = training_and_dev(datasets, changed)["train"].queries["id"].tolist()
+        assert len(chosen) == expected
+        assert {name[0] + other for name in chosen for other in "12"} == set(chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pandas as pd
 
 from ettin_retrieval.data import judgments
 from ettin_retrieval.data.dataset import TEACHER, Origin, RetrievalDataset, frame
+from ettin_retrieval.data.normalisation import digest
 from ettin_retrieval.data.storage import write_dataset
 from ettin_retrieval.pipeline import Paths
 from ettin_retrieval.runtime.errors import InputError
@@ -126,7 +128,7 @@ def training_and_dev(
     else:
         count = min(settings.data.dev_queries, -(-len(train_ids) // 10))
         dev_ids, train_ids = train_ids[:count], train_ids[count:]
-    train_ids = train_ids[: settings.data.max_train_queries]
+    train_ids = _whole_questions(train, train_ids, settings.data.max_train_queries)
     for name, ids in (("training", train_ids), ("development", dev_ids)):
         if not ids:
             raise InputError(
@@ -140,6 +142,27 @@ def training_and_dev(
     own = pd.Series([text not in shared for text in dev.passage_texts()])
     dev = replace(dev, corpus=dev.corpus[judged | own].reset_index(drop=True))
     return {"train": train.with_queries(train_ids), "dev": dev}
+
+
+def _whole_questions(
+    dataset: RetrievalDataset, query_ids: list[str], most: int | None
+) -> list[str]:
+    """The first queries, at most so many; those with the same text all together or not at all.
+
+    What is judged relevant under one id of a question is a false negative under the others, and
+    mining knows the judgments of the chosen queries alone.
+    """
+    if most is None or len(query_ids) <= most:
+        return query_ids
+    texts = dict(zip(dataset.queries["id"], dataset.queries["text"], strict=True))
+    questions: dict[bytes, list[str]] = defaultdict(list)
+    for query_id in query_ids:
+        questions[digest(texts[query_id])].append(query_id)
+    chosen: list[str] = []
+    for ids in questions.values():
+        if len(chosen) + len(ids) <= most:
+            chosen += ids
+    return chosen
 
 
 def _shuffled(dataset: RetrievalDataset, random: np.random.Generator) -> list[str]:

@@ -8,9 +8,9 @@ matter. A query is removed
   collection. In the task's own collection such passages are how queries were split, as in SciFact;
   these queries are counted, and removed with `data.decontaminate: answers`.
 
-Other passages that training and evaluation share are counted and kept. MS MARCO and most BEIR
-tasks use one collection for both, and leaving out as negatives what the test judges relevant would
-train on its judgments.
+With a query go all queries that have its text. Other passages that training and evaluation share
+are counted and kept. MS MARCO and most BEIR tasks use one collection for both, and leaving out as
+negatives what the test judges relevant would train on its judgments.
 
 A training query with the text of a development query is removed too, because development queries
 choose the checkpoint.
@@ -125,6 +125,8 @@ def decontaminate(
     for name, dataset in datasets.items():
         tasks = found[name]
         removed = {q for task in tasks.values() for q in task.removed_by(setting)}
+        # With a question go its other ids: mining would not know what is relevant to it.
+        removed.update(*(ids for ids in sets[name].queries.values() if not removed.isdisjoint(ids)))
         report[name] = {
             "queries": len({q for task in tasks.values() for q in task.removed_by("answers")}),
             "queries_removed": len(removed),
