@@ -39,10 +39,23 @@ def save_checkpoint(
     and the fingerprint of the checkpoint that training started from, with the lengths and precision
     that it was trained with as `training`.
     """
+    _forget_batches(model)
     model.save(str(directory), create_model_card=False, safe_serialization=True)
     record = {"fingerprint": fingerprint(directory), **describe(model), **origin}
     write_json(directory / RECORD, record)
     return record
+
+
+def _forget_batches(model: SentenceTransformer) -> None:
+    """Drop how tokenizers cut and padded the last texts: a fingerprint depends on no history."""
+    from sentence_transformers.base.modules import Transformer
+
+    for module in model.modules():
+        if isinstance(module, Transformer):
+            fast = getattr(module.tokenizer, "backend_tokenizer", None)
+            if fast is not None:
+                fast.no_truncation()
+                fast.no_padding()
 
 
 def describe(model: SentenceTransformer) -> dict[str, Any]:

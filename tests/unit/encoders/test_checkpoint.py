@@ -32,6 +32,16 @@ def test_the_fingerprint_does_not_depend_on_the_path(checkpoint: Path, tmp_path:
     assert fingerprint(tmp_path / "elsewhere") == fingerprint(checkpoint)
 
 
+def test_the_fingerprint_does_not_depend_on_what_was_encoded(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    model = load_checkpoint(checkpoint)
+    origin = {"source": "tiny", "revision": "seed 1"}
+    before = save_checkpoint(model, tmp_path / "before", origin)
+    model.encode_query(["a river", "a " * 500])
+    assert save_checkpoint(model, tmp_path / "after", origin) == before
+
+
 def test_a_checkpoint_whose_files_changed_is_not_loaded(checkpoint: Path, tmp_path: Path) -> None:
     shutil.copytree(checkpoint, tmp_path / "changed")
     config = tmp_path / "changed" / "1_Pooling" / "config.json"
