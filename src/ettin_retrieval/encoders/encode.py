@@ -149,8 +149,7 @@ class TextEncoder:
         ----------
         cut
             Gets, before each shard is yielded, whether each of its texts is longer than the length
-            of the role, of shape (texts,). Nothing is known of, and added for, a model that is no
-            SentenceTransformer.
+            of the role, of shape (texts,). A model that is not a SentenceTransformer adds nothing.
 
         Yields
         ------

@@ -34,7 +34,7 @@ class ExactSearch:
     Attributes
     ----------
     cut
-        What the last search cut; None if the encoder is no SentenceTransformer.
+        What the last search cut; None for an encoder that is not a SentenceTransformer.
     """
 
     cut: Cut | None = None

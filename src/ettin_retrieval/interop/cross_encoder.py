@@ -105,7 +105,7 @@ def _load(directory: Path, where: str) -> CrossEncoder:
     if missing:
         raise InputError(
             f"{where}: the weights lack {missing[0]!r} (and {len(missing) - 1} more) of "
-            f"{type(model[0].model).__name__}; this is no cross-encoder, or not all of it"
+            f"{type(model[0].model).__name__}; it is another kind of model, or incomplete"
         )
     return model
 

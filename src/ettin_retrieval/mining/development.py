@@ -135,7 +135,7 @@ def keys(dataset: RetrievalDataset) -> npt.NDArray[np.uint64]:
 def differs_from_answers(
     whole: RetrievalDataset, judged: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
-    """Passages whose text is no relevant or judged one's, no query's, and no earlier passage's."""
+    """Passages whose text differs from that of judged ones, queries and earlier passages."""
     texts = keys(whole)
     queries = hash_texts(whole.queries["text"].tolist())
     known = np.isin(texts, np.concatenate([texts[judged], queries]))

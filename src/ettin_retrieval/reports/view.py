@@ -92,7 +92,7 @@ class Measured:
         return self.minus(base.value) if self.lengths == base.lengths else None
 
     def improvement(self, base: Measured) -> str:
-        """`over` as text, which says why there is none.
+        """`over` as text, which says why it is missing.
 
         >>> short, long = Measured(0.5, 1, lengths=(64, 512)), Measured(0.6, 1, lengths=(512, 512))
         >>> long.improvement(short), long.improvement(Measured(0.5, 1, lengths=(512, 512)))

@@ -11,6 +11,8 @@ def prepare_process() -> None:
     """Log this project's lines, silence libraries' notices, and collect garbage less often."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("ettin_retrieval").setLevel(logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.INFO)  # bm25s logs its debugging whatever the level of others
     # What libraries announce about their own future does not concern a user of this project.
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
