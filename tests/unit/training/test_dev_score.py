@@ -133,7 +133,7 @@ def test_the_weights_of_the_best_score_are_kept(
 def test_the_last_weights_are_kept_if_they_are_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scores fall from the first evaluation on; the last step is no multiple of their interval."""
+    """Scores fall from the first evaluation on; the last step falls between two of them."""
     scores = [0.1, 0.9, 0.5, 0.4, 0.3, 0.2]
     seen: list[torch.Tensor] = []
 
