@@ -108,7 +108,7 @@ def test_a_run_over_some_tasks_takes_the_credit_for_those(tmp_path: Path) -> Non
     [
         (SHARED, {"weights": "w2"}, "other weights"),
         (SHARED, {"precision": "bf16"}, "other precision (fp32, now bf16)"),
-        # Other lengths are named as the difference, whether or not weights and numbers are the same.
+        # Other lengths are a difference of their own, whatever the weights and numbers.
         (
             {"FEVER": 0.5},
             {"lengths": (512, 512)},
