@@ -24,6 +24,7 @@ from ettin_retrieval.reports.documents import NONE, Document, Table, markdown, p
 from ettin_retrieval.runtime.determinism import pin_arithmetic, seed_everything
 from ettin_retrieval.runtime.errors import InputError, LossNotFiniteError
 from ettin_retrieval.runtime.files import read_json, sha256_file, write_json
+from ettin_retrieval.settings.rates import sweep_name
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.studies.study import sample
 
@@ -210,8 +211,7 @@ def _train(rate: float, settings: Settings, material: Material, encoder: Path) -
 
 def _path(output: Path, facts: dict[str, Any]) -> Path:
     objective = facts["settings"]["finetuning"]["objective"]
-    suffix = "" if objective == "contrastive" else f"-{objective}"
-    return output / f"{facts['model']}-{facts['recipe']}{suffix}.json"
+    return output / f"{sweep_name(facts['model'], facts['recipe'], objective)}.json"
 
 
 def recorded(output: Path, facts: dict[str, Any]) -> list[Run]:
