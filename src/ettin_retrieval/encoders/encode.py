@@ -130,7 +130,8 @@ class TextEncoder:
         """
         unique = list(dict.fromkeys(texts))
         parts = (unique[start : start + SHARD] for start in range(0, len(unique), SHARD))
-        vectors = np.concatenate(list(self.encode_shards(parts, role, shared)))
+        shards = list(self.encode_shards(parts, role, shared))
+        vectors = shards[0] if len(shards) == 1 else np.concatenate(shards)
         if len(unique) == len(texts):
             return vectors
         row = {text: index for index, text in enumerate(unique)}
