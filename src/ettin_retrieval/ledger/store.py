@@ -97,6 +97,11 @@ def read_measurement(directory: Path, name: str) -> Measurement:
         A file is missing or malformed, or lacks the record of a run.
     """
     entry = read_entry(directory / f"{name}.json")
+    return Measurement(entry, read_queries(directory, entry), read_records(directory, entry))
+
+
+def read_records(directory: Path, entry: Entry) -> dict[str, dict[str, Any]]:
+    """The records of an entry's runs, by their references; errors as of `read_measurement`."""
     records = {}
     for run in entry.runs:
         path, run_id = _place(directory, entry.model, run["run"])
@@ -107,7 +112,7 @@ def read_measurement(directory: Path, name: str) -> Measurement:
                 "git"
             )
         records[run["run"]] = runs[run_id]
-    return Measurement(entry, read_queries(directory, entry), records)
+    return records
 
 
 def write_measurement(directory: Path, new: Measurement) -> str:

@@ -21,6 +21,7 @@ from ettin_retrieval.reports.references import (
     Verdict,
     judge,
     read_references,
+    seed_half_width,
 )
 from ettin_retrieval.tasks import CQADUPSTACK, METRICS, SUBSAMPLED, cqadupstack_parts, full_name
 
@@ -87,6 +88,15 @@ class Measured:
         spread = "" if self.deviation is None else f" ± {points(self.deviation)}"
         return points(self.value) + spread + str(self.cut)
 
+    @property
+    def half_width(self) -> float | None:
+        """Of the 95% interval over seeds; None for one seed, which shows nothing of their spread.
+
+        >>> Measured(0.5, seeds=3, deviation=0.002).half_width, Measured(0.5, seeds=1).half_width
+        (0.004968275424, None)
+        """
+        return None if self.deviation is None else seed_half_width(self.deviation, self.seeds)
+
     def over(self, base: Measured) -> float | None:
         """The improvement over a base checkpoint's score; None if the two cut texts differently."""
         return self.minus(base.value) if self.lengths == base.lengths else None
@@ -124,7 +134,17 @@ class Check:
         """Whether the expected score is reproduced; None if nothing is expected."""
         if self.expected is None:
             return None
-        return judge(self.measured.value, self.expected.value, self.expected.tolerance)
+        score, expected = self.measured.value, self.expected
+        return judge(score, expected.value, expected.allowed, self.half_width or 0.0)
+
+    @property
+    def half_width(self) -> float | None:
+        """Of the interval that is judged; None for a point.
+
+        A point is one seed, and whatever was not trained: the same checkpoint at another seed is no
+        other run.
+        """
+        return self.measured.half_width if self.key.checkpoint == "finetuned" else None
 
     def record(self) -> dict[str, Any]:
         """All of it at full precision."""
@@ -139,6 +159,10 @@ class Check:
             "expected": expected.value if expected else None,
             "expected_seeds": expected.seeds if expected else None,
             "tolerance": expected.tolerance if expected else None,
+            "read_error": expected.read_error if expected else None,
+            "doubtful": expected.doubtful if expected else None,
+            **_bounds("band", *((expected.value, expected.allowed) if expected else (None, None))),
+            **_bounds("interval", measured.value, self.half_width),
             "difference": self.difference,
             "verdict": self.verdict,
             "max_query_length": measured.lengths[0],
@@ -146,6 +170,14 @@ class Check:
             "cut_queries": measured.cut.queries,
             "cut_passages": measured.cut.passages,
         }
+
+
+def _bounds(name: str, middle: float | None, half_width: float | None) -> dict[str, float | None]:
+    """Lower and upper bound, as keys of a record; None without a middle or a width."""
+    if middle is None or half_width is None:
+        return {f"{name}_low": None, f"{name}_high": None}
+    low, high = (round(middle + side, 12) for side in (-half_width, half_width))
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 @dataclass

@@ -94,6 +94,18 @@ def test_a_score_that_is_missing_fails(ledger: tuple[Path, Path]) -> None:
     )
 
 
+def test_no_interval_over_seeds_excuses_a_difference(ledger: tuple[Path, Path]) -> None:
+    results, expected = ledger
+    record(*ledger)
+    path = expected / "recorded.yaml"
+    path.write_text(path.read_text().replace(', "seed": 42', ""))
+    # With 0.7 a mean of 0.75, whose interval over two seeds holds every score there is.
+    write(results, "tiny", "finetuned", dict.fromkeys(TINY_TASKS, 0.8), seed=43)
+    *failed, summary = verify(*ledger)
+    assert summary == "9 of 18 recorded scores reproduced"
+    assert all("0.750000 is above the recorded 0.700000" in line for line in failed)
+
+
 def test_nothing_recorded_is_an_error(ledger: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match=r"recorded\.yaml: nothing is recorded"):
         verify(*ledger)

@@ -12,6 +12,7 @@ import pytest
 from ettin_retrieval.ledger.entry import Entry
 from ettin_retrieval.reports.references import Key, read_references
 from ettin_retrieval.reports.view import (
+    Check,
     Measured,
     View,
     scored_tasks,
@@ -273,3 +274,23 @@ def test_the_forums_count_their_cut_texts_together() -> None:
     forums = with_cqadupstack(measurement("1b", "base", {CQADUPSTACK: 0.5}, cut=cut).entry)
     assert forums.tasks[CQADUPSTACK]["cut"] == {"queries": [600, 12000], "passages": [12, 12000]}
     assert str(measured([forums], SCIFACT._replace(task=CQADUPSTACK))) == "50.0 [cut: 5.0% q]"
+
+
+def test_a_trained_checkpoint_of_several_seeds_is_judged_by_its_interval() -> None:
+    [expected] = [
+        value
+        for value in read_references(EXPECTED).guide
+        if (value.model, value.checkpoint, value.task) == ("1b", "finetuned", "SciFact")
+    ]
+    measured = Measured(0.768, seeds=2, deviation=0.001)  # 76.8 expected, 12.7 x 0.1 / sqrt(2)
+    tuned = Check(expected.key, measured, expected)
+    base = Check(expected.key._replace(checkpoint="base", recipe=None), measured, expected)
+    assert (tuned.verdict, base.verdict) == ("reproduced", "reproduced")
+    record = tuned.record()
+    assert (record["interval_low"], record["interval_high"]) == pytest.approx((0.759, 0.777), 1e-4)
+    assert (record["band_low"], record["band_high"]) == (0.758, 0.778)
+    # What is not trained has one score, whatever the seed of its run.
+    assert (base.record()["interval_low"], base.record()["interval_high"]) == (None, None)
+    wide = replace(measured, deviation=0.002)
+    assert replace(tuned, measured=wide).verdict == "inconclusive"
+    assert replace(base, measured=wide).verdict == "reproduced"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ettin_retrieval.reports.documents import Document, Table, notes, points
-from ettin_retrieval.reports.tables.guide import GUIDE_COLUMNS, V1, V2
+from ettin_retrieval.reports.documents import Document, Table, notes
+from ettin_retrieval.reports.tables.guide import GUIDE_COLUMNS, V1, V2, printed
 from ettin_retrieval.reports.view import METRIC_NAMES, SIZES, View
 
 FIELDS = (
-    "model", "task", "split", "metric", "published", "seeds", "dataset_revision", "source", "note",
+    "model", "task", "split", "metric", "published", "read_error", "seeds", "dataset_revision",
+    "source", "note",
 )  # fmt: skip
 
 COLUMNS = {(column.task, column.metric): column.title for column in GUIDE_COLUMNS} | {
@@ -21,9 +22,9 @@ def published_document(view: View) -> Document:
     """One table in the guide's and the paper's columns."""
     others = [value for value in view.references.paper if value.model not in SIZES]
     values = [*view.references.published, *others]
-    known = {(v.model, v.task, str(v.metric)): v.value for v in values}
+    known = {(v.model, v.task, str(v.metric)): v for v in values}
     rows = tuple(
-        (model, *(points(known.get((model, *column))) for column in COLUMNS))
+        (model, *(printed(known.get((model, *column))) for column in COLUMNS))
         for model in dict.fromkeys(value.model for value in values)
     )
     sources: dict[str, dict[str, None]] = {}
