@@ -70,7 +70,7 @@ def comparison(
     for name, arm in dict(zip(names, arms, strict=True)).items():
         yield from (f"{name}: left out: {why}" for why in arm.left_out)
         if len(arm.entries) == 1:
-            yield from _one_seed(view, arm)
+            yield from _one_seed(view, arm, metric)
     for arm in {arm.entries[0].arm: arm for arm in arms}.values():
         yield from _spread(view, arm, metric)
 
@@ -99,17 +99,17 @@ def _key(task: TaskComparison, seeds: bool) -> str:
     )
 
 
-def _one_seed(view: View, arm: Arm) -> Iterator[str]:
+def _one_seed(view: View, arm: Arm, metric: str) -> Iterator[str]:
     """That there is no more to one seed, or that there are more."""
     [entry] = arm.entries
     name = f"{entry.model}/{entry.arm}"
     all_seeds = arm_of(view, [e for e in view.entries if f"{e.model}/{e.arm}" == name])
     if len(all_seeds.entries) == 1:
-        yield from filter(None, [seed_caveat(view, arm)])
+        yield from filter(None, [seed_caveat(view, arm, metric)])
     else:
         yield (
-            f"{entry.name} is one seed of {len(all_seeds.entries)}: the spread over seeds is in no "
-            f"interval; name {name} to compare all"
+            f"{entry.name} is one seed of {len(all_seeds.entries)}: seed noise is in no interval; "
+            f"name {name} to compare all"
         )
 
 

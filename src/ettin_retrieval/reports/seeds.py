@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,7 +12,8 @@ from ettin_retrieval.ledger.entry import Entry
 from ettin_retrieval.reports.documents import points
 from ettin_retrieval.reports.likeness import Difference
 from ettin_retrieval.reports.references import Key
-from ettin_retrieval.reports.view import View, distinct, entry_order, model_order, scored_tasks
+from ettin_retrieval.reports.significance import seed_spread
+from ettin_retrieval.reports.view import View, distinct, entry_order, model_order
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def frames(view: View, arm: Arm, unlike: Sequence[Difference] = ()) -> list[pd.D
     return [frame[~frame["task"].isin(apart)] for frame in scores]
 
 
-def seed_caveat(view: View, arm: Arm) -> str | None:
+def seed_caveat(view: View, arm: Arm, metric: str = "ndcg_at_10") -> str | None:
     """That one training seed shows nothing of how seeds vary, and what other sizes show of it.
 
     None for a base checkpoint, and over several seeds.
@@ -103,35 +103,28 @@ def seed_caveat(view: View, arm: Arm) -> str | None:
     [*others, entry] = arm.entries
     if others or entry.checkpoint != "finetuned":
         return None
-    known = "; ".join(_spreads(view, entry)) or "not known from other sizes"
-    return (
-        f"{entry.model}/{entry.arm} has one seed ({entry.seed}): the spread over training seeds is "
-        f"in no interval; {known}"
-    )
+    known = "; ".join(_spreads(view, entry, metric))
+    spread = "no other size has several seeds"
+    if known:
+        spread = f"standard deviation over seeds of other sizes: {known}"
+    name = f"{entry.model}/{entry.arm}"
+    return f"{name} has one seed ({entry.seed}): seed noise is in no interval; {spread}"
 
 
-def _spreads(view: View, entry: Entry) -> Iterator[str]:
-    """Standard deviation over the seeds of other sizes, in nDCG@10: of an average, or by task."""
+def _spreads(view: View, entry: Entry, metric: str) -> Iterator[str]:
+    """For each other size with several seeds: of its averages or, without one, of a task."""
     others = {e.model for e in view.entries if e.arm == entry.arm} - {entry.model}
     for model in sorted(others, key=model_order):
-        key = Key(model, entry.checkpoint, entry.recipe, "", None, "ndcg_at_10")
-        averages = [
-            (name, view.measured(key._replace(task=name))) for name in view.references.benchmarks
-        ]
-        whole = [(n, m.deviation) for n, m in averages if m.deviation is not None]
-        for name, deviation in whole:
-            yield f"{model} {points(deviation)} points (average of {name})"
-        if not whole:
-            tasks = {
-                t: s
-                for e in view.entries
-                if (e.model, e.arm) == (model, entry.arm)
-                for t, s in scored_tasks(e).items()
-            }
-            scores = [
-                view.measured(key._replace(task=t, split=s)).deviation for t, s in tasks.items()
-            ]
-            deviations = [each for each in scores if each is not None]
-            if deviations:
-                mean = math.sqrt(sum(each**2 for each in deviations) / len(deviations))
-                yield f"{model} {points(mean)} points (a task)"
+        arm = arm_of(view, [e for e in view.entries if (e.model, e.arm) == (model, entry.arm)])
+        if len(arm.entries) == 1:
+            continue
+        key = Key(model, entry.checkpoint, entry.recipe, "", None, metric)
+        whole = {
+            f"average of {name}": view.measured(key._replace(task=name)).deviation
+            for name in view.references.benchmarks
+        }
+        known = {of: deviation for of, deviation in whole.items() if deviation is not None}
+        if not known:
+            by_task = seed_spread(frames(view, arm), metric)["deviation"]
+            known = {"a task, root mean square": float((by_task**2).mean() ** 0.5)}
+        yield from (f"{model} {points(d)} points ({of})" for of, d in known.items())
