@@ -231,7 +231,7 @@ def test_seeds_that_agree_add_nothing_and_seeds_that_do_not_widen_the_interval()
 
 
 def test_few_seeds_cover_as_often_as_they_should() -> None:
-    """Seeds and queries both vary; the truth is 0. Unwidened, two seeds cover it in 81% of cases."""
+    """Seeds and queries both vary; the truth is 0. Unwidened, two seeds cover it in 81%."""
     rng = np.random.default_rng(0)
     hits = dict.fromkeys((2, 3, 5), 0)
     for seeds in hits:
