@@ -201,7 +201,10 @@ def draw_heat_map(scores: Scores) -> Figure:
         1, len(arms), squeeze=False, sharey=True, width_ratios=[len(m) for m in arms.values()],
         figsize=(min(WIDTH, 2.6 + 0.75 * columns), 1.1 + 0.24 * len(tasks)),
     )  # fmt: skip
-    first = {task: next(s for k, s in scores.items() if k[2] == task) for task in tasks}
+    first: dict[str, Measured] = {}
+    for arm, models in arms.items():
+        for model in models:
+            first |= {t: scores[model, arm, t] for t in tasks if (model, arm, t) in scores} | first
     differing: set[str] = set()
     for axes, (arm, models) in zip(panels[0], arms.items(), strict=True):
         values = np.array(

@@ -14,9 +14,10 @@ from ettin_retrieval.cli import main
 from ettin_retrieval.ledger.entry import Entry, Measurement
 from ettin_retrieval.ledger.store import write_measurement
 from ettin_retrieval.reports import plots
+from ettin_retrieval.reports.likeness import Conditions
 from ettin_retrieval.reports.seeds import arm_of, contrasts
 from ettin_retrieval.reports.tables.write import render
-from ettin_retrieval.reports.view import View
+from ettin_retrieval.reports.view import Measured, View
 from tests.ledgers import EXPECTED, measurement
 from tests.unit.reports.tables.cells import csv_rows, row_of
 
@@ -137,6 +138,20 @@ def test_two_recipes_kept_from_other_lists_are_named(
         "decontamination (A true, list 0123456789ab, B false); the differences below are also"
     )
     assert expected in capsys.readouterr().out
+
+
+def test_a_map_marks_what_differs_from_the_first_score_that_is_shown() -> None:
+    """Sizes are shown in their order, whatever that of the ledger."""
+    kinds = {"150m": "bf16", "17m": "fp32", "1b": "fp32"}
+    scores = {
+        (model, "base", "NQ"): Measured(
+            0.5, 1, conditions=Conditions(values={("precision", ""): p})
+        )
+        for model, p in kinds.items()
+    }
+    heat = plots.draw_heat_map(scores)
+    assert [text.get_text() for text in heat.axes[0].texts] == ["50.0", "50.0*", "50.0"]
+    plt.close("all")
 
 
 def test_pooling_is_a_difference_within_a_model_and_part_of_the_system_between_models(
