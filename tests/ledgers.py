@@ -37,7 +37,7 @@ def measurement(
     seed: int = 42,
     recipe: str = "guide",
     flat: Mapping[str, float] | None = None,
-    weights: str = "w1",
+    weights: str | None = None,
     precision: str = "fp32",
     lengths: Lengths = (64, 512),
     cut: Cut | None = None,
@@ -53,7 +53,8 @@ def measurement(
     flat
         Further flat metrics, such as averages; they come first.
     weights, outputs
-        The checkpoint's fingerprint, and the digest of the outputs behind it.
+        The checkpoint's fingerprint, by default one for each seed, and the digest of the outputs
+        behind it.
     lengths
         Where queries and passages are cut.
     cut
@@ -82,7 +83,7 @@ def measurement(
             for name, values in named
         },
         weights={
-            "fingerprint": weights,
+            "fingerprint": weights or f"w{seed}",
             "max_query_length": lengths[0],
             "max_passage_length": lengths[1],
         },

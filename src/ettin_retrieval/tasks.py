@@ -59,7 +59,7 @@ AVERAGE_ENG_V2 = "mteb_eng_v2_avg_ndcg_at_10"
 """Mean nDCG@10 over the ten tasks of MTEB(eng, v2)."""
 
 AVERAGE_OWN = "own_avg_ndcg_at_10"
-"""Mean nDCG@10 over all collections of `local.benchmark`."""
+"""Mean nDCG@10 over all collections of `local.benchmark`, if all are the user's own."""
 
 
 def full_name(name: str) -> str:
@@ -93,7 +93,9 @@ def flat_metrics(
     scores
         Task to metric to mean over queries.
     own
-        Whether these are all collections of the user's benchmark, which are averaged too.
+        Whether these are all collections of the user's benchmark. They are averaged too, unless
+        one is a task of mteb's benchmarks, whole or subsampled: a part of a benchmark has no
+        average, and a task may be there beside its parts or its own smaller edition.
 
     Examples
     --------
@@ -114,7 +116,8 @@ def flat_metrics(
             averages[AVERAGE] = tasks
     if v2:
         averages[AVERAGE_ENG_V2] = v2
-    if own and not averages and all(full_name(name) == name for name in reported):
+    named = {*GUIDE_TASKS, *ENG_V2_TASKS, *CQADUPSTACK_PARTS, *TINY_TASKS}
+    if own and not averages and not any(n in named or full_name(n) != n for n in reported):
         averages[AVERAGE_OWN] = reported
     return {
         key: _mean(reported[name]["ndcg_at_10"] for name in sorted(tasks))

@@ -52,6 +52,11 @@ def test_only_a_complete_benchmark_has_an_average() -> None:
         (["Contracts", "Manuals"], False, None),
         (["Contracts", "Manuals-subsampled-100"], True, None),
         (["SciFact-subsampled-100"], True, None),
+        (["Contracts", "SciFact"], True, None),
+        (["SciFact", "NFCorpus"], True, None),
+        (["FEVER", "FEVERHardNegatives"], True, None),
+        ([*sorted(CQADUPSTACK_PARTS), "Contracts"], True, None),
+        ([GAMING, UNIX], True, None),
         (list(TINY_TASKS), True, AVERAGE),
     ],
 )

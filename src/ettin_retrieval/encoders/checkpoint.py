@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ettin_retrieval.encoders.tokenise import max_length_of
+from ettin_retrieval.encoders.tokenise import max_length_of, prompt_of
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import read_json, sha256_file, write_json
 
@@ -59,8 +59,10 @@ def _forget_batches(model: SentenceTransformer) -> None:
 
 
 def describe(model: SentenceTransformer) -> dict[str, Any]:
-    """What a checkpoint's record says of the model itself."""
+    """What a checkpoint's record says of the model itself; prompts only if it has some."""
     pooling = pooling_of(model)
+    read = {"query": prompt_of(model, "query"), "passage": prompt_of(model, "passage")}
+    prompts = {role: prompt for role, prompt in read.items() if prompt}
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "embedding_dimension": model.get_embedding_dimension(),
@@ -68,7 +70,7 @@ def describe(model: SentenceTransformer) -> dict[str, Any]:
         "normalize": is_normalised(model),
         "max_query_length": max_length_of(model, "query"),
         "max_passage_length": max_length_of(model, "passage"),
-    }
+    } | ({"prompts": prompts} if prompts else {})
 
 
 def read_checkpoint(directory: Path) -> dict[str, Any]:

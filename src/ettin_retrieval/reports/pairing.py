@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.tasks import CQADUPSTACK, cqadupstack_parts
 
-Pairs = pd.DataFrame
-"""A row per query of a task: scores `base` and `other`, and `weight`, whose mean is 1."""
+Scores = npt.NDArray[np.float64]
+
+Runs = pd.DataFrame | Sequence[pd.DataFrame]
+"""A system's scores by query (columns task, query_id and metrics): one frame, or one per seed."""
 
 
-def paired(base: pd.DataFrame, other: pd.DataFrame, metric: str) -> dict[str, Pairs]:
+@dataclass(frozen=True)
+class Stratum:
+    """Queries that were drawn together: those of a task, or of a forum of CQADupstack."""
+
+    name: str
+    base: Scores  # shape (queries, seeds of the one)
+    other: Scores  # shape (queries, seeds of the other)
+    share: float = 1.0  # of the task's mean
+
+
+Pairs = tuple[Stratum, ...]
+"""A task, whose score is the mean of its strata's means, weighted by their shares (sum 1)."""
+
+
+def paired(base: Runs, other: Runs, metric: str) -> dict[str, Pairs]:
     """Scores of both systems by task, aligned by query, both in order of name."""
-    left, right = scores_of(base, metric, "the first"), scores_of(other, metric, "the second")
-    require_same(left, right, "the comparison")
-    both = pd.DataFrame({"base": left, "other": right, "weight": 1.0})
-    return {str(task): rows for task, rows in both.groupby("task")}
+    left, right = _by_seed(base, metric, "the first"), _by_seed(other, metric, "the second")
+    require_same(left.iloc[:, 0], right.iloc[:, 0], "the comparison")
+    theirs = dict(iter(right.groupby("task")))
+    return {
+        str(task): (Stratum(str(task), rows.to_numpy(), theirs[task].to_numpy()),)
+        for task, rows in left.groupby("task")
+    }
 
 
 def folded(tasks: dict[str, Pairs]) -> dict[str, Pairs]:
@@ -27,19 +49,23 @@ def folded(tasks: dict[str, Pairs]) -> dict[str, Pairs]:
     if not parts:
         return tasks
     others = {task: pairs for task, pairs in tasks.items() if task not in parts}
-    return dict(sorted({**others, CQADUPSTACK: together([tasks[p] for p in parts])}.items()))
+    return dict(sorted({**others, CQADUPSTACK: together(tasks[p] for p in parts)}.items()))
 
 
-def together(tasks: Sequence[Pairs]) -> Pairs:
-    """Queries of several tasks as one task, in which each of them counts equally.
+def together(tasks: Iterable[Pairs]) -> Pairs:
+    """Several tasks as one whose mean is the mean of theirs: each of them counts equally."""
+    listed = list(tasks)
+    return tuple(replace(s, share=s.share / len(listed)) for pairs in listed for s in pairs)
 
-    Of N queries in T tasks, those of a task with n are scaled by N / (T n).
-    """
-    queries = sum(map(len, tasks))
-    scales = [queries / (len(tasks) * len(pairs)) for pairs in tasks]
-    return pd.concat(
-        [p.assign(weight=scale * p["weight"]) for scale, p in zip(scales, tasks, strict=True)]
-    )
+
+def _by_seed(runs: Runs, metric: str, which: str) -> pd.DataFrame:
+    """A column per seed, a row per task and query in order of both."""
+    frames = [runs] if isinstance(runs, pd.DataFrame) else list(runs)
+    names = [which] if len(frames) == 1 else [f"{which}'s seed {n}" for n in range(len(frames))]
+    scores = [scores_of(f, metric, name) for f, name in zip(frames, names, strict=True)]
+    for one in scores[1:]:
+        require_same(scores[0], one, f"the seeds of {which}")
+    return pd.concat(scores, axis=1)
 
 
 def scores_of(frame: pd.DataFrame, metric: str, which: str) -> pd.Series:

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from ettin_retrieval.ledger.entry import Entry
 from ettin_retrieval.ledger.store import QUERY_METRICS
+from ettin_retrieval.reports.likeness import unlike
 from ettin_retrieval.reports.references import Key
 from ettin_retrieval.reports.style import WIDTH, save, styled
 from ettin_retrieval.reports.view import (
@@ -65,7 +66,7 @@ def write_plots(results: Path, expected: Path, directory: Path) -> int:
             # The first seed of each: differences of several would hide how queries vary.
             if name in drawn:
                 continue
-            differences = query_differences(view.queries(base), view.queries(tuned))
+            differences = query_differences(*view.like_queries(base, tuned))
             if not differences:  # no task in common
                 continue
             drawn.add(name)
@@ -143,12 +144,18 @@ def query_rows(tuned: Entry, differences: Differences) -> list[dict[str, Any]]:
 
 
 def draw_tasks(model: str, tuned: str, scores: Scores) -> Figure:
-    """Bars of base and fine-tuned for each task both have, with the spread over seeds."""
-    tasks = sorted(
-        (t for m, a, t in scores if (m, a) == (model, "base") and (m, tuned, t) in scores),
-        key=str.casefold,
-        reverse=True,  # the first bar is drawn lowest
-    )
+    """Bars of base and fine-tuned for each task both have, with the spread over seeds.
+
+    Tasks that the two did not score alike are left out, and the title names them.
+    """
+    both = {
+        task: [each.name for each in unlike(base.conditions, scores[m, tuned, task].conditions)]
+        for (m, arm, task), base in scores.items()
+        if (m, arm) == (model, "base") and (m, tuned, task) in scores
+    }
+    # The first bar is drawn lowest.
+    tasks = sorted((t for t, names in both.items() if not names), key=str.casefold, reverse=True)
+    left_out = sorted({name for names in both.values() for name in names})
     figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.34 * max(len(tasks), 2)))
     unit = "nDCG@10 (points)"
     for offset, checkpoint, colour in ((0.2, "base", BASE), (-0.2, tuned, TUNED)):
@@ -171,13 +178,18 @@ def draw_tasks(model: str, tuned: str, scores: Scores) -> Figure:
     # With room for the labels of the longest bars.
     axes.set(xlim=(0, 108), ylim=(-0.6, len(tasks) - 0.4), xticks=range(0, 101, 20), xlabel=unit)
     axes.grid(axis="x")
-    axes.set_title(f"Model {model}", loc="left")
+    title = f"Model {model}" + (f"\nleft out: other {', '.join(left_out)}" if left_out else "")
+    axes.set_title(title, loc="left")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderpad=0)
     return figure
 
 
 def draw_heat_map(scores: Scores) -> Figure:
-    """Tasks by models, a panel for each arm with the models that have it; one colour scale."""
+    """Tasks by models, a panel for each arm with the models that have it; one colour scale.
+
+    A score that was not measured as the first of its row was has an asterisk, and a line below the
+    map says in what they differ.
+    """
     tasks = sorted({task for _, _, task in scores}, key=str.casefold)
     arms = {
         arm: sorted({model for model, a, _ in scores if a == arm}, key=model_order)
@@ -189,6 +201,11 @@ def draw_heat_map(scores: Scores) -> Figure:
         1, len(arms), squeeze=False, sharey=True, width_ratios=[len(m) for m in arms.values()],
         figsize=(min(WIDTH, 2.6 + 0.75 * columns), 1.1 + 0.24 * len(tasks)),
     )  # fmt: skip
+    first: dict[str, Measured] = {}
+    for arm, models in arms.items():
+        for model in models:
+            first |= {t: scores[model, arm, t] for t in tasks if (model, arm, t) in scores} | first
+    differing: set[str] = set()
     for axes, (arm, models) in zip(panels[0], arms.items(), strict=True):
         values = np.array(
             [[_in_points(scores.get((m, arm, t))) for m in models] for t in tasks], dtype=float
@@ -196,6 +213,10 @@ def draw_heat_map(scores: Scores) -> Figure:
         image = axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             text = "–" if np.isnan(value) else f"{value:.1f}"
+            score = scores.get((models[column], arm, tasks[row]))
+            if score and (other := unlike(first[tasks[row]].conditions, score.conditions)):
+                text += "*"
+                differing |= {each.what for each in other}
             colour = "white" if value < 55 else "black"  # cividis is dark below its middle
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
         axes.set_title(ARM_NAMES[arm].replace(" (", "\n("), fontsize=7)
@@ -203,7 +224,8 @@ def draw_heat_map(scores: Scores) -> Figure:
         axes.set_yticks(range(len(tasks)), tasks)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    figure.supxlabel("model", fontsize=8)
+    stars = f"\n* {', '.join(sorted(differing))}: not as in the row's first score"
+    figure.supxlabel("model" + (stars if differing else ""), fontsize=8)
     figure.colorbar(image, ax=list(panels[0]), label="nDCG@10 (points)", fraction=0.04, pad=0.02)
     return figure
 

@@ -1,13 +1,10 @@
-"""Is one system better than another? Paired tests over queries, and the spread over seeds.
+"""Is one system better than another? Paired tests over queries and, with several, over seeds.
 
-Two sources of chance are kept apart. Which queries a benchmark happens to hold is answered per
-task by a bootstrap interval and a randomisation test over the queries. Which seed a model was
-trained with is answered by the standard deviation over seeds (`seed_spread`), which no number of
-queries makes smaller.
-
-Every task of a benchmark counts equally in its average, however many queries it has: differences
-of several tasks are scaled so that their mean over queries is the mean over tasks. The twelve
-parts of CQADupstackRetrieval are one task in this way, and so is a benchmark's `Average`.
+Tasks are fixed: an interval is for these tasks with new queries. Queries are drawn anew within each
+task, and within each forum of CQADupstackRetrieval; every task counts equally in an average, and
+every forum in its task, however many queries it has. Where a system was trained with several
+seeds, the difference is of the means over seeds, and its interval is over seeds and queries. With
+one seed, how training varies is not in it.
 
 The tests follow M. Smucker, J. Allan, B. Carterette, "A comparison of statistical significance
 tests for information retrieval evaluation", CIKM 2007.
@@ -16,24 +13,25 @@ tests for information retrieval evaluation", CIKM 2007.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from ettin_retrieval.reports.pairing import (
     Pairs,
+    Runs,
+    Scores,
+    Stratum,
     folded,
     paired,
     require_same,
     scores_of,
     together,
 )
-
-Scores = npt.NDArray[np.float64]
 
 RESAMPLES = 9_999
 """Samples of the bootstrap and of the randomisation test; 10,000 with the observed one."""
@@ -42,7 +40,7 @@ CELLS = 1_000_000
 """Numbers per batch of samples: caps memory whatever the number of queries."""
 
 AVERAGE = "Average"
-"""Name of the comparison over all tasks of a family."""
+"""Name of the comparison over all tasks of a benchmark."""
 
 DIGITS = 10
 """Decimals kept: below them a CPU's vector width decides the order of the sums."""
@@ -52,8 +50,10 @@ DIGITS = 10
 class TaskComparison:
     """Two systems on one task, paired by query. Scores and differences are fractions.
 
-    A single query shows nothing of how queries vary and has no interval. Holm's correction is over
-    the tasks of the family; their average is not a separate claim and has none.
+    Over several seeds scores are means over them, and a query's difference is that of its means.
+    A single query shows nothing of how queries vary: it has no interval, nor has a mean over tasks
+    or forums of which one has a single query. Holm's correction is over all tasks compared; an
+    average of them is not a separate claim and has none.
     """
 
     task: str
@@ -63,8 +63,9 @@ class TaskComparison:
     other: float
     difference: float
     interval: tuple[float, float] | None  # 95% percentile bootstrap, of the difference
-    p_value: float  # two-sided paired randomisation test
+    p_value: float  # two-sided paired randomisation test over queries, for these seeds
     holm_p_value: float | None
+    holm_tasks: int | None  # in Holm's family
     exact: bool  # whether every sign pattern was counted, rather than `RESAMPLES` random ones
     wins: int  # queries on which `other` scores higher
     losses: int
@@ -77,17 +78,18 @@ class TaskComparison:
 
 
 def compare(
-    base: pd.DataFrame, other: pd.DataFrame, metric: str = "ndcg_at_10", seed: int = 42
+    base: Runs, other: Runs, metric: str = "ndcg_at_10", seed: int = 42
 ) -> list[TaskComparison]:
     """Compare two systems on every task, query by query, as one family.
 
-    Except for Holm's correction, a task's figures depend on its own queries and the seed of the
-    random samples alone, not on the order of the rows or on other tasks.
+    Except for Holm's correction, a task's figures depend on its own queries, its name and the seed
+    of the random samples alone, not on the order of the rows or on other tasks.
 
     Parameters
     ----------
     base, other
-        Columns task, query_id and the metric; one row per query, as in the ledger.
+        Columns task, query_id and the metric; one row per query, as in the ledger. For a system
+        with several seeds, a frame for each.
 
     Returns
     -------
@@ -106,20 +108,21 @@ def compare(
     >>> t.difference, t.p_value, (t.wins, t.losses, t.ties)
     (0.35, 0.0625, (5, 0, 0))
     """
-    return _family(folded(paired(base, other, metric)), metric, seed)
+    return list(_family(folded(paired(base, other, metric)), metric, seed).values())
 
 
 def compare_benchmarks(
-    base: pd.DataFrame,
-    other: pd.DataFrame,
+    base: Runs,
+    other: Runs,
     benchmarks: Mapping[str, Iterable[str]],
     metric: str = "ndcg_at_10",
     seed: int = 42,
 ) -> dict[str, list[TaskComparison]]:
-    """Compare two systems on every task that both scored, one family per benchmark.
+    """Compare two systems on every task that all their seeds scored.
 
-    A task that two benchmarks share is in both families, as in both averages. A benchmark that
-    adds no scored task to those before it is left out; tasks of no benchmark come last.
+    All tasks are one family of Holm's, so that a task of two benchmarks has one value. A benchmark
+    that adds neither a task nor an average to those before it is left out; tasks of no benchmark
+    come last.
 
     Parameters
     ----------
@@ -128,38 +131,57 @@ def compare_benchmarks(
 
     Returns
     -------
-    Benchmark, empty for tasks of none, to its tasks in order of name and, if there are several,
-    their `AVERAGE`, in which they count equally.
+    Benchmark, empty for tasks of none, to its tasks in order of name and, if all of the benchmark
+    and several, their `AVERAGE`, in which they count equally. Other tasks have no average.
     """
-    base, other = (f[f["task"].isin(g["task"])] for f, g in ((base, other), (other, base)))
-    aligned = paired(base, other, metric)
+    runs = [[f] if isinstance(f, pd.DataFrame) else list(f) for f in (base, other)]
+    shared = set.intersection(*(set(frame["task"]) for side in runs for frame in side))
+    left, right = ([f[f["task"].isin(shared)] for f in side] for side in runs)
+    aligned = paired(left, right, metric)
     as_tasks = folded(aligned)
     # Two forums are tasks of MTEB(eng, v2), while the twelve are one task of MTEB(eng, v1).
     every = aligned | as_tasks
     # The parts of a folded task are reported with it.
-    families, covered = {}, set(aligned) - set(as_tasks)
+    groups: dict[str, set[str]] = {}
+    whole = {name for name, listed in benchmarks.items() if {*listed} <= {*every}}
+    whole = {name for name in whole if len({*benchmarks[name]}) > 1}
+    covered = set(aligned) - set(as_tasks)
     for name, listed in benchmarks.items():
         tasks = set(listed) & set(every)
-        if tasks - covered:
-            families[name] = tasks
+        if tasks - covered or name in whole:
+            groups[name] = tasks
             covered |= tasks
     if rest := set(as_tasks) - covered:
-        families[""] = rest
-    compared = {}
-    for name, tasks in families.items():
-        pairs = {task: every[task] for task in sorted(tasks)}
-        compared[name] = _family(pairs, metric, seed)
-        if len(pairs) > 1:
-            whole = together(list(pairs.values()))
-            compared[name].append(_compare_task(AVERAGE, metric, whole, seed))
+        groups[""] = rest
+    family = sorted(set().union(*groups.values()))
+    alone = _family({task: every[task] for task in family}, metric, seed)
+    compared = {name: [alone[task] for task in sorted(tasks)] for name, tasks in groups.items()}
+    for name in whole & groups.keys():
+        pairs = together(every[task] for task in sorted(groups[name]))
+        compared[name].append(_compare_task(AVERAGE, metric, pairs, seed))
     return compared
 
 
-def _family(tasks: dict[str, Pairs], metric: str, seed: int) -> list[TaskComparison]:
+def extent(benchmark: str, tasks: Sequence[TaskComparison], listed: Iterable[str]) -> str:
+    """How much of a benchmark was compared, in words.
+
+    >>> extent("MTEB(eng, v2)", [], ["SciFact", "NQ"]), extent("", [], [])
+    ('0 of 2 tasks of MTEB(eng, v2)', 'tasks of no benchmark')
+    """
+    compared, whole = sum(task.task != AVERAGE for task in tasks), len(set(listed))
+    if not benchmark:
+        return "tasks of no benchmark"
+    return benchmark if compared == whole else f"{compared} of {whole} tasks of {benchmark}"
+
+
+def _family(tasks: dict[str, Pairs], metric: str, seed: int) -> dict[str, TaskComparison]:
     """Every task, with Holm's correction over all of them."""
     alone = [_compare_task(task, metric, pairs, seed) for task, pairs in tasks.items()]
     corrected = holm([each.p_value for each in alone])
-    return [replace(each, holm_p_value=p) for each, p in zip(alone, corrected, strict=True)]
+    return {
+        each.task: replace(each, holm_p_value=p, holm_tasks=len(alone))
+        for each, p in zip(alone, corrected, strict=True)
+    }
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -181,28 +203,73 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def bootstrap_interval(
-    differences: Scores, seed: int, resamples: int = RESAMPLES
+    task: Pairs, seed: int, resamples: int = RESAMPLES
 ) -> tuple[float, float] | None:
-    """95% percentile bootstrap interval of the mean of paired differences.
+    """95% percentile interval of the mean difference, by a bootstrap over seeds and queries.
 
-    Resampling differences resamples queries and keeps the pairing. A mean over queries needs no
-    correction for bias, and BCa is undefined if all differences are equal. B. Efron,
-    R. Tibshirani, "An introduction to the bootstrap", ch. 13. None for a single query.
+    Queries are drawn within each stratum, because tasks and forums are fixed: A. Davison,
+    D. Hinkley, "Bootstrap methods and their application", 1997, section 3.2. Drawing differences
+    keeps the pairing. Seeds of a system are drawn first, with replacement, and all of them have
+    the same queries, as in the ledger. None if a stratum has a single query.
     """
-    if len(differences) < 2:
+    if any(len(stratum.base) < 2 for stratum in task):
         return None
-    drawn = stats.bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=resamples,
-        batch=_batch(len(differences)),
-        vectorized=True,
-        confidence_level=0.95,
-        method="percentile",
-        rng=np.random.default_rng([seed, 0]),
+    means = _mean_of_strata(
+        (s.share for s in task),
+        (resampled_means(_differences(s), seed, s.name, resamples) for s in task),
     )
-    low, high = drawn.confidence_interval
+    for side, sign in (("base", -1), ("other", 1)):
+        by_seed = _mean_of_strata(
+            (s.share for s in task), (getattr(s, side).mean(axis=0) for s in task)
+        )
+        means = means + sign * seed_shifts(by_seed, [seed, 2, sign + 1], resamples)
+    low, high = np.percentile(means, [2.5, 97.5])
     return round(float(low), DIGITS), round(float(high), DIGITS)
+
+
+def resampled_means(
+    differences: Scores, seed: int, name: str = "", resamples: int = RESAMPLES
+) -> Scores:
+    """Mean of as many queries drawn with replacement; shape (resamples,).
+
+    The stream of random numbers belongs to the name, so that strata are drawn independently.
+    """
+    rng = np.random.default_rng([seed, 0, zlib.crc32(name.encode())])
+    queries = len(differences)
+    # Whole numbers of the last decimal kept: their sums are exact in any order.
+    whole = np.rint(differences * 10**DIGITS).astype(np.int64)
+    batch = _batch(queries)
+    sums = [
+        whole[rng.integers(queries, size=(rows, queries), dtype=np.uint32)].sum(axis=1)
+        for rows in (min(batch, resamples - start) for start in range(0, resamples, batch))
+    ]
+    return np.asarray(np.concatenate(sums) / (queries * 10**DIGITS), dtype=np.float64)
+
+
+def seed_shifts(by_seed: Scores, seed: Sequence[int], resamples: int = RESAMPLES) -> Scores:
+    """Mean over seeds drawn with replacement, less the mean over all; shape (resamples,).
+
+    The bootstrap of n values is too narrow by sqrt((n - 1) / n), and by the normal quantile in
+    place of Student's with n - 1 degrees of freedom, both of which matter for two to four seeds.
+    Shifts are widened by these factors, which T. Hesterberg, "What teachers should know about the
+    bootstrap", The American Statistician 69, 2015, puts into the level of the interval: 9.2 for
+    two seeds, 2.7 for three, 1.6 for five. Zero for one seed, which shows no spread.
+
+    >>> seed_shifts(np.array([0.5]), [1], resamples=2)
+    array([0., 0.])
+    """
+    seeds = len(by_seed)
+    if seeds == 1:
+        return np.zeros(resamples)
+    widened = math.sqrt(seeds / (seeds - 1)) * stats.t.ppf(0.975, seeds - 1) / stats.norm.ppf(0.975)
+    drawn = np.random.default_rng(seed).integers(seeds, size=(resamples, seeds))
+    # Rounded, so that equal seeds shift nothing.
+    deviations = np.round(by_seed - by_seed.mean(), DIGITS)
+    return np.asarray(widened * deviations[drawn].mean(axis=1), dtype=np.float64)
+
+
+def _mean_of_strata(shares: Iterable[float], values: Iterable[Scores]) -> Scores:
+    return np.asarray(sum(s * v for s, v in zip(shares, values, strict=True)), dtype=np.float64)
 
 
 def randomisation_p_value(
@@ -279,22 +346,25 @@ def seed_spread(seeds: Sequence[pd.DataFrame], metric: str = "ndcg_at_10") -> pd
     return pd.DataFrame({"mean": means.mean(axis=1), "deviation": means.std(axis=1)}).round(DIGITS)
 
 
-def _compare_task(task: str, metric: str, pairs: Pairs, seed: int) -> TaskComparison:
-    base, other, weights = (pairs[name].to_numpy() for name in ("base", "other", "weight"))
-    # Rounded: 0.8 - 0.7 and 0.3 - 0.2 are the same difference but differ in the last bit.
-    raw = np.round(other - base, DIGITS)
-    differences = np.round(raw * weights, DIGITS)
-    p_value, exact = randomisation_p_value(differences, seed)
+def _compare_task(task: str, metric: str, strata: Pairs, seed: int) -> TaskComparison:
+    differences = [_differences(stratum) for stratum in strata]
+    raw = np.concatenate(differences)
+    # The mean over queries of these is the mean of the strata's means.
+    weights = [s.share * len(raw) / len(s.base) for s in strata]
+    weighted = [np.round(w * d, DIGITS) for w, d in zip(weights, differences, strict=True)]
+    p_value, exact = randomisation_p_value(np.concatenate(weighted), seed)
+    shares = [stratum.share for stratum in strata]
     return TaskComparison(
         task=task,
         metric=metric,
-        queries=len(differences),
-        base=_mean(base * weights),
-        other=_mean(other * weights),
-        difference=_mean(differences),
-        interval=bootstrap_interval(differences, seed),
+        queries=len(raw),
+        base=_mean(shares, [stratum.base.mean(axis=1) for stratum in strata]),
+        other=_mean(shares, [stratum.other.mean(axis=1) for stratum in strata]),
+        difference=_mean(shares, differences),
+        interval=bootstrap_interval(strata, seed),
         p_value=p_value,
         holm_p_value=None,
+        holm_tasks=None,
         exact=exact,
         wins=int((raw > 0).sum()),
         losses=int((raw < 0).sum()),
@@ -302,9 +372,16 @@ def _compare_task(task: str, metric: str, pairs: Pairs, seed: int) -> TaskCompar
     )
 
 
-def _mean(values: Scores) -> float:
-    """Mean of an exact sum, which does not depend on the order of addition."""
-    return round(math.fsum(values) / len(values), DIGITS)
+def _differences(stratum: Stratum) -> Scores:
+    """Of each query, between the means over seeds."""
+    # Rounded: 0.8 - 0.7 and 0.3 - 0.2 are the same difference but differ in the last bit.
+    return np.round(stratum.other.mean(axis=1) - stratum.base.mean(axis=1), DIGITS)
+
+
+def _mean(shares: Sequence[float], strata: Sequence[Scores]) -> float:
+    """Of the strata's means, with exact sums, which do not depend on the order of addition."""
+    means = [share * math.fsum(s) / len(s) for share, s in zip(shares, strata, strict=True)]
+    return round(math.fsum(means), DIGITS)
 
 
 def _batch(queries: int) -> int:

@@ -11,9 +11,17 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ettin_retrieval.ledger.entry import Entry, Lengths, in_words
-from ettin_retrieval.ledger.store import read_ledger, read_queries
+from ettin_retrieval.ledger.entry import Entry, Lengths
+from ettin_retrieval.ledger.store import read_ledger, read_queries, read_records
 from ettin_retrieval.reports.documents import points, signed
+from ettin_retrieval.reports.likeness import (
+    LEXICAL,
+    Conditions,
+    Difference,
+    conditions,
+    in_common,
+    unlike,
+)
 from ettin_retrieval.reports.references import (
     Expected,
     Key,
@@ -31,7 +39,7 @@ SIZES = ("tiny", "17m", "32m", "68m", "150m", "400m", "1b")
 TINY = "tiny"
 """The offline world: its model, and its benchmark."""
 
-BM25 = "bm25"
+BM25 = LEXICAL
 """The lexical baseline's model name in the ledger."""
 
 METRIC_NAMES = {"ndcg_at_10": "nDCG@10", "mrr_at_10": "MRR@10"}
@@ -65,8 +73,9 @@ class Shares(NamedTuple):
 class Measured:
     """A score from the ledger, or why it is missing.
 
-    `lengths` are those of every seed behind it, and `cut` is the highest share over seeds and, for
-    an average, over its tasks.
+    `lengths` and `conditions` are those of every seed behind it, and `cut` is the highest share
+    over seeds and, for an average, over its tasks. The runs of a base checkpoint are one seed: its
+    weights are the same.
     """
 
     value: float | None  # mean over seeds, a fraction
@@ -76,6 +85,7 @@ class Measured:
     partial: int = 0  # further seeds that lack the task, or a task of the benchmark
     lengths: Lengths = (None, None)
     cut: Shares = field(default_factory=lambda: Shares())
+    conditions: Conditions = field(default_factory=Conditions, compare=False, repr=False)
 
     def __str__(self) -> str:
         """In points, with the deviation over several seeds.
@@ -98,18 +108,22 @@ class Measured:
         return None if self.deviation is None else seed_half_width(self.deviation, self.seeds)
 
     def over(self, base: Measured) -> float | None:
-        """The improvement over a base checkpoint's score; None if the two cut texts differently."""
-        return self.minus(base.value) if self.lengths == base.lengths else None
+        """The improvement over a base checkpoint's score; None if they are not like with like."""
+        return None if unlike(self.conditions, base.conditions) else self.minus(base.value)
 
     def improvement(self, base: Measured) -> str:
         """`over` as text, which says why it is missing.
 
-        >>> short, long = Measured(0.5, 1, lengths=(64, 512)), Measured(0.6, 1, lengths=(512, 512))
-        >>> long.improvement(short), long.improvement(Measured(0.5, 1, lengths=(512, 512)))
+        >>> short = Measured(0.5, conditions=Conditions(values={("lengths", ""): (64, 512)}))
+        >>> long = Measured(0.6, conditions=Conditions(values={("lengths", ""): (512, 512)}))
+        >>> long.improvement(short), long.improvement(Measured(0.5, 1))
         ('other lengths', '+10.0')
         """
-        both = None not in (self.value, base.value)
-        return "other lengths" if both and self.lengths != base.lengths else signed(self.over(base))
+        names = [each.name for each in unlike(self.conditions, base.conditions)]
+        if names and None not in (self.value, base.value):
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            return f"other {names[0]}{more}"
+        return signed(self.over(base))
 
     def minus(self, other: float | None) -> float | None:
         """The difference from another score; None if there is one of the two at most."""
@@ -190,6 +204,7 @@ class View:
 
     def __post_init__(self) -> None:
         self.entries = [with_cqadupstack(entry) for entry in self.entries]
+        self._records = {e.name: read_records(self.directory, e) for e in self.entries}
 
     @classmethod
     def read(cls, results: Path, expected: Path) -> View:
@@ -204,18 +219,20 @@ class View:
         scored = [(entry, score) for entry, score in found if not isinstance(score, str)]
         if not scored:
             return Measured(None, reason=next((str(why) for _, why in found if why), ""))
-        lengths = sorted({entry.lengths for entry, _ in scored}, key=str)
-        if len(lengths) > 1:
-            return Measured(None, reason=f"seeds cut at {' or '.join(map(in_words, lengths))}")
         tasks = [key.task] if key.split else list(self.references.benchmarks[key.task])
-        values = [score for _, score in scored]
+        each = [self.conditions(entry, tasks) for entry, _ in scored]
+        if differing := [d for other in each[1:] for d in unlike(each[0], other)]:
+            return Measured(None, reason=f"seeds of other {differing[0]}")
+        seeds = {entry.name for entry in distinct([entry for entry, _ in scored])}
+        values = [score for entry, score in scored if entry.name in seeds]
         return Measured(
             value=math.fsum(values) / len(values),
             seeds=len(values),
             deviation=statistics.stdev(values) if len(values) > 1 else None,
-            partial=len(arm) - len(values),
-            lengths=lengths[0],
+            partial=len(distinct(arm)) - len(values),
+            lengths=scored[0][0].lengths,
             cut=cut_shares([entry for entry, _ in scored], tasks),
+            conditions=in_common(each),
         )
 
     def check(self, key: Key, expected: Expected | None = None) -> Check:
@@ -226,29 +243,40 @@ class View:
         """Per-query scores of an entry."""
         return read_queries(self.directory, entry)
 
+    def conditions(self, entry: Entry, tasks: Iterable[str]) -> Conditions:
+        """Under what an entry's scores on these tasks were measured."""
+        return conditions(entry, tasks, self._records.get(entry.name, []))
+
+    def unlike(self, ours: Entry, theirs: Entry) -> list[Difference]:
+        """In what two entries differ, apart from the systems, and on the tasks that both scored."""
+        shared = ours.tasks.keys() & theirs.tasks.keys()
+        # Its forums are there one by one.
+        shared -= {CQADUPSTACK} if cqadupstack_parts(shared) else set()
+        return unlike(self.conditions(ours, shared), self.conditions(theirs, shared))
+
     def pairs(self) -> list[tuple[Entry, Entry]]:
         """Base and fine-tuned entry of each model, recipe and seed that has both, in order.
 
-        Both cut texts at the same lengths: `unlike_pairs` names the others.
+        Both were measured alike, but for the data of single tasks.
         """
-        return [(base, tuned) for base, tuned in self._pairs() if base.lengths == tuned.lengths]
-
-    def unlike_pairs(self) -> list[str]:
-        """Pairs that are left out, in words: base and fine-tuned cut texts differently."""
-        return [
-            f"{tuned.name}: {in_words(tuned.lengths)}, and its base {in_words(base.lengths)}"
-            for base, tuned in self._pairs()
-            if base.lengths != tuned.lengths
-        ]
-
-    def _pairs(self) -> list[tuple[Entry, Entry]]:
         bases = {(e.model, e.seed): e for e in self.entries if e.checkpoint == "base"}
         tuned = [e for e in self.entries if e.checkpoint == "finetuned"]
-        return [
+        pairs = [
             (bases[entry.model, entry.seed], entry)
             for entry in sorted(tuned, key=entry_order)
             if (entry.model, entry.seed) in bases
         ]
+        return [(base, entry) for base, entry in pairs if not self.apart(base, entry)]
+
+    def like_queries(self, ours: Entry, theirs: Entry) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Per-query scores of two entries, without the tasks whose data is not the same."""
+        apart = {each.task for each in self.unlike(ours, theirs)}
+        left, right = self.queries(ours), self.queries(theirs)
+        return left[~left["task"].isin(apart)], right[~right["task"].isin(apart)]
+
+    def apart(self, ours: Entry, theirs: Entry) -> list[Difference]:
+        """In what two entries differ as a whole."""
+        return [each for each in self.unlike(ours, theirs) if not each.task]
 
     def _score(self, entry: Entry, key: Key) -> float | str:
         """An entry's score, or why it has none that belongs to the key."""
@@ -276,6 +304,20 @@ def model_order(model: str) -> tuple[int, str]:
 def entry_order(entry: Entry) -> tuple[tuple[int, str], str, int]:
     """Key to sort entries by: model, checkpoint and seed."""
     return (model_order(entry.model), entry.arm, entry.seed)
+
+
+def distinct(entries: list[Entry]) -> list[Entry]:
+    """Entries of one arm without those of base weights that one before them has: they are one seed.
+
+    >>> bases = [Entry("1b", "base", seed, {}, {}, {"fingerprint": "a"}) for seed in (1, 2)]
+    >>> [entry.seed for entry in distinct(bases)]
+    [1]
+    """
+    seen: dict[Any, Entry] = {}
+    for entry in entries:
+        weights = entry.weights.get("fingerprint") if entry.checkpoint == "base" else None
+        seen.setdefault((entry.name,) if weights is None else weights, entry)
+    return list(seen.values())
 
 
 def average(entry: Entry, tasks: Mapping[str, str], metric: str) -> float | str:

@@ -42,6 +42,16 @@ def test_the_fingerprint_does_not_depend_on_what_was_encoded(
     assert save_checkpoint(model, tmp_path / "after", origin) == before
 
 
+def test_the_record_has_the_prompts_of_both_roles_if_there_are_any(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    model = load_checkpoint(checkpoint)
+    assert "prompts" not in save_checkpoint(model, tmp_path / "none", {})
+    model.prompts = {"query": "find: ", "corpus": "text: ", "other": "x"}
+    record = save_checkpoint(model, tmp_path / "some", {})
+    assert record["prompts"] == {"query": "find: ", "passage": "text: "}
+
+
 def test_a_checkpoint_whose_files_changed_is_not_loaded(checkpoint: Path, tmp_path: Path) -> None:
     shutil.copytree(checkpoint, tmp_path / "changed")
     config = tmp_path / "changed" / "1_Pooling" / "config.json"

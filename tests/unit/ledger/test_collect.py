@@ -241,7 +241,7 @@ def test_tasks_of_one_checkpoint_from_two_experiments_fill_one_entry(repository:
     # A checkpoint with other weights is another measurement.
     experiment(repository, "loud-crab", measurement("tiny", "base", {"V": 0.5}, weights="w2"))
     [conflict] = collect(repository, []).conflicts
-    assert (conflict.metric, conflict.values) == ("weights", ("w1", "w2"))
+    assert (conflict.metric, conflict.values) == ("weights", ("w42", "w2"))
 
 
 def test_entries_of_an_earlier_schema_are_converted(repository: Path) -> None:

@@ -80,13 +80,57 @@ def test_other_lengths_are_said_first_and_left_out_of_the_spread(
     assert compare(results, BASE, tuned) == 0
     out = capsys.readouterr().out
     assert "not like with like" not in out
-    assert "tiny/finetuned-guide: seeds of other lengths left out: 44" in out
+    why = "seed 44, other lengths (64 and 512 tokens or 512 and 512 tokens)"
+    assert f"tiny/finetuned-guide: left out of the spread: {why}" in out
     assert "over the seeds 42, 43, in points" in out
     assert compare(results, BASE, "tiny/finetuned-guide-seed44") == 0
     assert capsys.readouterr().out.splitlines()[1] == (
-        "not like with like: A cuts queries and passages at 64 and 512 tokens, B at 512 and 512 "
-        "tokens; the differences below are of encoders and of lengths"
+        "not like with like: lengths (A 64 and 512 tokens, B 512 and 512 tokens); the differences "
+        "below are also of this"
     )
+
+
+def test_an_arm_is_all_its_seeds(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(results, "tiny/base", "tiny/finetuned-guide") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("A = tiny/base, B = tiny/finetuned-guide (seeds 42, 43); ndcg")
+    row = next(line.split() for line in out.splitlines() if line.startswith("T "))
+    # Per query 0.2, 0.5, 0.7, 0.4 against the means over seeds 0.6, 0.6, 0.6, 0.4.
+    assert row[:5] == ["T", "4", "45.0", "55.0", "+10.00"]
+    assert row[-1] == "2/1/1"
+    assert "interval: bootstrap over seeds, and over queries within each task" in out
+    assert "has one seed" not in out
+
+
+def test_a_single_seed_says_what_is_not_in_its_interval(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare(results, BASE, "tiny/finetuned-guide-seed42") == 0
+    out = capsys.readouterr().out
+    assert "tiny/finetuned-guide-seed42 is one seed of 2: seed noise is in no interval; name" in out
+    write(results, "17m", "base", {"T": [0.2, 0.5, 0.7, 0.4]})
+    write(results, "17m", "finetuned", {"T": [0.5, 0.6, 0.5, 0.4]})
+    assert compare(results, "17m/base", "17m/finetuned-guide") == 0
+    # Tiny's seeds have the means 0.5 and 0.6.
+    assert (
+        "17m/finetuned-guide has one seed (42): seed noise is in no interval; standard deviation "
+        "over seeds of other sizes: tiny 7.1 points (a task, root mean square)"
+    ) in capsys.readouterr().out
+
+
+def test_a_part_of_a_benchmark_is_named_as_such_and_has_no_average(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = ("SciFact", "NQ", "FEVER", "ArguAna")
+    for checkpoint, score in (("base", 0.25), ("finetuned", 0.5)):
+        scores = dict.fromkeys((*tasks, "contracts", "leases"), score)
+        write(tmp_path, "1b", checkpoint, scores)
+    assert compare(tmp_path, "1b/base", "1b/finetuned-guide") == 0
+    out = capsys.readouterr().out
+    assert "\n4 of 15 tasks of MTEB(eng, v1)\n" in out
+    assert "\ntasks of no benchmark\n" in out
+    assert "Average" not in out
+    assert "Holm p: over all 6 tasks above, one family" in out
 
 
 def test_no_column_is_lost_in_a_narrow_terminal(

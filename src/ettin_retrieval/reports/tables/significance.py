@@ -1,4 +1,4 @@
-"""Fine-tuned against base, paired by query."""
+"""Fine-tuned against base, paired by query, over the seeds of each."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Any
 
 from ettin_retrieval.ledger.entry import Entry
 from ettin_retrieval.reports.documents import NONE, Document, Table, notes, p_text, points, signed
+from ettin_retrieval.reports.seeds import contrasts, seed_caveat
 from ettin_retrieval.reports.significance import (
     AVERAGE,
     RESAMPLES,
     TaskComparison,
     compare_benchmarks,
+    extent,
 )
 from ettin_retrieval.reports.view import Shares, View, cut_shares
 
 FIELDS = (
-    "model", "recipe", "seed", "benchmark", "task", "metric", "queries", "base", "other",
-    "difference", "interval_low", "interval_high", "p_value", "holm_p_value", "exact", "wins",
-    "losses", "ties", "max_query_length", "max_passage_length",
+    "model", "recipe", "seeds", "benchmark", "task", "metric", "queries", "base", "other",
+    "difference", "interval_low", "interval_high", "p_value", "holm_p_value", "holm_tasks", "exact",
+    "wins", "losses", "ties", "max_query_length", "max_passage_length",
 )  # fmt: skip
 
 COLUMNS = (
@@ -28,38 +30,55 @@ COLUMNS = (
 
 
 def significance_document(view: View) -> Document:
-    """One table for each model, recipe, seed and benchmark that has both checkpoints."""
+    """One table for each model, recipe and benchmark that has both checkpoints."""
     tables: list[Table] = []
     records: list[dict[str, Any]] = []
+    families: list[str] = []
     benchmarks = view.references.benchmarks
-    for base, tuned in view.pairs():
-        run = {"model": tuned.model, "recipe": tuned.recipe, "seed": tuned.seed}
-        run |= dict(zip(("max_query_length", "max_passage_length"), tuned.lengths, strict=True))
-        families = compare_benchmarks(view.queries(base), view.queries(tuned), benchmarks)
-        for name, tasks in families.items():
-            extent = "tasks of no benchmark"
-            if name:
-                scored, whole = sum(t.task != AVERAGE for t in tasks), len(benchmarks[name])
-                extent = name if scored == whole else f"{scored} of {whole} tasks of {name}"
-            caption = f"Model {tuned.model}, recipe {tuned.recipe}, seed {tuned.seed}, {extent}"
+    found, left_out = contrasts(view)
+    for contrast in found:
+        before, after = contrast.queries(view)
+        compared = compare_benchmarks(before, after, benchmarks)
+        tuned, entries = contrast.tuned.entries[0], contrast.tuned.entries
+        run = {
+            "model": tuned.model,
+            "recipe": tuned.recipe,
+            "seeds": ", ".join(str(entry.seed) for entry in entries),
+            "max_query_length": tuned.lengths[0],
+            "max_passage_length": tuned.lengths[1],
+        }
+        for name, tasks in compared.items():
+            words = extent(name, tasks, benchmarks.get(name, ()))
+            caption = f"Model {tuned.model}, recipe {tuned.recipe}, {contrast.tuned.seeds}, {words}"
             caption += ": fine-tuned minus base, nDCG@10"
-            rows = [_row(task, cut_of(view, tuned, task.task, name)) for task in tasks]
+            rows = [_row(task, cut_of(view, list(entries), task.task, name)) for task in tasks]
             tables.append(Table(caption, COLUMNS, tuple(rows)))
             records += [run | {"benchmark": name or None} | _record(task) for task in tasks]
+        if compared:
+            family = {t.task: t.holm_tasks for tasks in compared.values() for t in tasks}
+            families.append(
+                f"{tuned.model} by {tuned.recipe}, {len(family.keys() - {AVERAGE})} tasks"
+            )
     return Document(
         name="significance",
         title="Fine-tuned against base, paired by query",
         tables=tuple(tables),
         records=tuple(records),
         fields=FIELDS,
-        notes=notes("significance", resamples=RESAMPLES, unlike=view.unlike_pairs()),
+        notes=notes(
+            "significance",
+            resamples=RESAMPLES,
+            families=families,
+            left_out=left_out,
+            caveats=[each for c in found if (each := seed_caveat(view, c.tuned))],
+        ),
     )
 
 
-def cut_of(view: View, entry: Entry, task: str, benchmark: str) -> Shares:
+def cut_of(view: View, entries: list[Entry], task: str, benchmark: str) -> Shares:
     """Shares of cut texts of a task, or the highest of those that an average is over."""
-    tasks = view.references.benchmarks.get(benchmark, entry.tasks) if task == AVERAGE else [task]
-    return cut_shares([entry], tasks)
+    tasks = view.references.benchmarks[benchmark] if task == AVERAGE else [task]
+    return cut_shares(entries, tasks)
 
 
 def _row(task: TaskComparison, cut: Shares) -> tuple[str, ...]:

@@ -48,8 +48,8 @@ def test_a_difference_of_two_lengths_is_not_shown(tmp_path: Path) -> None:
     assert [(r["improvement"], r["max_query_length"]) for r in found] == [("", "512")]
     assert csv_rows(files["significance.csv"]) == []
     assert (
-        "Not compared, because of different lengths: 1b/finetuned-guide-seed42: 512 and 512 tokens"
-        in files["significance.md"]
+        "Not compared: 1b/finetuned-guide-seed42 with 1b/base-seed42: other lengths "
+        "(64 and 512 tokens or 512 and 512 tokens)." in files["significance.md"]
     )
     write(tmp_path, "tiny", "base", {"TinySciFact": 0.25})
     write(tmp_path, "tiny", "finetuned", {"TinySciFact": 0.5}, lengths=(512, 512))
