@@ -9,7 +9,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ettin_retrieval.tasks import AVERAGE, AVERAGE_ENG_V2, GUIDE_TASKS, in_parts, mteb_names
+from ettin_retrieval.tasks import (
+    AVERAGE,
+    AVERAGE_ENG_V2,
+    BENCHMARK_TASKS,
+    GUIDE_TASKS,
+    in_parts,
+    mteb_names,
+)
 from tests.hub import LoopbackHub, populate
 from tests.workspace import Workspace
 
@@ -88,7 +95,7 @@ def test_scoring_other_tasks_leaves_the_checkpoint_and_fills_one_entry(
         return {str(file): file.read_bytes() for file in files if file.is_file()}
 
     with LoopbackHub() as hub:
-        populate(hub, **({} if heldout == "auto" else {"tasks": heldout}))
+        populate(hub, tasks=BENCHMARK_TASKS if heldout == "auto" else heldout)
         before = score(first)
         alone = read(workspace, entry)
         after = score(second)

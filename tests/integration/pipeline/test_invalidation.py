@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
+from dvc.repo.graph import get_subgraph_of_nodes
 from dvc.utils.hydra import apply_overrides
-from networkx import ancestors
 from ruamel.yaml import YAML
 
 from tests.workspace import Workspace
@@ -156,12 +156,9 @@ def test_what_is_trained_does_not_depend_on_what_is_evaluated(
 ) -> None:
     """Everything downstream of what such a setting changes, not the changed stages alone."""
     apply_overrides(current.path / "params.yaml", [override])
+    stages = changed() - {"settings"}
     with Repo() as repo:
-        graph = repo.index.graph
-        names = {stage.addressing: stage for stage in graph}
-        stale = {
-            stage.addressing
-            for name in changed() - {"settings"}
-            for stage in [names[name], *ancestors(graph, names[name])]
-        }
+        sources = [stage for stage in repo.index.stages if stage.addressing in stages]
+        found = get_subgraph_of_nodes(repo.index.graph, sources, downstream=True)
+        stale = {stage.addressing for stage in found}
     assert stale == {"benchmark_data", *EVALUATIONS, "scores", "results"}

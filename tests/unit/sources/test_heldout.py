@@ -60,7 +60,12 @@ def test_of_mteb_both_benchmarks_are_on_the_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: set[str]
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(mteb, "load", lambda names, **given: asked.append((names, given)) or [])
+
+    def load(names: list[str], **given: Any) -> list[Any]:
+        asked.append((names, given))
+        return []
+
+    monkeypatch.setattr(mteb, "load", load)
     listed(tmp_path / "list", changes)
     [(names, given)] = asked
     assert len(names) == len(set(names)) and set(names) == expected
