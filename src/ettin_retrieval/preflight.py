@@ -117,7 +117,7 @@ def _task_names(
     if source == "tiny":
         return wanted if isinstance(wanted, list) else list(TINY_TASKS)
     names = mteb_names(wanted)
-    expand(set(names) - {*BENCHMARK_TASKS, *CQADUPSTACK_PARTS}, key)
+    expand(sorted({*names} - {*BENCHMARK_TASKS, *CQADUPSTACK_PARTS}), key)
     return names
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,11 +136,9 @@ def read_heldout(directory: Path) -> Iterator[tuple[str, HeldOutTask]]:
     Raises InputError if a file is missing or is not the one that the manifest describes.
     """
     for name, record in read_manifest(directory)["tasks"].items():
-        place = directory / name
-        task = None
-        if all(
-            (place / f).is_file() for f in ("queries.parquet", "relevant.parquet", "sketch.npy")
-        ):
+        place, task = directory / name, None
+        # A file that is not there, cut short, or not of its kind.
+        with suppress(OSError, ValueError, EOFError):
             task = HeldOutTask(
                 pq.read_table(place / "queries.parquet", schema=QUERIES).to_pandas(),
                 pq.read_table(place / "relevant.parquet", schema=QUERIES).to_pandas(),

@@ -93,6 +93,10 @@ def test_a_file_that_is_gone_or_another_is_one_line(tmp_path: Path, file: str) -
     changed.unlink()
     with pytest.raises(InputError, match=r"Atlas: missing or not what manifest.json describes"):
         list(read_heldout(tmp_path / "list"))
+    for damaged in (b"", b"neither Parquet nor NumPy's"):
+        changed.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"Atlas: missing or not what manifest.json describes"):
+            list(read_heldout(tmp_path / "list"))
     if file != "queries.parquet":  # both have the same queries
         changed.write_bytes((tmp_path / "other/Atlas" / file).read_bytes())
         with pytest.raises(InputError, match="or `dvc repro heldout` to make it again"):
