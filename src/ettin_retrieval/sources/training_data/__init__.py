@@ -116,7 +116,7 @@ def write_training(
         chosen["train"], chosen["dev"]
     )
     # The ledger has these notes: entries show what their weights do not know.
-    against = {"heldout": listed["sha256"][:12], "heldout_tasks": list(listed["tasks"])}
+    against = {"heldout": listed["sha256"][:12], "heldout_tasks": sorted(listed["tasks"])}
     with replacing(output) as directory:
         for name, dataset in chosen.items():
             noted = dataset.with_notes(decontaminate=setting, **against)
