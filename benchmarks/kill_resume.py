@@ -66,7 +66,7 @@ def prepare(workspace: Path) -> None:
     yaml.dump(params, workspace / "params.yaml")
     yaml.dump(encoders, workspace / "encoders.yaml")
     shutil.copy(ROOT / "recipes.yaml", workspace)
-    for stage in ("benchmark_data", "training_data", "base_encoder", "negatives"):
+    for stage in ("heldout", "training_data", "base_encoder", "negatives"):
         run(workspace, stage)
 
 

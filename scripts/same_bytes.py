@@ -21,8 +21,8 @@ from ruamel.yaml import YAML
 
 from ettin_retrieval.ledger.migrate import migrate
 
-OUTPUTS = ("data/benchmark", "data/training", "data/negatives", "data/scores", "models/base",
-           "models/finetuned", "metrics", "plots", "results", "tables")  # fmt: skip
+OUTPUTS = ("data/benchmark", "data/heldout", "data/training", "data/negatives", "data/scores",
+           "models/base", "models/finetuned", "metrics", "plots", "results", "tables")  # fmt: skip
 
 TEXT = {".json", ".csv", ".md", ".tex"}
 

@@ -6,6 +6,7 @@ Hub) is checked only where the settings need it.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from ettin_retrieval import hub
@@ -19,6 +20,20 @@ from ettin_retrieval.runtime.device import device_type
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import write_json
 from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.settings.sections import BenchmarkSource
+from ettin_retrieval.sources.benchmark_data import heldout
+from ettin_retrieval.tasks import (
+    BENCHMARK_TASKS,
+    CQADUPSTACK_PARTS,
+    TASKS_KEY,
+    TINY_TASKS,
+    expand,
+    mteb_names,
+    name_of_directory,
+    not_held_out,
+)
+
+logger = logging.getLogger("ettin_retrieval")
 
 COPIES = ".dvc/tmp/exps"
 """Where `dvc exp run --temp` and DVC's queue copy the repository, one or two levels below."""
@@ -39,8 +54,9 @@ def check(settings: Settings) -> None:
         _check_own_encoder(settings)
     elif encoder.is_on_hub:
         hub.resolve_commit(encoder.source, encoder.revision or "main", "model")
-    if settings.train_source != "tiny" or settings.benchmark_source == "beir":
-        _check_data(settings)
+    if settings.train_source != "tiny":
+        _check_training_data(settings)
+    _check_tasks(settings)
 
 
 def _check_copy(settings: Settings) -> None:
@@ -73,7 +89,39 @@ def _check_own_encoder(settings: Settings) -> None:
         )
 
 
-def _check_data(settings: Settings) -> None:
+def _check_tasks(settings: Settings) -> None:
+    """Look for the tasks to score and the held-out ones, and warn of a scored one that is not."""
+    given = {
+        TASKS_KEY: (settings.benchmark_source, settings.evaluation.tasks),
+        heldout.KEY: (settings.heldout_source, heldout.wanted(settings)),
+    }
+    scored, kept = (_task_names(settings, key, *choice) for key, choice in given.items())
+    if missing := not_held_out(scored, kept):
+        logger.warning(
+            "evaluation.tasks: training is not decontaminated against %s; name them in "
+            "data.heldout, or their scores may profit from training queries like theirs",
+            ", ".join(missing),
+        )
+
+
+def _task_names(
+    settings: Settings, key: str, source: BenchmarkSource, wanted: list[str] | str
+) -> list[str]:
+    """Names of tasks; those that mteb must be asked for, which takes seconds, are checked too."""
+    if source == "beir":
+        from ettin_retrieval.sources import beir
+
+        named = "local.benchmark" + (", where data.heldout looks" if key == heldout.KEY else "")
+        found = beir.collections(Path(settings.local.benchmark), named)
+        return wanted if isinstance(wanted, list) else list(map(name_of_directory, found))
+    if source == "tiny":
+        return wanted if isinstance(wanted, list) else list(TINY_TASKS)
+    names = mteb_names(wanted)
+    expand(sorted({*names} - {*BENCHMARK_TASKS, *CQADUPSTACK_PARTS}), key)
+    return names
+
+
+def _check_training_data(settings: Settings) -> None:
     from ettin_retrieval.sources import beir
     from ettin_retrieval.sources.training_data import msmarco
 
@@ -83,8 +131,6 @@ def _check_data(settings: Settings) -> None:
     elif source != "tiny":
         repository = msmarco.REPOSITORY if source == "msmarco" else msmarco.TRIPLETS
         hub.resolve_commit(repository, "main", "dataset")
-    if settings.benchmark_source == "beir":
-        beir.collections(Path(settings.local.benchmark), "local.benchmark")
 
 
 def run(settings: Settings, paths: Paths) -> None:

@@ -26,11 +26,20 @@ ENG_V2_TASKS = (
 )  # fmt: skip
 """The ten retrieval tasks of MTEB(eng, v2): the Ettin paper averages over them."""
 
+PAPER_TASKS = (*ENG_V2_TASKS, "MSMARCO")
+"""What the paper's columns need: the tasks of its average, and MSMARCO, which it has by itself."""
+
+BENCHMARK_TASKS = tuple(dict.fromkeys((*GUIDE_TASKS, *ENG_V2_TASKS)))
+"""The tasks of both benchmarks: what training is decontaminated against by default."""
+
 TINY_TASKS = ("TinyDBPedia", "TinyMSMARCO", "TinyNFCorpus", "TinySciFact")
 """The tasks of the offline world."""
 
-TIERS = {"guide": GUIDE_TASKS, "eng-v2": ENG_V2_TASKS}
-"""Tiers of mteb tasks that `evaluation.tasks` accepts instead of a list."""
+TIERS = {"guide": GUIDE_TASKS, "eng-v2": ENG_V2_TASKS, "paper": PAPER_TASKS}
+"""Tiers of mteb tasks that `evaluation.tasks` and `data.heldout` accept instead of a list."""
+
+TASKS_KEY = "evaluation.tasks"
+"""The setting that names tasks, for messages."""
 
 CQADUPSTACK = "CQADupstackRetrieval"
 CQADUPSTACK_FORUMS = (
@@ -160,14 +169,18 @@ def task_of_directory(directory: Path) -> tuple[str, str]:
 
     Raises InputError if it is named after an mteb task that cannot be scored here.
     """
-    directory = directory.resolve()
-    name = directory.name
-    known = BEIR_TASKS | {task.lower(): task for task in BEIR_TASKS.values()}
-    for spelling in (f"{directory.parent.name}/{name}", name):
-        if spelling.lower() in known:
-            name = known[spelling.lower()]
-            break
+    name = name_of_directory(directory)
     return name, split_of(name)
+
+
+def name_of_directory(directory: Path) -> str:
+    """Name of the task that a BEIR directory holds, without a look at mteb."""
+    directory = directory.resolve()
+    known = BEIR_TASKS | {task.lower(): task for task in BEIR_TASKS.values()}
+    for spelling in (f"{directory.parent.name}/{directory.name}", directory.name):
+        if spelling.lower() in known:
+            return known[spelling.lower()]
+    return directory.name
 
 
 def mteb_names(wanted: list[str] | str) -> list[str]:
@@ -179,15 +192,35 @@ def mteb_names(wanted: list[str] | str) -> list[str]:
     return list(TIERS.get(wanted, GUIDE_TASKS)) if isinstance(wanted, str) else wanted
 
 
-def expand(names: Iterable[str]) -> list[str]:
+def expand(names: Iterable[str], key: str = TASKS_KEY) -> list[str]:
     """Task names with CQADupstackRetrieval replaced by its twelve parts, without repeats.
 
-    Raises InputError if a name is not an English retrieval task of mteb.
+    Raises InputError, which names the setting `key`, if one is not an English retrieval task of
+    mteb.
     """
-    expanded: list[str] = []
+    return [mteb_task(name, key).metadata.name for name in in_parts(names)]
+
+
+def in_parts(names: Iterable[str]) -> list[str]:
+    """As `expand`, without a look at mteb.
+
+    >>> in_parts(["SciFact", "SciFact"]), len(in_parts(["CQADupstackRetrieval"]))
+    (['SciFact'], 12)
+    """
+    parts: list[str] = []
     for name in names:
-        expanded += sorted(CQADUPSTACK_PARTS) if name == CQADUPSTACK else [name]
-    return [mteb_task(name).metadata.name for name in dict.fromkeys(expanded)]
+        parts += sorted(CQADUPSTACK_PARTS) if name == CQADUPSTACK else [name]
+    return list(dict.fromkeys(parts))
+
+
+def not_held_out(scored: Iterable[str], heldout: Iterable[str]) -> list[str]:
+    """The scored tasks that are not in a held-out list: training may have their queries.
+
+    >>> not_held_out(["CQADupstackTexRetrieval", "NQ-subsampled-9", "Deeds"], BENCHMARK_TASKS)
+    ['Deeds']
+    """
+    known = set(in_parts(heldout))
+    return [name for name in in_parts(scored) if full_name(name) not in known]
 
 
 def ignores_own_id(name: str) -> bool:
@@ -204,17 +237,17 @@ def ignores_own_id(name: str) -> bool:
         return False
 
 
-def mteb_task(name: str) -> Any:
+def mteb_task(name: str, key: str = TASKS_KEY) -> Any:
     """An mteb task of English texts with one subset and one split; nothing is downloaded.
 
     Raises
     ------
     InputError
-        The name is unknown, or the task is of another kind.
+        The name is unknown, or the task is of another kind; the message names the setting `key`.
     """
     import mteb
 
-    key = "params.yaml: evaluation.tasks"
+    key = f"params.yaml: {key}"
     try:
         task = mteb.get_task(name)
     except KeyError:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from ettin_retrieval.sources.training_data.msmarco import REPOSITORY as MS_MARCO
 from ettin_retrieval.sources.training_data.msmarco import TRIPLETS
-from ettin_retrieval.tasks import GUIDE_TASKS, expand, mteb_task
+from ettin_retrieval.tasks import BENCHMARK_TASKS, expand, mteb_task
 from tests.hub.datasets import Qrels, Row, msmarco_files, retrieval_files, triplet_files
 from tests.hub.encoders import encoder_files
 from tests.hub.rows import msmarco_rows, retrieval_rows, triplet_rows
@@ -19,7 +19,7 @@ WITH_EMPTY_PASSAGES = ("FiQA2018", "TRECCOVID")
 
 
 def populate(
-    hub: LoopbackHub, tasks: Iterable[str] = GUIDE_TASKS, rows: int = 24
+    hub: LoopbackHub, tasks: Iterable[str] = BENCHMARK_TASKS, rows: int = 24
 ) -> dict[str, str]:
     """Serve the Ettin encoders, both recipes' training data and mteb tasks; id to commit.
 

@@ -108,3 +108,47 @@ def test_a_relative_directory_that_an_experiment_s_copy_lacks(
             preflight.check(wrong)
     monkeypatch.chdir(tmp_path)
     preflight.check(settings({"local": own | {"train": "leases"}}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({}, None),
+        ({"evaluation.tasks": ["TinySciFact"]}, None),
+        ({"data.heldout": ["TinySciFact", "TinyNFCorpus"]}, "TinyDBPedia, TinyMSMARCO"),
+        ({"data.benchmark": "mteb", "evaluation.tasks": "paper"}, None),
+        ({"data.benchmark": "mteb", "evaluation.tasks": ["CQADupstackTexRetrieval"]}, None),
+        ({"data.benchmark": "mteb", "evaluation.tasks": ["NQ", "NQHardNegatives"]},
+         "NQHardNegatives"),
+        ({"data.benchmark": "mteb", "data.heldout": "eng-v2", "evaluation.tasks": "paper"},
+         "MSMARCO"),
+    ],
+)  # fmt: skip
+def test_a_scored_task_that_is_not_held_out_is_named(
+    changes: dict[str, Any], named: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    preflight.check(settings(changes))
+    start = f"evaluation.tasks: training is not decontaminated against {named}; name them in data."
+    assert [line.startswith(start) for line in caplog.messages] == ([] if named is None else [True])
+
+
+@pytest.mark.parametrize("key", ["evaluation.tasks", "data.heldout"])
+def test_an_unknown_task_of_mteb(key: str) -> None:
+    with pytest.raises(InputError, match=f"params.yaml: {key}: unknown task 'SciFakt'; did you m"):
+        preflight.check(settings({"data.benchmark": "mteb", key: ["SciFact", "SciFakt"]}))
+
+
+def test_own_collections_are_held_out_by_their_names(
+    own: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    preflight.check(settings({"model": "local", "local": own}))
+    preflight.check(settings({"model": "local", "local": own, "data.heldout": ["leases"]}))
+    assert not caplog.messages
+    missing = own | {"benchmark": str(tmp_path / "none")}
+    elsewhere = {"model": "local", "local": missing, "evaluation.tasks": "guide"}
+    with pytest.raises(
+        InputError, match=r"local.benchmark, where data.heldout looks: .*none: no c"
+    ):
+        preflight.check(settings(elsewhere))
+    preflight.check(settings(elsewhere | {"data.heldout": "guide"}))
+    assert not caplog.messages

@@ -17,6 +17,7 @@ from ettin_retrieval.tasks import (
     TINY_TASKS,
     expand,
     flat_metrics,
+    mteb_names,
     mteb_task,
     split_of,
 )
@@ -42,6 +43,9 @@ def test_only_a_complete_benchmark_has_an_average() -> None:
     assert flat(list(TINY_TASKS))[AVERAGE] == 0.5
     assert AVERAGE not in flat(expand(GUIDE_TASKS[1:]))
     assert flat(expand(GUIDE_TASKS))[AVERAGE] == 0.5
+    paper = flat(mteb_names("paper"))
+    assert [key for key in paper if key.endswith("avg_ndcg_at_10")] == [AVERAGE_ENG_V2]
+    assert "MSMARCO.ndcg_at_10" in paper and split_of("MSMARCO") == "dev"
     assert AVERAGE_ENG_V2 not in flat(list(ENG_V2_TASKS[1:]))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,14 @@ def digest(text: str) -> bytes:
     """
     # 16 bytes instead of the text: millions of passages fit in memory.
     return hashlib.blake2b(normalised(text).encode(), digest_size=16).digest()
+
+
+def short_digests(digests: Iterable[bytes], count: int) -> Hashes:
+    """The first 64 bits of so many digests, of shape (count,): files keep them, so no library's
+    hash will do.
+    """
+    first = (int.from_bytes(whole[:8], "little") for whole in digests)
+    return np.fromiter(first, dtype=np.uint64, count=count)
 
 
 def hash_texts(texts: list[str]) -> Hashes:

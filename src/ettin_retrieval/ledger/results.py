@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from ettin_retrieval.ledger.store import write_index, write_measurement
 from ettin_retrieval.pipeline import Paths, costs_of, run_stage
 from ettin_retrieval.runtime.files import read_json
 from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.tasks import not_held_out
+
+logger = logging.getLogger("ettin_retrieval")
 
 
 def run(settings: Settings, paths: Paths) -> str:
@@ -29,8 +33,14 @@ def run(settings: Settings, paths: Paths) -> str:
         read_json(paths["training"] / "train" / "manifest.json"),
         costs_of({path for made in outputs.values() for path in made}, settings),
     )
-    reference = run_reference(settings.recipe, settings.seed, record)
     tasks = task_records(paths["benchmark"])
+    if missing := not_decontaminated(tasks, record["training_data"]):
+        record["not_held_out"] = missing
+        logger.warning(
+            "not decontaminated against %s: not among the tasks of data.heldout",
+            ", ".join(missing),
+        )
+    reference = run_reference(settings.recipe, settings.seed, record)
     summary = []
     for checkpoint, made in outputs.items():
         entry = Entry(
@@ -49,6 +59,11 @@ def run(settings: Settings, paths: Paths) -> str:
         summary.append(f"{entry.name} {done}")
     write_index(paths["results"])
     return ", ".join(summary)
+
+
+def not_decontaminated(tasks: Iterable[str], training: dict[str, Any]) -> list[str]:
+    """The scored tasks whose queries the training set, of this manifest, may have."""
+    return not_held_out(tasks, training["notes"].get("heldout_tasks", []))
 
 
 def _queries(scores: Path, tasks: Iterable[str]) -> pd.DataFrame:

@@ -10,7 +10,13 @@ from rich.filesize import decimal
 
 from ettin_retrieval.encoders.precision import has_bf16
 from ettin_retrieval.planning.flops import Encoder, config_of
-from ettin_retrieval.planning.sizes import CHARACTERS_PER_TOKEN, Collection, tasks_of, training_set
+from ettin_retrieval.planning.sizes import (
+    CHARACTERS_PER_TOKEN,
+    Collection,
+    heldout_of,
+    tasks_of,
+    training_set,
+)
 from ettin_retrieval.planning.speed import GPUS, PROBE_LAYERS, Gpu, Speed, measure
 from ettin_retrieval.planning.stages import (
     CHECKPOINTS,
@@ -51,7 +57,7 @@ def plan(settings: Settings, gpu: str, tasks: list[str] | str) -> Plan:
     pin_arithmetic(settings.strict)
     encoder = Encoder(config_of(settings), settings.finetuning.gradient_checkpointing)
     collections = tasks_of(settings, tasks)
-    stages = stages_of(settings, encoder, training_set(settings), collections)
+    stages = stages_of(settings, encoder, training_set(settings), collections, heldout_of(settings))
     precisions = {stage.precision for stage in stages if stage.encoding}
     if settings.finetuning.precision == "auto" and not has_bf16(device_type()):
         # Training falls back to fp32 here; a precision that the settings name is measured.

@@ -9,9 +9,18 @@ from typing import NamedTuple
 
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import BENCHMARK_OF_TIER, Settings
+from ettin_retrieval.settings.sections import BenchmarkSource
 from ettin_retrieval.sources import beir, tiny
+from ettin_retrieval.sources.benchmark_data import heldout
 from ettin_retrieval.sources.training_data.msmarco import TRIPLET_ROWS
-from ettin_retrieval.tasks import expand, mteb_names, mteb_task, split_of, task_of_directory
+from ettin_retrieval.tasks import (
+    TASKS_KEY,
+    expand,
+    mteb_names,
+    mteb_task,
+    split_of,
+    task_of_directory,
+)
 
 CHARACTERS_PER_TOKEN = 4.5
 """Of English: all-MiniLM-L6-v2's WordPiece takes 4.50 on the first 1,000 passages of SciFact."""
@@ -91,8 +100,21 @@ def tasks_of(settings: Settings, wanted: list[str] | str) -> list[Collection]:
     source = settings.benchmark_source
     if isinstance(wanted, str):
         source = BENCHMARK_OF_TIER.get(wanted, source)
+    most = settings.data.max_corpus_size
+    found = _collections(settings, source, wanted, TASKS_KEY)
+    return [task._replace(passages=task.passages.cut(most)) for task in found]
+
+
+def heldout_of(settings: Settings) -> list[Collection]:
+    """The collections of `data.heldout`, as `tasks_of`, but whole."""
+    return _collections(settings, settings.heldout_source, heldout.wanted(settings), heldout.KEY)
+
+
+def _collections(
+    settings: Settings, source: BenchmarkSource, wanted: list[str] | str, key: str
+) -> list[Collection]:
     if source == "mteb":
-        found = [_mteb(name) for name in expand(mteb_names(wanted))]
+        found = [_mteb(name) for name in expand(mteb_names(wanted), key)]
     elif source == "beir":
         paths = beir.collections(Path(settings.local.benchmark), "local.benchmark")
         found = [_beir(task_of_directory(path)[0], path) for path in paths]
@@ -104,10 +126,9 @@ def tasks_of(settings: Settings, wanted: list[str] | str) -> list[Collection]:
     if source != "mteb" and isinstance(wanted, list):
         names = [task.name for task in found]
         if unknown := ", ".join(sorted(set(wanted) - set(names))):
-            raise InputError(f"evaluation.tasks: no {unknown}; there are {', '.join(names)}")
+            raise InputError(f"{key}: no {unknown}; there are {', '.join(names)}")
         found = [task for task in found if task.name in wanted]
-    most = settings.data.max_corpus_size
-    return [task._replace(passages=task.passages.cut(most)) for task in found]
+    return found
 
 
 def training_set(settings: Settings) -> Collection:

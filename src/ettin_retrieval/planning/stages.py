@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ettin_retrieval.base_encoder.pretrained import DEFAULT_LENGTH
+from ettin_retrieval.data.heldout import SKETCH
 from ettin_retrieval.encoders.encode import SHARD
 from ettin_retrieval.mining.development import BY_WORDS, SAMPLE
 from ettin_retrieval.planning.flops import Encoder
@@ -16,6 +17,7 @@ WEIGHT, MOMENTS = 4, 8  # bytes per parameter: itself or its gradient, and Adam'
 CHECKPOINTS = 3  # of the trainer at a time: the best, the last, and the one being written
 CACHED = 2  # a stage's output exists twice: in the workspace and in DVC's cache
 PARQUET_SHARE = 0.6  # bytes per character of a download, assumed: English, compressed fast
+DIGEST = 8  # bytes of a passage in the sketch of a held-out collection
 HITS, HIT_BYTES = 1000, 20  # passages kept per query, and bytes of one in a run file
 
 
@@ -33,7 +35,11 @@ class Stage(NamedTuple):
 
 
 def stages_of(
-    settings: Settings, encoder: Encoder, train: Collection, tasks: list[Collection]
+    settings: Settings,
+    encoder: Encoder,
+    train: Collection,
+    tasks: list[Collection],
+    heldout: list[Collection],
 ) -> list[Stage]:
     """The stages of dvc.yaml that take time, memory or disk."""
     marco, mteb = settings.train_source == "msmarco", settings.benchmark_source == "mteb"
@@ -44,6 +50,7 @@ def stages_of(
     return [
         _data("training_data", [train], train_download),
         _data("benchmark_data", tasks, mteb * PARQUET_SHARE * characters),
+        _heldout(settings, heldout, tasks if mteb else []),
         Stage("base_encoder", disk=files * WEIGHT * encoder.parameters),
         _negatives(settings, encoder, train),
         _finetuning(settings, encoder, train),
@@ -76,6 +83,18 @@ def _data(name: str, collections: list[Collection], download: float) -> Stage:
     memory = 2 * max(c.passages.number * c.passages.characters for c in collections)
     texts = sum(c.passages.number + c.queries.number for c in collections)
     return Stage(name, texts=texts, disk=disk, memory=memory)
+
+
+def _heldout(settings: Settings, heldout: list[Collection], cached: list[Collection]) -> Stage:
+    """The held-out list; what `benchmark_data` downloads too is in the cache then."""
+    names = {collection.name for collection in cached}
+    new = [task for task in heldout if task.name not in names]
+    on_hub = settings.heldout_source == "mteb"
+    # A download and datasets' copy of it; of the output, the digests.
+    downloads = on_hub * (1 + PARQUET_SHARE) * sum(task.characters for task in new)
+    sketches = DIGEST * sum(min(SKETCH, task.passages.number) for task in heldout)
+    read = _data("heldout", heldout, 0.0)
+    return read._replace(disk=downloads + CACHED * sketches)
 
 
 def _encoding(lengths: tuple[int, int], encoder: Encoder, collections: list[Collection]) -> Stage:

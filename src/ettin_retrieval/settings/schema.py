@@ -18,7 +18,9 @@ TRAIN_OF_TRACK: dict[str, TrainSource] = {"tiny": "tiny", "local": "beir"}
 
 BENCHMARK_OF_TRACK: dict[str, BenchmarkSource] = {"tiny": "tiny", "paper": "mteb", "local": "beir"}
 
-BENCHMARK_OF_TIER: dict[str, BenchmarkSource] = {"tiny": "tiny", "guide": "mteb", "eng-v2": "mteb"}
+BENCHMARK_OF_TIER: dict[str, BenchmarkSource] = {
+    "tiny": "tiny", "guide": "mteb", "eng-v2": "mteb", "paper": "mteb",
+}  # fmt: skip
 
 LENGTHS = ("max_query_length", "max_passage_length")
 """Of an encoder, where evaluation cuts texts; of `finetuning`, where training does."""
@@ -178,6 +180,14 @@ class Settings(Section):
         return self._benchmark_of_tier or BENCHMARK_OF_TRACK[self.encoder.track]
 
     @property
+    def heldout_source(self) -> BenchmarkSource:
+        """Where the tasks of `data.heldout` are from, whatever `evaluation.tasks` says."""
+        given, benchmark = self.data.heldout, self.data.benchmark
+        if isinstance(given, str) and given in BENCHMARK_OF_TIER:
+            return BENCHMARK_OF_TIER[given]
+        return BENCHMARK_OF_TRACK[self.encoder.track] if benchmark == "auto" else benchmark
+
+    @property
     def _benchmark_of_tier(self) -> BenchmarkSource | None:
         tasks = self.evaluation.tasks
         return BENCHMARK_OF_TIER.get(tasks) if isinstance(tasks, str) else None
@@ -230,9 +240,10 @@ class Settings(Section):
 
     def _check_tasks(self) -> None:
         tasks, needed = self.evaluation.tasks, self._benchmark_of_tier
-        if isinstance(tasks, list) and len(set(tasks)) < len(tasks):
-            repeated = next(task for task in tasks if tasks.count(task) > 1)
-            raise ValueError(f"evaluation.tasks: {repeated} is listed twice")
+        for key, names in (("evaluation.tasks", tasks), ("data.heldout", self.data.heldout)):
+            if isinstance(names, list) and len(set(names)) < len(names):
+                repeated = next(task for task in names if names.count(task) > 1)
+                raise ValueError(f"{key}: {repeated} is listed twice")
         if needed and self.data.benchmark not in ("auto", needed):
             raise ValueError(
                 f"evaluation.tasks: {tasks} belongs to data.benchmark {needed}, not "

@@ -17,7 +17,7 @@ HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 Track = Literal["tiny", "paper", "local"]
 TrainSource = Literal["tiny", "msmarco", "triplets", "beir"]
 BenchmarkSource = Literal["tiny", "mteb", "beir"]
-Tier = Literal["auto", "tiny", "guide", "eng-v2"]
+Tier = Literal["auto", "tiny", "guide", "eng-v2", "paper"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Keep = Literal["best", "last"]
 Objective = Literal["contrastive", "triplet", "cosine_similarity", "margin_mse"]
@@ -193,9 +193,13 @@ class Data(Section):
     """Cut every benchmark corpus to this many passages: all judged ones, the rest a seeded sample.
     For a first look; such tasks have names of their own. null cuts nothing."""
     decontaminate: bool | Literal["answers"] = True
-    """Leave out training queries that the benchmark has too, or that share a relevant passage with
-    another collection. `answers` also leaves out those that share one with the test queries of
-    their own collection; false keeps all. Overlaps are reported in any case."""
+    """Leave out training queries that a held-out task has too, or that share a relevant passage
+    with another collection. `answers` also leaves out those that share one with the test queries
+    of their own collection; false keeps all. Overlaps are reported in any case."""
+    heldout: Annotated[list[str], Field(min_length=1)] | Tier = "auto"
+    """The tasks that training is decontaminated against, whole, whatever `evaluation.tasks` and
+    `max_corpus_size` say: `auto` (all tasks of the benchmark data; for mteb those of `guide` and
+    `eng-v2`), a tier, or a list of names, for a machine that cannot hold 33 million passages."""
 
 
 class Negatives(Section):
@@ -299,8 +303,8 @@ class Evaluation(Section):
 
     tasks: Annotated[list[str], Field(min_length=1)] | Tier = "auto"
     """`auto` (all tasks of the benchmark; for mteb the guide's 15), a list of names, or a tier:
-    `tiny`, `guide` (its 15 tasks) or `eng-v2` (the ten of MTEB(eng, v2), over which the paper
-    averages)."""
+    `tiny`, `guide` (its 15 tasks), `eng-v2` (the ten of MTEB(eng, v2), over which the paper
+    averages) or `paper` (these ten and MSMARCO: what the paper's columns need)."""
     precision: Precision = "fp32"
     """Of the encoder's forward pass; similarities are always computed in fp32."""
     cache_embeddings: bool = False

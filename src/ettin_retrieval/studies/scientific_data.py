@@ -2,7 +2,7 @@
 
 The other domain is the web, whose training data is the pipeline's. On the track `tiny` the
 scientific data is the generated collection's scientific rows, on the track `paper` the train
-judgments of SciFact and NFCorpus, each over its own passages.
+judgments of SciFact and NFCorpus, each over its own passages and decontaminated by itself.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import replacing, write_json
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.sources.benchmark_data import mteb
-from ettin_retrieval.sources.training_data import load_tiny, without_flaws, write_training
+from ettin_retrieval.sources.training_data import (
+    Merge,
+    load_tiny,
+    without_flaws,
+    write_training,
+)
 from ettin_retrieval.studies.domains import SCIENTIFIC_TASKS
 
 
-def load_scientific(settings: Settings) -> dict[str, RetrievalDataset]:
-    """The domain's `train`, and `dev` if it has a development split.
+def load_scientific(settings: Settings) -> tuple[dict[str, RetrievalDataset], Merge | None]:
+    """The domain's `train` and `dev`, or its collections by name and what merges them.
 
     Raises
     ------
@@ -32,11 +37,11 @@ def load_scientific(settings: Settings) -> dict[str, RetrievalDataset]:
         The track has no second domain, or the Hub cannot be reached.
     """
     if settings.encoder.track == "tiny":
-        return load_tiny("scientific", settings)
+        return load_tiny("scientific", settings), None
     if settings.encoder.track == "paper":
         strict = settings.data.strict_judgments
         loaded = mteb.load(SCIENTIFIC_TASKS, "train", strict=strict)
-        return {"train": together([without_flaws(dataset) for _, dataset in loaded])}
+        return {name: without_flaws(dataset) for name, dataset in loaded}, together
     raise InputError(
         f"params.yaml: model: {settings.model} is on the track {settings.encoder.track}, which has "
         "no second domain; this study runs on the tracks tiny and paper"
@@ -73,9 +78,8 @@ def run(settings: Settings, paths: Paths) -> str:
     from ettin_retrieval.mining.development import development_set
     from ettin_retrieval.mining.mine import mine
 
-    summary = write_training(
-        load_scientific(settings), paths["benchmark"], settings, paths["training"]
-    )
+    parts, merge = load_scientific(settings)
+    summary = write_training(parts, paths["heldout"], settings, paths["training"], merge)
     train, dev = (read_dataset(paths["training"] / name) for name in ("train", "dev"))
     model = load_checkpoint(paths["encoder"])
     pairs, report = mine(train, model, settings)
@@ -88,5 +92,5 @@ def run(settings: Settings, paths: Paths) -> str:
 
 if __name__ == "__main__":
     run_stage(
-        "scientific_data", run, reads=["benchmark", "encoder"], writes=["training", "negatives"]
+        "scientific_data", run, reads=["heldout", "encoder"], writes=["training", "negatives"]
     )

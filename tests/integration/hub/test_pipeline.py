@@ -9,12 +9,20 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ettin_retrieval.tasks import GUIDE_TASKS
+from ettin_retrieval.tasks import (
+    AVERAGE,
+    AVERAGE_ENG_V2,
+    BENCHMARK_TASKS,
+    GUIDE_TASKS,
+    in_parts,
+    mteb_names,
+)
 from tests.hub import LoopbackHub, populate
 from tests.workspace import Workspace
 
 # ArguAna lacks a relevant passage; two others have passages without text.
 TASKS = ("ArguAna", "FiQA2018", "SciFact", "TRECCOVID")
+SMALL = ("finetuning.epochs=1", "finetuning.batch_size=8", "negatives.num_negatives=2")
 TRIPLETS = "sentence-transformers/msmarco-co-condenser-margin-mse-sym-mnrl-mean-v1 triplet-hard"
 
 
@@ -36,8 +44,7 @@ def test_the_whole_pipeline(workspace: Workspace, tmp_path: Path) -> None:
         commits = populate(hub, tasks=TASKS)
         experiment(
             workspace, hub.env(tmp_path / "cache"), "model=1b",
-            f"evaluation.tasks=[{','.join(TASKS)}]", "finetuning.epochs=1",
-            "finetuning.batch_size=8", "negatives.num_negatives=2",
+            f"evaluation.tasks=[{','.join(TASKS)}]", f"data.heldout=[{','.join(TASKS)}]", *SMALL,
         )  # fmt: skip
     scores = read(workspace, "metrics/mteb.json")
     assert {key.split(".")[0] for key in scores} == set(TASKS), "part of a benchmark has no average"
@@ -58,6 +65,54 @@ def test_the_whole_pipeline(workspace: Workspace, tmp_path: Path) -> None:
     fetched = [path for path in hub.requests if "ettin-encoder" in path]
     assert any(path.endswith("model.safetensors") for path in fetched)
     assert not any(path.endswith((".bin", ".py")) for path in fetched), "no pickles, no code"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "heldout"),
+    [
+        (["SciFact", "ArguAna"], ["ArguAna", "FiQA2018"], ["SciFact", "ArguAna", "FiQA2018"]),
+        pytest.param("guide", "eng-v2", "auto", marks=pytest.mark.acceptance),
+    ],
+    ids=["some", "guide-eng-v2"],
+)
+def test_scoring_other_tasks_leaves_the_checkpoint_and_fills_one_entry(
+    workspace: Workspace,
+    tmp_path: Path,
+    first: list[str] | str,
+    second: list[str] | str,
+    heldout: list[str] | str,
+) -> None:
+    entry = "results/17m/finetuned-guide-seed42.json"
+    kept = ("data/training", "data/negatives", "models/base", "models/finetuned")
+
+    def score(tasks: list[str] | str) -> dict[str, bytes]:
+        wanted, names = (str(t).replace("'", "").replace(" ", "") for t in (tasks, heldout))
+        experiment(
+            workspace, hub.env(tmp_path / "cache"), "model=17m", f"data.heldout={names}", *SMALL,
+            f"evaluation.tasks={wanted}",
+        )  # fmt: skip
+        files = [file for path in kept for file in sorted((workspace.path / path).rglob("*.*"))]
+        return {str(file): file.read_bytes() for file in files if file.is_file()}
+
+    with LoopbackHub() as hub:
+        populate(hub, tasks=BENCHMARK_TASKS if heldout == "auto" else heldout)
+        before = score(first)
+        alone = read(workspace, entry)
+        after = score(second)
+    assert before == after
+    both = read(workspace, entry)
+    assert both["weights"] == alone["weights"]
+    scored = set(in_parts([*mteb_names(first), *mteb_names(second)]))
+    assert set(alone["tasks"]) == set(in_parts(mteb_names(first)))
+    assert set(both["tasks"]) == scored
+    averages = {key for key in both["scores"] if "." not in key}
+    assert averages == ({AVERAGE, AVERAGE_ENG_V2} if first == "guide" else set())
+    assert alone["scores"].items() <= both["scores"].items()
+    runs = read(workspace, "results/17m/run-guide-seed42.json")["runs"]
+    notes = [run["training_data"]["notes"] for run in runs.values()]
+    assert {note["heldout"] for note in notes} == {notes[0]["heldout"]}
+    assert all(set(note["heldout_tasks"]) == scored for note in notes)
+    assert not any("not_held_out" in run for run in runs.values())
 
 
 def test_another_size(workspace: Workspace, tmp_path: Path) -> None:
@@ -87,7 +142,8 @@ def test_the_training_data_of_a_recipe(
         populate(hub, tasks=("SciFact",), rows=40)
         experiment(
             workspace, hub.env(tmp_path / "cache"), "model=17m", f"recipe={recipe}",
-            "evaluation.tasks=[SciFact]", "data.decontaminate=false", stages=("settings", last),
+            "evaluation.tasks=[SciFact]", "data.heldout=[SciFact]", "data.decontaminate=false",
+            stages=("settings", last),
         )  # fmt: skip
     resolved = read(workspace, "metrics/settings.json")
     assert resolved["recipe"] == recipe

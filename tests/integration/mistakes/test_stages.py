@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ettin_retrieval import hub
+from ettin_retrieval.data.heldout import write_heldout
 from tests.collections import TOPICS, write_collection
 from tests.hub.encoders import encoder_files
 from tests.hub.rows import msmarco_rows
@@ -21,8 +22,9 @@ from tests.settings_files import write_settings
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n"
 STAGES = {
     "preflight": ("--settings", "metrics/settings.json"),
-    "sources.training_data": ("--benchmark", "data/benchmark", "--training", "data/training"),
+    "sources.training_data": ("--heldout", "data/heldout", "--training", "data/training"),
     "sources.benchmark_data": ("--benchmark", "data/benchmark"),
+    "sources.benchmark_data.heldout": ("--heldout", "data/heldout"),
     "base_encoder": ("--encoder", "models/base"),
     "mining": (
         "--training", "data/training", "--encoder", "models/base", "--negatives", "data/negatives",
@@ -31,8 +33,9 @@ STAGES = {
 }  # fmt: skip
 """Module of a stage to its options in dvc.yaml."""
 OUTPUTS = (
-    "metrics/settings.json", "data/benchmark/kept.txt", "data/training/kept.txt",
-    "data/negatives/kept.txt", "models/base/kept.txt", "plots/negatives.json",
+    "metrics/settings.json", "data/benchmark/kept.txt", "data/heldout/kept.txt",
+    "data/training/kept.txt", "data/negatives/kept.txt", "models/base/kept.txt",
+    "plots/negatives.json",
 )  # fmt: skip
 
 
@@ -52,6 +55,7 @@ class User:
         for name in OUTPUTS:
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             (path / name).write_text("of an earlier run")
+        write_heldout([], "auto", path / "data/heldout")
         local = {"encoder": "own/encoder", "train": "own/leases", "benchmark": "own"}
         self.set({"model": "local", "strict": False, "local": local})
 
@@ -255,6 +259,14 @@ IN_BENCHMARK_COLLECTIONS: list[Mistake] = [
     ),
     ("no collections", lambda u: shutil.rmtree(u.collection), "no corpus.jsonl"),
 ]
+IN_HELDOUT: list[Mistake] = [
+    (
+        "a held-out task that the directory lacks",
+        lambda u: u.set({"data.heldout": ["SciFact"]}),
+        "data.heldout: 'SciFact' is not in own; there are leases",
+    ),
+    IN_BENCHMARK_COLLECTIONS[-1],
+]
 IN_ENCODERS: list[Mistake] = [
     ("no encoder", lambda u: shutil.rmtree(u.encoder), "no such directory"),
     ("no weights", lambda u: u.weights.unlink(), r"no .safetensors weights in it"),
@@ -293,6 +305,7 @@ IN_ENCODERS: list[Mistake] = [
         for stage, mistakes in {
             "sources.training_data": IN_TRAINING_COLLECTIONS,
             "sources.benchmark_data": IN_BENCHMARK_COLLECTIONS,
+            "sources.benchmark_data.heldout": [*IN_BENCHMARK_COLLECTIONS[:-2], *IN_HELDOUT],
             "base_encoder": IN_ENCODERS,
         }.items()
         for name, *mistake in mistakes

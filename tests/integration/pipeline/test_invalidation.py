@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
+from dvc.repo.graph import get_subgraph_of_nodes
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
@@ -15,7 +16,8 @@ from tests.workspace import Workspace
 
 CHECKPOINTS = ("base", "finetuned")
 EVALUATIONS = {"evaluate@base", "evaluate@finetuned"}
-DATA = {"benchmark_data", "training_data"}
+TASKS = {"benchmark_data", "heldout"}
+DATA = {*TASKS, "training_data"}
 ENCODING = {"base_encoder", "negatives", "finetuning", *EVALUATIONS}
 
 
@@ -84,6 +86,9 @@ def test_nothing_has_changed_at_first(changed: Changed) -> None:
         ("data.msmarco_config=v2.1", {"training_data"}),
         ("data.dev_passages=1000", {"negatives"}),
         ("data.decontaminate=false", {"training_data"}),
+        ("data.heldout=[TinySciFact]", {"heldout"}),
+        ("data.benchmark=tiny", TASKS),
+        ("data.strict_judgments=true", {"benchmark_data", "training_data"}),
         ("checkpoint=base", {"scores"}),
         ("strict=false", ENCODING),
         ("seed=43", {"training_data", "base_encoder", "negatives", "finetuning", "results"}),
@@ -124,7 +129,8 @@ def test_a_setting_re_runs_the_stages_that_read_it(
         (["reports/tables/guide.py"], {"tables"}),
         (["settings/schema.py", "preflight.py"], {"settings"}),
         (["sources/training_data/msmarco.py"], {"training_data"}),
-        (["sources/benchmark_data/mteb.py"], {"benchmark_data"}),
+        (["sources/benchmark_data/mteb.py"], TASKS),
+        (["tasks.py"], {*TASKS, *EVALUATIONS, "results", "tables"}),
         (["sources/beir.py"], DATA),
         (["hub.py"], {*DATA, "base_encoder"}),
         (["mining/mine.py"], {"negatives"}),
@@ -142,3 +148,17 @@ def test_a_comment_re_runs_the_stages_that_depend_on_the_module(
         path = current.path / "src/ettin_retrieval" / module
         path.write_text(path.read_text(encoding="utf-8") + "# A comment.\n", encoding="utf-8")
     assert changed() == stages
+
+
+@pytest.mark.parametrize("override", ["evaluation.tasks=[TinySciFact]", "data.max_corpus_size=900"])
+def test_what_is_trained_does_not_depend_on_what_is_evaluated(
+    current: Workspace, changed: Changed, override: str
+) -> None:
+    """Everything downstream of what such a setting changes, not the changed stages alone."""
+    apply_overrides(current.path / "params.yaml", [override])
+    stages = changed() - {"settings"}
+    with Repo() as repo:
+        sources = [stage for stage in repo.index.stages if stage.addressing in stages]
+        found = get_subgraph_of_nodes(repo.index.graph, sources, downstream=True)
+        stale = {stage.addressing for stage in found}
+    assert stale == {"benchmark_data", *EVALUATIONS, "scores", "results"}

@@ -66,7 +66,8 @@ def test_help_imports_nothing_heavy() -> None:
 def test_the_guides_batch_of_the_150m_encoder_takes_most_of_an_80_gb_gpu() -> None:
     given = load_settings().with_changes({"model": "150m"})
     train = Collection("msmarco", Texts(8, 420), Texts(1, 33))
-    found = {s.name: s for s in stages_of(given, Encoder(config_of(given)), train, [train])}
+    stages = stages_of(given, Encoder(config_of(given)), train, [train], [train])
+    found = {stage.name: stage for stage in stages}
     assert found["finetuning"].memory == pytest.approx(74e9, rel=0.02)
 
 

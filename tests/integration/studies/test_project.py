@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
+from ettin_retrieval.data.heldout import write_heldout
 from ettin_retrieval.data.negatives import write_negatives
 from ettin_retrieval.data.storage import write_dataset
 from ettin_retrieval.ledger.store import index_problem, read_ledger, read_measurement
 from ettin_retrieval.mining.mine import mine
 from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.sources import tiny
 from ettin_retrieval.sources.training_data import load_tiny, training_and_dev
 from tests.small import save_small_checkpoint, write_small_benchmark
 from tests.workspace import Workspace
@@ -64,6 +66,7 @@ def write_pipeline(root: Path) -> None:
     """Write what the pipeline leaves for the studies, except metrics, which are committed."""
     settings = load_settings(root / "params.yaml")
     write_small_benchmark(root / "data/benchmark")
+    write_heldout(tiny.benchmark().items(), "auto", root / "data/heldout")
     for name in ("base", "finetuned"):
         save_small_checkpoint(root / "models" / name)
     data = training_and_dev(load_tiny("web", settings), settings)

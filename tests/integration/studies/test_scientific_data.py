@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,6 @@ def test_it_is_the_train_judgments_of_two_tasks(
     workspace.edit("params.yaml", "recipe: guide", f"recipe: {recipe}  ")
     encoder = workspace.path / "models/base"
     encoder.mkdir()
-    (workspace.path / "data/benchmark").mkdir()
     with LoopbackHub() as hub:
         populate(hub, tasks=())
         for seed, task in enumerate(SCIENTIFIC_TASKS):
@@ -34,11 +34,16 @@ def test_it_is_the_train_judgments_of_two_tasks(
             qrels = {split: {q: judged[q] for q in ids} for split, ids in splits.items()}
             add_mteb_task(hub, task, corpus, queries, qrels)
         env = hub.env(tmp_path / "cache")
+        workspace.edit("params.yaml", "heldout: auto", f"heldout: [{', '.join(SCIENTIFIC_TASKS)}]")
+        done = workspace.stage(
+            "sources.benchmark_data.heldout", "--heldout", "data/heldout", env=env
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
         # The paper's negatives are random, but the encoder chooses the development set.
         done = workspace.stage("base_encoder", "--encoder", "models/base", env=env)
         assert done.returncode == 0, done.stderr[-2000:]
         done = workspace.stage(
-            *("studies.scientific_data", "--benchmark", "data/benchmark"),
+            *("studies.scientific_data", "--heldout", "data/heldout"),
             *("--encoder", "models/base", "--training", "t", "--negatives", "n"),
             env=env,
         )
@@ -46,6 +51,10 @@ def test_it_is_the_train_judgments_of_two_tasks(
     train, dev = (read_dataset(workspace.path / "t" / name) for name in ("train", "dev"))
     assert train.origin.source == "mteb/scifact + mteb/nfcorpus"
     assert len(train.corpus) == 32
+    report = json.loads((workspace.path / "t/decontamination.json").read_text())
+    assert list(report["sets"]) == SCIENTIFIC_TASKS, "each collection by itself"
+    assert all(part["tasks"][name]["same_collection"] for name, part in report["sets"].items())
+    assert train.origin.notes["heldout_tasks"] == sorted(SCIENTIFIC_TASKS)
     ids = sorted([*train.queries["id"], *dev.queries["id"]])
     assert ids == [f"{n}-{q}" for n in (0, 1) for q in QUERIES[:4]], "no test query is among them"
     assert train.queries["id"].is_monotonic_increasing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,8 @@ from tests.unit.ledger.pipeline import write_pipeline
 from tests.workspace import ROOT
 
 MANIFEST = {
-    "split": "test", "source": "s", "revision": "1", "notes": {"subsampled_from": 9},
+    "split": "test", "source": "s", "revision": "1",
+    "notes": {"subsampled_from": 9, "heldout_tasks": ["Leases", "Contracts"]},
     "counts": {"corpus": 3, "queries_with_positive": 2},
 }  # fmt: skip
 CUT = {
@@ -107,3 +109,18 @@ def test_every_file_that_the_stage_writes_is_an_output_or_the_index(
     written = [path for path in paths["results"].rglob("*") if path.is_file()]
     names = {path.relative_to(paths["results"].parent).as_posix() for path in written}
     assert names == {*outputs, "results/ledger.json"}
+
+
+def test_a_scored_task_that_is_not_held_out_is_named(
+    paths: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    results.run(SETTINGS, paths)
+    assert not caplog.messages
+    shutil.rmtree(paths["results"])
+    notes = {"heldout_tasks": ["Leases"]}
+    write_json(paths["training"] / "train/manifest.json", MANIFEST | {"notes": notes})
+    results.run(SETTINGS, paths)
+    [said] = [line for line in caplog.messages if "decontaminated" in line]
+    assert said == "not decontaminated against Contracts: not among the tasks of data.heldout"
+    record = read_measurement(paths["results"], "tiny/finetuned-guide-seed42").records
+    assert [run.get("not_held_out") for run in record.values()] == [["Contracts"]]

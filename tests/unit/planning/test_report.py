@@ -51,9 +51,10 @@ def test_every_stage_has_a_row() -> None:
     assert title == "17m: 16.8 million parameters, 7 layers, width 256; 2 tasks, 8,816 passages"
     columns = "texts tokens TFLOP disk memory precision here on A100 SXM 80 GB"
     assert header.split() == columns.split()
-    assert [row.split()[0] for row in rows[:8]] == [
+    assert [row.split()[0] for row in rows[:9]] == [
         "training_data",
         "benchmark_data",
+        "heldout",
         "base_encoder",
         "negatives",
         "finetuning",
@@ -61,8 +62,8 @@ def test_every_stage_has_a_row() -> None:
         "evaluate@finetuned",
         "in",
     ]
-    assert rows[2].split() == ["base_encoder", "201.6", "MB"]
-    assert rows[4].split()[:4] == ["finetuning", "2,222,802", "190.7", "M"]
+    assert rows[3].split() == ["base_encoder", "201.6", "MB"]
+    assert rows[5].split()[:4] == ["finetuning", "2,222,802", "190.7", "M"]
 
 
 def test_the_sum_is_that_of_the_stages() -> None:

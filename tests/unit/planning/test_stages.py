@@ -18,6 +18,7 @@ from ettin_retrieval.settings.sections import Shape
 SHAPE = Shape(layers=2, hidden_size=32, intermediate_size=32, heads=2, vocabulary=128)
 TRAIN = Collection("train", Texts(100, 90.0), Texts(10, 45.0))
 TASKS = [Collection(name, Texts(n, 90.0), Texts(5, 45.0)) for name, n in (("a", 40), ("b", 90))]
+HELDOUT = [TASKS[1], Collection("c", Texts(200_000, 90.0), Texts(5, 45.0))]
 
 
 def settings(**changes: Any) -> Settings:
@@ -32,7 +33,7 @@ def small(recompute: bool = False) -> Encoder:
 
 def stages(given: Settings) -> dict[str, Stage]:
     encoder = small(given.finetuning.gradient_checkpointing)
-    return {stage.name: stage for stage in stages_of(given, encoder, TRAIN, TASKS)}
+    return {stage.name: stage for stage in stages_of(given, encoder, TRAIN, TASKS, HELDOUT)}
 
 
 def test_encoding_by_hand() -> None:
@@ -57,7 +58,7 @@ def test_the_pool_of_the_development_set_does_not_grow_with_the_corpus() -> None
 
     def pool(passages: int) -> int:
         train = Collection("train", Texts(passages, 90.0), Texts(10, 45.0))
-        return stages_of(given, small(), train, TASKS)[3].texts - given.data.dev_queries
+        return stages_of(given, small(), train, TASKS, HELDOUT)[4].texts - given.data.dev_queries
 
     assert pool(5_000) == 5_000
     assert pool(1_000_000) == pool(9_000_000) == given.data.dev_queries * BY_WORDS + SAMPLE
@@ -70,7 +71,7 @@ def test_texts_are_cut_at_their_length() -> None:
     given = given.model_copy(update={"encoders": given.encoders | {"ettin_tiny": changed}})
     long = Collection("long", Texts(1, 10_000.0), Texts(1, 10_000.0))
     encoder = small()
-    negatives = stages_of(given, encoder, long, TASKS)[3]
+    negatives = stages_of(given, encoder, long, TASKS, HELDOUT)[4]
     assert negatives.tokens == 512 + (1 + 500) * 8
 
 
@@ -152,6 +153,10 @@ def test_disk_has_caches_downloads_and_checkpoints() -> None:
     characters = 130 * 90 + 10 * 45
     # The output and DVC's copy, datasets' Arrow files, and the hub's Parquet files.
     assert found["benchmark_data"].disk == pytest.approx((2 + 1 + PARQUET_SHARE) * characters)
+    # What is scored is there; of the others the cache, and digests of at most 100,000 passages.
+    others, digests = 200_000 * 90 + 5 * 45, 8 * (90 + 100_000)
+    assert found["heldout"].disk == pytest.approx((1 + PARQUET_SHARE) * others + 2 * digests)
+    assert found["heldout"].texts == 90 + 200_000 + 2 * 5
     train = 100 * 90 + 10 * 45
     assert found["training_data"].disk == pytest.approx(217_328_153 + 3 * train)
     weights = 4 * encoder.parameters
@@ -165,6 +170,7 @@ def test_disk_has_caches_downloads_and_checkpoints() -> None:
     # Generated on this machine: nothing from a hub.
     tiny = stages(settings())
     assert tiny["benchmark_data"].disk == 2 * characters
+    assert tiny["heldout"].disk == 2 * digests
     assert tiny["training_data"].disk == 2 * train
     assert tiny["base_encoder"].disk == 2 * weights
 
@@ -172,6 +178,7 @@ def test_disk_has_caches_downloads_and_checkpoints() -> None:
 def test_memory_has_the_largest_corpus_twice_and_what_encoding_holds() -> None:
     encoder, found = small(), stages(settings())
     assert found["benchmark_data"].memory == 2 * 90 * 90
+    assert found["heldout"].memory == 2 * 200_000 * 90
     weights = 4 * encoder.parameters
     assert found["negatives"].memory == weights + 2 * 4 * 32 * 100
     assert found["evaluate@base"].memory == weights + 4 * 32 * 90 + 5 * HITS * 12

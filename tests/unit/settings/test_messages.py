@@ -51,7 +51,7 @@ def refused(tmp_path: Path, changes: dict[str, Any]) -> str:
         ("negatives.num_negatives", "x", "negatives.num_negatives: 'x' is not allowed"),
         ("data.max_train_queries", -3, "it must be greater than 0"),
         ("evaluation.tasks", "SciFact", "it must be a list or auto"),
-        ("evaluation.tasks", [], "it must be a list of at least one or auto, tiny, guide or"),
+        ("evaluation.tasks", [], "it must be a list of at least one or auto, tiny, guide,"),
         ("evaluation.tasks", ["SciFact", "NQ", "SciFact"], "evaluation.tasks: SciFact is listed"),
         ("evaluation", {5: "x"}, "evaluation.5: a key must be text; write '5' in quotes"),
         ("seed", "42", "seed: '42' is not allowed; it must be a whole number"),

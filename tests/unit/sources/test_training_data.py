@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
-from ettin_retrieval.data.storage import read_dataset, write_dataset
+from ettin_retrieval.data.heldout import write_heldout
+from ettin_retrieval.data.storage import read_dataset
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import read_json
 from ettin_retrieval.settings.load import load_settings
@@ -81,7 +82,8 @@ def test_pairs_that_cannot_be_trained_on_are_left_out_and_counted(
     with (tmp_path / "leases/qrels/train.tsv").open("a") as qrels:
         qrels.write("q0-1\tempty\t1\nq0-2\tlost\t1\nq1-1\tgone\t0\nq1-2\trent0\t-1\n")
     local = settings.with_changes({"model": "local", "local.train": str(tmp_path / "leases")})
-    paths = {"benchmark": tmp_path / "benchmark", "training": tmp_path / "training"}
+    paths = {"heldout": tmp_path / "heldout", "training": tmp_path / "training"}
+    write_heldout([], "auto", paths["heldout"])
     training_data.run(local, paths)
     sets = [read_dataset(tmp_path / "training" / name) for name in ("train", "dev")]
     positives = {q: set(p) for part in sets for q, p in part.positives().items()}
@@ -109,17 +111,22 @@ def test_the_stage_removes_overlapping_queries_unless_decontaminate_is_false(
     shared = whole.with_queries(whole.queries["id"].tolist()[:4])
     corpus = shared.corpus.assign(text="another " + shared.corpus["text"])
     task = RetrievalDataset(corpus, shared.queries, shared.qrels, shared.origin)
-    write_dataset(task, tmp_path / "benchmark" / "Others")
     changes = {"model": "local", "local.train": str(tmp_path / "leases")}
     local = settings.with_changes(changes | {"data.decontaminate": decontaminate})
-    paths = {"benchmark": tmp_path / "benchmark", "training": tmp_path / "training"}
+    paths = {"heldout": tmp_path / "heldout", "training": tmp_path / "training"}
+    listed = write_heldout([("Others", task)], "auto", paths["heldout"])
     summary = training_data.run(local, paths)
     report = read_json(tmp_path / "training" / "decontamination.json")
     assert report["decontaminate"] == decontaminate
-    assert report["train"]["queries"] == 4
+    assert report["sets"]["train"]["queries"] == 4
     assert report["removed_for_development"] == 0
     sets = [read_dataset(tmp_path / "training" / name) for name in ("train", "dev")]
     assert sum(len(dataset.queries) for dataset in sets) == left
+    for dataset in sets:
+        notes = dataset.origin.notes
+        assert notes["decontaminate"] == report["decontaminate"] == decontaminate
+        assert notes["heldout"] == report["heldout"] == listed["sha256"][:12]
+        assert notes["heldout_tasks"] == report["heldout_tasks"] == ["Others"]
     assert f"{16 - left} of 4 train removed; see decontamination.json" in summary
 
 

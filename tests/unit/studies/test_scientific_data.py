@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from ettin_retrieval.data.heldout import write_heldout
+from ettin_retrieval.data.storage import read_dataset
 from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.runtime.files import read_json
 from ettin_retrieval.sources import tiny
+from ettin_retrieval.sources.training_data import write_training
 from ettin_retrieval.studies.scientific_data import load_scientific, together
 from tests.unit.studies.inputs import SETTINGS, dataset
 
@@ -27,8 +34,31 @@ def test_what_was_left_out_of_collections_is_counted_together() -> None:
     assert together(parts).origin.notes == {"pairs_left_out_passage_missing": 3}
 
 
+def test_each_collection_is_decontaminated_before_they_are_merged(tmp_path: Path) -> None:
+    """The second has 40% of all passages; its training queries share answers with its own test."""
+    first, second = dataset("one", 9), dataset("two", 6)
+    texts = [f"a test of {text}" for text in second.queries["text"]]
+    texts[0] = second.queries["text"][0]
+    test = replace(second, queries=second.queries.assign(text=texts))
+    write_heldout([("Two", test)], "auto", tmp_path / "heldout")
+    parts = {"One": first, "Two": second}
+    output = tmp_path / "training"
+    write_training(parts, tmp_path / "heldout", SETTINGS, output, together)
+    report = read_json(output / "decontamination.json")
+    removed = {name: counts["queries_removed"] for name, counts in report["sets"].items()}
+    assert removed == {"One": 0, "Two": 1}
+    assert report["sets"]["Two"]["tasks"]["Two"]["queries_with_the_same_answer"] == 6
+    sets = [read_dataset(output / name) for name in ("train", "dev")]
+    left = {query for part in sets for query in part.queries["id"]}
+    assert left == {f"0-q{i}" for i in range(9)} | {f"1-q{i}" for i in range(1, 6)}
+    for part in sets:
+        assert part.origin.notes["queries_removed_for_overlap"] == 1
+        assert part.origin.notes["heldout_tasks"] == ["Two"]
+
+
 def test_the_tiny_track_has_the_generated_scientific_rows() -> None:
-    datasets = load_scientific(SETTINGS)
+    datasets, merge = load_scientific(SETTINGS)
+    assert merge is None
     rows = tiny.training_rows("scientific")
     assert datasets["train"].queries["text"].tolist() == [row["query"] for row in rows["train"]]
     assert datasets["train"].teacher is not None

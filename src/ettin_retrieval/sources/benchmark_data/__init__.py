@@ -16,8 +16,10 @@ from ettin_retrieval.pipeline import Paths
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.files import replacing
 from ettin_retrieval.settings.schema import Settings
+from ettin_retrieval.settings.sections import BenchmarkSource
 from ettin_retrieval.tasks import (
     SUBSAMPLED,
+    TASKS_KEY,
     ignores_own_id,
     mteb_names,
     task_of_directory,
@@ -48,24 +50,52 @@ def write_benchmark(settings: Settings, output: Path) -> str:
 
 
 def load_tasks(settings: Settings) -> Iterable[tuple[str, RetrievalDataset]]:
+    """Name and data of each task to evaluate on; see `tasks_of_source`."""
+    return tasks_of_source(
+        settings.benchmark_source,
+        settings.evaluation.tasks,
+        Path(settings.local.benchmark),
+        strict=settings.data.strict_judgments,
+    )
+
+
+def tasks_of_source(
+    source: BenchmarkSource,
+    wanted: list[str] | str,
+    directory: Path,
+    *,
+    strict: bool = False,
+    key: str = TASKS_KEY,
+) -> Iterable[tuple[str, RetrievalDataset]]:
     """Name and data of each task, one at a time: only one is in memory.
 
-    Raises InputError if the source does not have a task.
+    Parameters
+    ----------
+    wanted
+        Names, or a tier; of the sources `tiny` and `beir`, a tier takes all tasks.
+    directory
+        `local.benchmark`, for the source `beir`.
+    strict
+        Refuse flawed judgments (`RetrievalDataset.validate`).
+    key
+        The setting that `wanted` is from, for messages.
+
+    Raises
+    ------
+    InputError
+        The source does not have a task.
     """
-    source, wanted = settings.benchmark_source, settings.evaluation.tasks
-    strict = settings.data.strict_judgments
     if source == "mteb":
         from ettin_retrieval.sources.benchmark_data import mteb
 
-        return mteb.load(mteb_names(wanted), strict=strict)
+        return mteb.load(mteb_names(wanted), strict=strict, key=key)
     if source == "tiny":
         from ettin_retrieval.sources import tiny
 
         tasks = tiny.benchmark()
-        return [(name, tasks[name]) for name in _selected(tasks, wanted, "the tiny benchmark")]
+        return [(name, tasks[name]) for name in _selected(tasks, wanted, "the tiny benchmark", key)]
     from ettin_retrieval.sources import beir
 
-    directory = Path(settings.local.benchmark)
     found: dict[str, tuple[Path, str]] = {}
     for collection in beir.collections(directory, "local.benchmark"):
         name, split = task_of_directory(collection)
@@ -75,11 +105,11 @@ def load_tasks(settings: Settings) -> Iterable[tuple[str, RetrievalDataset]]:
                 "remove one of the two"
             )
         found[name] = collection, split
-    names = _selected(found, wanted, str(directory))
+    names = _selected(found, wanted, str(directory), key)
     return ((name, beir.load(*found[name], strict=strict)) for name in names)
 
 
-def _selected(available: Iterable[str], wanted: list[str] | str, where: str) -> list[str]:
+def _selected(available: Iterable[str], wanted: list[str] | str, where: str, key: str) -> list[str]:
     """Names of the wanted tasks in order; a tier takes all."""
     known = sorted(available)
     if isinstance(wanted, str):
@@ -87,8 +117,7 @@ def _selected(available: Iterable[str], wanted: list[str] | str, where: str) -> 
     for name in wanted:
         if name not in known:
             raise InputError(
-                f"params.yaml: evaluation.tasks: {name!r} is not in {where}; there are "
-                f"{', '.join(known)}"
+                f"params.yaml: {key}: {name!r} is not in {where}; there are {', '.join(known)}"
             )
     return sorted(wanted)
 

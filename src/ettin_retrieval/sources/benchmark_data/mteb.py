@@ -12,11 +12,11 @@ import pyarrow as pa
 from ettin_retrieval import hub
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.tasks import expand, mteb_task, split_of
+from ettin_retrieval.tasks import TASKS_KEY, expand, mteb_task, split_of
 
 
 def load(
-    names: list[str], split: str | None = None, *, strict: bool = False
+    names: list[str], split: str | None = None, *, strict: bool = False, key: str = TASKS_KEY
 ) -> Iterator[tuple[str, RetrievalDataset]]:
     """Name and data of each task, one at a time: only one is in memory.
 
@@ -24,9 +24,10 @@ def load(
     on. With `strict`, a relevant passage must have a text and be in the corpus
     (`RetrievalDataset.validate`).
 
-    Raises InputError if a task is unknown, the Hub cannot be reached, or the data is malformed.
+    Raises InputError if a task is unknown (of the setting `key`), the Hub cannot be reached, or the
+    data is malformed.
     """
-    tasks = {name: mteb_task(name) for name in expand(names)}
+    tasks = {name: mteb_task(name) for name in expand(names, key)}
     for task in tasks.values():
         dataset = task.metadata.dataset
         hub.resolve_commit(dataset["path"], dataset["revision"], "dataset")

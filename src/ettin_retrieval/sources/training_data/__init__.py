@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pandas as pd
 
 from ettin_retrieval.data import judgments
 from ettin_retrieval.data.dataset import TEACHER, Origin, RetrievalDataset, frame
+from ettin_retrieval.data.heldout import read_manifest
 from ettin_retrieval.data.normalisation import digest
 from ettin_retrieval.data.storage import write_dataset
 from ettin_retrieval.pipeline import Paths
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ettin_retrieval")
 
+Merge = Callable[[list[RetrievalDataset]], RetrievalDataset]
+
 
 def run(settings: Settings, paths: Paths) -> str:
     """Read the configured source and write its training and development set."""
     datasets = load_source(settings, Path(settings.local.train))
-    return write_training(datasets, paths["benchmark"], settings, paths["training"])
+    return write_training(datasets, paths["heldout"], settings, paths["training"])
 
 
 def load_source(settings: Settings, beir_directory: Path) -> dict[str, RetrievalDataset]:
@@ -82,22 +86,44 @@ def load_tiny(domain: DomainName, settings: Settings) -> dict[str, RetrievalData
 
 
 def write_training(
-    datasets: dict[str, RetrievalDataset], benchmark: Path, settings: Settings, output: Path
+    datasets: dict[str, RetrievalDataset],
+    heldout: Path,
+    settings: Settings,
+    output: Path,
+    merge: Merge | None = None,
 ) -> str:
     """Decontaminate, choose queries, and write `train/`, `dev/` and `decontamination.json`.
 
-    Returns what was written and what was removed, for the log.
+    Parameters
+    ----------
+    datasets
+        `train`, and `dev` if there is a development split. With `merge`, collections by name.
+    heldout
+        Output of the stage heldout.
+    merge
+        Makes `train` of collections that have been decontaminated, each by itself.
+
+    Returns
+    -------
+    What was written and what was removed, for the log.
     """
-    setting = settings.data.decontaminate
-    clean, report = decontamination.decontaminate(datasets, benchmark, setting)
+    setting, listed = settings.data.decontaminate, read_manifest(heldout)
+    clean, report = decontamination.decontaminate(datasets, heldout, setting)
+    if merge is not None:
+        clean = {"train": merge(list(clean.values()))}
     chosen = training_and_dev(clean, settings)
     chosen["train"], removed = decontamination.remove_development_queries(
         chosen["train"], chosen["dev"]
     )
+    # The ledger has these notes: entries show what their weights do not know.
+    against = {"heldout": listed["sha256"][:12], "heldout_tasks": sorted(listed["tasks"])}
     with replacing(output) as directory:
         for name, dataset in chosen.items():
-            write_dataset(dataset, directory / name)
-        content = {"decontaminate": setting, **report, "removed_for_development": removed}
+            noted = dataset.with_notes(decontaminate=setting, **against)
+            write_dataset(noted, directory / name)
+        content = {
+            "decontaminate": setting, **against, "sets": report, "removed_for_development": removed,
+        }  # fmt: skip
         write_json(directory / decontamination.REPORT_FILE, content)
     parts = [
         f"{name}: {len(dataset.queries):,} queries over {len(dataset.corpus):,} passages"
