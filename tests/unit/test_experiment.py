@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from ettin_retrieval.evaluation.score import TaskScores
 from ettin_retrieval.experiment import measurement
 from ettin_retrieval.runtime.files import write_json
 from tests.unit.studies.inputs import SETTINGS
@@ -14,8 +16,14 @@ from tests.unit.studies.inputs import SETTINGS
 
 def rate_of(weights: dict[str, Any]) -> dict[str, Any] | None:
     """The learning rate in the record of a run that ended with these weights."""
-    record = {"settings": SETTINGS.resolved()}
-    made = measurement(("tiny", "arm", 1), [], Path("benchmark"), record, weights)
+    manifest: dict[str, Any] = {"split": "test", "source": "s", "revision": "1", "notes": {}}
+    manifest["counts"] = {"corpus": 3, "queries_with_positive": 1}
+    write_json(Path("benchmark/T/manifest.json"), manifest)
+    queries = pd.DataFrame({"query_id": ["q"], "ndcg_at_10": [0.5], "mrr_at_10": [0.5]})
+    queries = queries.assign(recall_at_100=1.0, map_at_100=0.5)
+    tasks = [TaskScores("T", queries, {}, None)]
+    record: dict[str, Any] = {"settings": SETTINGS.resolved()}
+    made = measurement(("tiny", "arm", 1), tasks, Path("benchmark"), record, weights)
     assert "learning_rate" not in record, "the caller's stays as it is"
     rate: dict[str, Any] | None = next(iter(made.records.values())).get("learning_rate")
     return rate

@@ -47,7 +47,7 @@ def test_a_malformed_record_is_one_line(tmp_path: Path, text: str) -> None:
 
 def resolved(**changes: Any) -> dict[str, Any]:
     selected = {key.replace("__", "."): value for key, value in changes.items()}
-    return load_settings(ROOT / "params.yaml", selected).resolved()
+    return load_settings(ROOT / "params.yaml").with_changes(selected).resolved()
 
 
 def test_a_rate_is_tuned_if_the_sweep_of_this_encoder_chose_exactly_it(tmp_path: Path) -> None:
