@@ -10,6 +10,7 @@ import torch
 
 from ettin_retrieval.base_encoder.random_weights import random_encoder
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
+from ettin_retrieval.data.normalisation import hash_texts
 from ettin_retrieval.settings.load import load_settings
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.training.examples import Example
@@ -42,6 +43,20 @@ def train_examples(count: int = 20) -> list[Example]:
         Example(f"{a} {b} {i}", texts[i], [f"{texts[(i + 3) % count]} 0"], query_id=f"q{i}")
         for i, (a, b) in enumerate(pairs)
     ]
+
+
+def known_examples(count: int) -> list[Example]:
+    """The same, where the next three passages are relevant to a query too, and the last negative.
+
+    Examples of a known positive that no row has are among them.
+    """
+    examples = train_examples(count)
+
+    def relevant(i: int) -> tuple[int, ...]:
+        texts = [examples[(i + step) % count].positive for step in range(4)]
+        return tuple(hash_texts([*texts, examples[i - 1].negatives[0], "in no row"]).tolist())
+
+    return [replace(e, relevant=relevant(i)) for i, e in enumerate(examples)]
 
 
 def scored_examples(count: int) -> list[Example]:

@@ -13,6 +13,7 @@ import typer
 
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.runtime.process import prepare_process
+from ettin_retrieval.settings.rates import RATES, SWEEPS
 
 app = typer.Typer(
     help="Compare, check, collect and export results; plan and sweep.",
@@ -220,14 +221,16 @@ def plan(
 
 @app.command()
 def sweep(
-    rates: Annotated[str, typer.Option(metavar="R1,R2,...", help="Such as 1e-5,2e-5.")],
+    rates: Annotated[
+        str, typer.Option(metavar="R1,R2,...", help="For the Ettin sizes; others need their own.")
+    ] = RATES,
     queries: Annotated[
         int | None, typer.Option(min=1, help="Training queries (default: all).")
     ] = None,
     training: Directory = Path("data/training"),
     negatives: Directory = Path("data/negatives"),
     encoder: Directory = Path("models/base"),
-    output: Directory = Path("studies/sweeps"),
+    output: Directory = SWEEPS,
 ) -> None:
     """Pick a learning rate on the development set."""
     from ettin_retrieval.settings.load import load_settings

@@ -19,6 +19,7 @@ from ettin_retrieval.ledger.provenance import run_reference
 from ettin_retrieval.ledger.results import task_records
 from ettin_retrieval.runtime.determinism import seed_everything
 from ettin_retrieval.runtime.files import replacing
+from ettin_retrieval.settings.rates import rate_record
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.tasks import flat_metrics
 
@@ -109,9 +110,13 @@ def measurement(
     """Scores outside the pipeline as a measurement for a ledger.
 
     `key` is model, checkpoint and seed, `record` the run's (see `run_record`), and `weights` the
-    checkpoint's. `own` says that the tasks are all collections of the user's benchmark.
+    checkpoint's. `own` says that the tasks are all collections of the user's benchmark. The record
+    of a fine-tuned checkpoint gets its learning rate.
     """
     model, checkpoint, seed = key
+    if weights["source"] == "finetuned":  # from the checkpoint that `revision` is the digest of
+        rate = rate_record(record["settings"], weights["revision"])
+        record = {**record, "learning_rate": rate}
     records = task_records(benchmark)
     reference = run_reference(checkpoint, seed, record)
     entry = Entry(

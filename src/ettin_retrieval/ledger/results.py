@@ -19,6 +19,7 @@ from ettin_retrieval.ledger.provenance import (
 from ettin_retrieval.ledger.store import write_index, write_measurement
 from ettin_retrieval.pipeline import Paths, costs_of, run_stage
 from ettin_retrieval.runtime.files import read_json
+from ettin_retrieval.settings.rates import rate_record
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.tasks import not_held_out
 
@@ -28,11 +29,13 @@ logger = logging.getLogger("ettin_retrieval")
 def run(settings: Settings, paths: Paths) -> str:
     """Write an entry per checkpoint; an entry that already says the same stays as it is."""
     outputs = {checkpoint: outputs_behind(checkpoint) for checkpoint in ("base", "finetuned")}
+    weights = {name: read_json(paths["models"] / name / "checkpoint.json") for name in outputs}
     record = run_record(
         settings.resolved(),
         read_json(paths["training"] / "train" / "manifest.json"),
         costs_of({path for made in outputs.values() for path in made}, settings),
     )
+    record["learning_rate"] = rate_record(record["settings"], weights["base"]["fingerprint"])
     tasks = task_records(paths["benchmark"])
     if missing := not_decontaminated(tasks, record["training_data"]):
         record["not_held_out"] = missing
@@ -50,7 +53,7 @@ def run(settings: Settings, paths: Paths) -> str:
             seed=settings.seed,
             scores=read_json(paths["metrics"] / f"{checkpoint}.json"),
             tasks=with_cut(tasks, paths["scores"] / checkpoint),
-            weights=read_json(paths["models"] / checkpoint / "checkpoint.json"),
+            weights=weights[checkpoint],
             precision=settings.evaluation.precision,
             runs=[{"run": reference, "outputs_sha256": outputs_digest(made), "tasks": list(tasks)}],
         )

@@ -11,6 +11,10 @@ from ettin_retrieval.runtime.errors import InputError
 SWEEPS = Path("studies/sweeps")
 """Records of `ettin-retrieval sweep`."""
 
+RATES = "1e-5,2e-5,4e-5,8e-5,1.5e-4,3e-4,5e-4"
+"""What a sweep tries by default: each about twice the one before. The guide's 2e-5 and the authors'
+3e-4 are among them."""
+
 
 def sweep_name(model: str, recipe: str, objective: str) -> str:
     """Name of a sweep's record, without suffix.
@@ -53,3 +57,20 @@ def swept_rate(
             f"{path}: not the record of a sweep; restore it with git, or delete it and run "
             "`ettin-retrieval sweep` again"
         ) from None
+
+
+def rate_record(
+    settings: dict[str, Any], fingerprint: str, directory: Path = SWEEPS
+) -> dict[str, Any]:
+    """What a run's record says of its learning rate: the value, and whether a sweep chose it.
+
+    Parameters
+    ----------
+    settings
+        Resolved settings of the run.
+    fingerprint
+        As in `swept_rate`, which has the errors.
+    """
+    objective, rate = (settings["finetuning"][key] for key in ("objective", "learning_rate"))
+    swept = swept_rate(settings["model"], settings["recipe"], objective, fingerprint, directory)
+    return {"value": rate, "tuned": rate == swept}

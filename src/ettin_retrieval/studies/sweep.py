@@ -1,11 +1,11 @@
 """A learning rate picked on the development set, with every run on record.
 
-    ettin-retrieval sweep --rates 1e-3,2e-3,4e-3
+    ettin-retrieval sweep
 
-trains the selected model once per rate on what the pipeline prepared (base encoder, training data,
-negatives) and writes studies/sweeps/MODEL-RECIPE[-OBJECTIVE].json and .md. No evaluation task is
-read. If the best rate is the lowest or the highest, a better one may lie beyond, and the record
-says so.
+trains the selected model once per rate (`--rates`) on what the pipeline prepared (base encoder,
+training data, negatives) and writes studies/sweeps/MODEL-RECIPE[-OBJECTIVE].json and .md. No
+evaluation task is read. If the best rate is the lowest or the highest, a better one may lie beyond,
+and the record says so.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ those of an uninterrupted run on one. Every epoch has each row once, and as many
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from torch.utils.data import Sampler
 
 from ettin_retrieval.encoders.tokenise import Role, Texts, task_of, tokenise
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.training.examples import TextNumbers, TrainingRows
+from ettin_retrieval.training.examples import Known, TextNumbers, TrainingRows
 
 logger = logging.getLogger("ettin_retrieval")
 
@@ -36,6 +36,7 @@ class Share(NamedTuple):
     counted: int  # how many of them count: 0 if the row is another rank's
     batch_size: int
     divided: bool  # False if every rank has the whole batch
+    left_out: Sequence[tuple[int, int]] = ()  # see `known_positives`; by row of the share
 
 
 class SharedBatches(Sampler[Share]):
@@ -51,6 +52,8 @@ class SharedBatches(Sampler[Share]):
         repeat often, an epoch takes more batches than its rows would fill, and the largest are
         halved in one that takes fewer than others. And a batch that does not divide, such as the
         last one, goes whole to every rank; other shares differ by a row.
+    known
+        Passages that are relevant to a row's query: in contrastive batches none is its negative.
 
     >>> texts = np.arange(7)[:, None]
     >>> one, *two = (
@@ -72,7 +75,9 @@ class SharedBatches(Sampler[Share]):
         contrastive: bool,
         rank: int = 0,
         world_size: int = 1,
+        known: Known | None = None,
     ) -> None:
+        self.texts, self.known = texts, known or {}
         self.seed, self.epoch = seed, 0
         self.contrastive = contrastive
         self.rank, self.world_size = rank, world_size
@@ -117,13 +122,25 @@ class SharedBatches(Sampler[Share]):
             yield self._share(rows[start : start + size].tolist())
             start += size
 
+    def contrasts(self) -> tuple[int, int]:
+        """Pairs of a query and a negative in the first epoch, and how many of them are left out."""
+        rows, sizes = self._pack(self.seed)
+        pairs = left_out = start = 0
+        for size in halved(sizes, self.batches):
+            pairs += size * (size * (self.texts.shape[1] - 1) - 1)
+            left_out += len(known_positives(self.texts[rows[start : start + size]], self.known))
+            start += size
+        return pairs, left_out
+
     def _share(self, batch: list[int]) -> Share:
         size, left = divmod(len(batch), self.world_size)
+        known = known_positives(self.texts[batch], self.known) if self.contrastive else []
         if left and self.contrastive:
-            return Share(batch, len(batch), len(batch), divided=False)
+            return Share(batch, len(batch), len(batch), divided=False, left_out=known)
         start = self.rank * size + min(self.rank, left)
         rows = batch[start : start + size + (self.rank < left)]
-        return Share(rows or batch[:1], len(rows), len(batch), divided=True)
+        ours = [(row - start, column) for row, column in known if 0 <= row - start < len(rows)]
+        return Share(rows or batch[:1], len(rows), len(batch), divided=True, left_out=ours)
 
     def weights(self, shares: list[Share]) -> list[float]:
         """Factors of one rank's losses in an optimizer step, which is their mean over all ranks.
@@ -177,6 +194,41 @@ def first_fit(texts: TextNumbers, order: TextNumbers, batch_size: int) -> TextNu
     return batch_of
 
 
+def known_positives(texts: TextNumbers, known: Known) -> list[tuple[int, int]]:
+    """Where a batch has passages that are relevant to a query, beside its own positive.
+
+    Parameters
+    ----------
+    texts
+        Of shape (rows, columns), the rows of the batch.
+
+    Returns
+    -------
+    Rows of queries and numbers of passages, which are counted as the loss has them: the positives
+    of all rows, then the first negatives of all rows, and so on.
+
+    >>> batch = np.array([[0, 10, 11], [1, 20, 21], [2, 30, 31]])
+    >>> known_positives(batch, {0: frozenset({10, 20, 31, 99}), 2: frozenset({11, 30})})
+    [(0, 1), (0, 5), (2, 3)]
+    """
+    asked = [
+        (row, known[query]) for row, query in enumerate(texts[:, 0].tolist()) if query in known
+    ]
+    if not asked:
+        return []
+    columns: dict[int, list[int]] = {}  # several where a row has a text twice
+    for column, text in enumerate(texts[:, 1:].T.ravel().tolist()):
+        columns.setdefault(text, []).append(column)
+    present = set(columns)
+    return sorted(
+        (row, column)
+        for row, of_query in asked
+        for text in of_query & present
+        for column in columns[text]
+        if column != row
+    )
+
+
 def halved(sizes: list[int], wanted: int) -> list[int]:
     """As many sizes as wanted, by halving the largest, the last of them first.
 
@@ -220,5 +272,7 @@ class TrainingFeatures:
             batch |= {f"{role}_{column}_{name}": feature for name, feature in features.items()}
         if self.rows.labels is not None:
             batch["label"] = torch.from_numpy(self.rows.labels[share.rows])
+        elif share.left_out:  # for the contrastive loss, which has no labels of its own
+            batch["label"] = torch.tensor(share.left_out)
         query_ids = [self.rows.query_ids[row] for row in share.rows]
         return {**batch, "query_ids": query_ids, "share": share}

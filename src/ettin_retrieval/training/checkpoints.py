@@ -72,7 +72,7 @@ def configuration_key(
     }
     digest = hashlib.sha256(sha256_json(decisive).encode())
     for one in examples:
-        row = [one.query, one.positive, one.negatives, one.query_id, one.scores]
+        row = [one.query, one.positive, one.negatives, one.query_id, one.scores, one.relevant]
         digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()[:32]
 

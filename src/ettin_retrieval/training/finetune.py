@@ -39,6 +39,7 @@ class Curve:
     dev: list[tuple[int, float]]  # nDCG@10 on the development set; step 0 is before training
     best_step: int  # the one whose weights the model has
     conditions: dict[str, Any]  # what hardware and encoder made of the settings, for the record
+    contrasts: tuple[int, int] | None = None  # see `SharedBatches.contrasts`; contrastive only
 
     @property
     def before(self) -> float:
@@ -53,15 +54,18 @@ class Curve:
     def metrics(self) -> dict[str, float]:
         """The content of metrics/finetuning.json.
 
-        >>> Curve([], [(0, 0.75), (5, 0.25), (10, 0.5)], 10, {}).metrics()
+        >>> Curve([], [(0, 0.75), (5, 0.25), (10, 0.5)], 10, {}, (320, 2)).metrics()
         {'dev_ndcg_at_10_before': 0.75, 'dev_ndcg_at_10': 0.5,
-         'dev_ndcg_at_10_gain': -0.25, 'step': 10}
+         'dev_ndcg_at_10_gain': -0.25, 'step': 10,
+         'in_batch_negatives': 320, 'in_batch_negatives_left_out': 2}
         """
+        names = ("in_batch_negatives", "in_batch_negatives_left_out")
         return {
             "dev_ndcg_at_10_before": self.before,
             "dev_ndcg_at_10": self.score,
             "dev_ndcg_at_10_gain": self.score - self.before,
             "step": self.best_step,
+            **dict(zip(names, self.contrasts or (), strict=False)),
         }
 
     def warning(self) -> str | None:
@@ -114,7 +118,8 @@ def finetune(
     work.mkdir(parents=True, exist_ok=True)
     plan = BatchPlan.of(settings, work)
     rows = training_rows(examples, settings.finetuning.objective)
-    compared = rows.compared()
+    compared, known = rows.compared()
+    contrasts: list[tuple[int, int]] = []
     lengths = training_lengths(model, settings)
     with cut_at(model, lengths):
         features = TrainingFeatures(model, rows)
@@ -132,8 +137,16 @@ def finetune(
     def train(plan: BatchPlan) -> TrainerState:
         size, ranks = plan.rows_per_loss * plan.world_size, (plan.rank, plan.world_size)
         batches = SharedBatches(
-            compared, size, settings.seed, settings.epochs, plan.contrastive, *ranks
+            compared, size, settings.seed, settings.epochs, plan.contrastive, *ranks, known
         )
+        if plan.contrastive and not contrasts:  # a smaller mini-batch has the same batches
+            contrasts.append(batches.contrasts())
+            if is_first_rank():
+                logger.info(
+                    "finetuning: %s of %s in-batch negatives of an epoch are known to be relevant "
+                    "and left out",
+                    *(f"{number:,}" for number in reversed(contrasts[0])),
+                )
         if plan.contrastive and rows.numbers.shape[1] == 2:  # a query and a positive
             batches.check_contrast()
         loss = {
@@ -162,7 +175,7 @@ def finetune(
     conditions: dict[str, Any] = {KEYS[role]: length for role, length in lengths.items()}
     conditions |= {"precision": precision, "keep": settings.finetuning.keep}
     kept = state.best_global_step if settings.finetuning.keep == "best" else state.global_step
-    curve = Curve(logged("loss"), dev_curve, kept or 0, conditions)
+    curve = Curve(logged("loss"), dev_curve, kept or 0, conditions, *contrasts)
     if is_first_rank() and (warning := curve.warning()):
         logger.warning(warning)
     return curve

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.util import cos_sim, dot_score, pairwise_cos_sim, pairwise_dot_score
+from torch import Tensor
 
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.schema import Settings
@@ -48,7 +50,8 @@ def loss_for(
     contrastive: query, positive, negative_1, ..., negative_n
         -log softmax(sim(query, passage) / temperature) at the positive, over the positives and
         negatives of the batch (InfoNCE; van den Oord et al., 2018,
-        https://arxiv.org/abs/1807.03748).
+        https://arxiv.org/abs/1807.03748). Labels, if any, are the pairs that are left out because
+        the passage is known to be relevant to the query, as `known_positives` gives them.
     triplet: query, positive, negative
         max(0, sim(query, negative) - sim(query, positive) + margin).
     cosine_similarity: query, passage; label 1 for a positive and 0 for a negative
@@ -67,15 +70,20 @@ def loss_for(
     if mini_batch is not None and objective != "contrastive":
         raise ValueError(f"mini_batch is for the contrastive objective, not for {objective}")
     if objective == "contrastive":
+        similarity = LeavingOut(dot_score if by_dot else cos_sim)
         options: dict[str, Any] = {
             "scale": 1 / finetuning.temperature,
-            "similarity_fct": dot_score if by_dot else cos_sim,
+            "similarity_fct": similarity,
             "gather_across_devices": gather,
         }
+        loss: torch.nn.Module
         if mini_batch is None:
-            return losses.MultipleNegativesRankingLoss(model, **options)
-        options["mini_batch_size"] = mini_batch
-        return losses.CachedMultipleNegativesRankingLoss(model, **options)
+            loss = losses.MultipleNegativesRankingLoss(model, **options)
+        else:
+            options["mini_batch_size"] = mini_batch
+            loss = losses.CachedMultipleNegativesRankingLoss(model, **options)
+        loss.register_forward_pre_hook(lambda _, inputs: similarity.begin(inputs[1]))
+        return loss
     if objective == "triplet":
         cosine = losses.TripletDistanceMetric.COSINE
         distance: Any = (lambda q, p: -pairwise_dot_score(q, p)) if by_dot else cosine
@@ -88,3 +96,29 @@ def loss_for(
             "product; choose another objective, or set the encoder's normalize to true"
         )
     return losses.CosineSimilarityLoss(model)
+
+
+class LeavingOut:
+    """A similarity that is -inf for some pairs of a batch: they have no share of the softmax."""
+
+    def __init__(self, similarity: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.similarity = similarity
+        self.begin(None)
+
+    def begin(self, pairs: Tensor | None) -> None:
+        """Begin a batch and leave out these pairs, each a row of a query and one of a passage."""
+        self.pairs, self.row = pairs, 0
+
+    def __call__(self, queries: Tensor, passages: Tensor) -> Tensor:
+        """Similarities of the batch's next queries to all its passages.
+
+        The plain loss asks for all queries at once, the cached one for a mini-batch at a time.
+        """
+        scores = self.similarity(queries, passages)
+        if self.pairs is not None:
+            rows, columns = self.pairs.T
+            rows = rows - self.row
+            here = (rows >= 0) & (rows < len(queries))
+            scores[rows[here], columns[here]] = -torch.inf
+            self.row += len(queries)
+        return scores

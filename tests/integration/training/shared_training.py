@@ -16,13 +16,20 @@ from ettin_retrieval.runtime.distributed import process_state
 from ettin_retrieval.runtime.files import write_json
 from ettin_retrieval.training.examples import Example
 from ettin_retrieval.training.finetune import finetune
-from tests.training_inputs import development, encoder, scored_examples, settings, train_examples
+from tests.training_inputs import (
+    development,
+    encoder,
+    known_examples,
+    scored_examples,
+    settings,
+    train_examples,
+)
 
 # 11 rows (22 of a positive or a negative) in batches of 4: one of 3, or 2, is left. In mini-batches
 # of 2, one of the last batch is a single row.
 CASES: dict[str, tuple[dict[str, Any], list[Example]]] = {
-    "contrastive": ({}, train_examples(11)),
-    "cached": ({"mini_batch_size": 1, "epochs": 1}, train_examples(11)),
+    "contrastive": ({}, known_examples(11)),
+    "cached": ({"mini_batch_size": 1, "epochs": 1}, known_examples(11)),
     "triplet": ({"objective": "triplet"}, train_examples(11)),
     "accumulated": (
         {"objective": "triplet", "mini_batch_size": 1, "epochs": 1},
@@ -39,7 +46,12 @@ def train(model: Any, name: str, work: Path) -> dict[str, Any]:
     changes, examples = CASES[name]
     curve = finetune(model, examples, development(), settings(**changes), work)
     weights = torch.cat([parameter.flatten() for parameter in model.parameters()])
-    return {"loss": curve.loss, "dev": curve.dev, "norm": weights.double().norm().item()}
+    return {
+        "loss": curve.loss,
+        "dev": curve.dev,
+        "norm": weights.double().norm().item(),
+        "left_out": (curve.contrasts or (0, 0))[1],
+    }
 
 
 def main(directory: Path) -> None:

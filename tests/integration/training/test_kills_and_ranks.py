@@ -65,4 +65,6 @@ def test_two_ranks_follow_the_curve_of_one(tmp_path: Path) -> None:
             of_two, seen = zip(*shared[curve], strict=True)
             assert of_two == steps, (name, curve)
             assert seen == pytest.approx(values, rel=1e-6, abs=tolerance), (name, curve)
+        assert alone["left_out"] == shared["left_out"], name
+        assert (shared["left_out"] > 0) == (name in ("contrastive", "cached")), name
         assert alone["norm"] == pytest.approx(shared["norm"], abs=1e-4), name

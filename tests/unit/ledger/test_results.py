@@ -96,6 +96,21 @@ def test_an_entry_records_the_settings_of_params_yaml(paths: dict[str, Path]) ->
     assert record["settings"]["finetuning"]["learning_rate"] == 0.5
 
 
+@pytest.mark.parametrize(("swept", "tuned"), [("base", True), ("another", False)])
+def test_a_run_says_whether_its_rate_was_tuned(
+    paths: dict[str, Path], swept: str, tuned: bool
+) -> None:
+    """By the sweep of the encoder that training starts from."""
+    sweep = {"encoder": swept, "chosen": {"learning_rate": SETTINGS.learning_rate}}
+    write_json(Path("studies/sweeps/tiny-guide.json"), sweep)
+    results.run(SETTINGS, paths)
+    text = (paths["results"] / "tiny/run-guide-seed42.json").read_text()
+    [record] = json.loads(text)["runs"].values()
+    assert record["learning_rate"] == {"value": 0.002, "tuned": tuned}
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert "studies/sweeps" in stages["results"]["deps"], "a new sweep changes the record"
+
+
 def test_every_file_that_the_stage_writes_is_an_output_or_the_index(
     paths: dict[str, Path],
 ) -> None:

@@ -12,7 +12,7 @@ from datasets import Dataset
 from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 
 from ettin_retrieval.training.batches import Share, SharedBatches, TrainingFeatures
-from ettin_retrieval.training.examples import Example, training_rows
+from ettin_retrieval.training.examples import Example, Known, training_rows
 from tests.training_inputs import encoder, settings
 
 
@@ -24,10 +24,11 @@ def batches(
     contrastive: bool = True,
     rank: int = 0,
     world_size: int = 1,
+    known: Known | None = None,
 ) -> SharedBatches:
     """Batches of rows whose texts are given as numbers, column by column."""
     texts = np.array(columns, dtype=np.int32).T
-    return SharedBatches(texts, size, seed, epochs, contrastive, rank, world_size)
+    return SharedBatches(texts, size, seed, epochs, contrastive, rank, world_size, known)
 
 
 def rows(made: SharedBatches) -> list[list[int]]:
@@ -107,6 +108,59 @@ def test_a_contrastive_batch_that_does_not_divide_stays_whole() -> None:
     assert [share.divided for share in shares[0]] == [True, False]
 
 
+QUERIES, POSITIVES, NEGATIVES = list(range(14)), list(range(100, 114)), list(range(200, 214))
+KNOWN: Known = {
+    query: frozenset({100 + query, 100 + (query + 1) % 14, 200 + (query + 5) % 14, 999})
+    for query in range(0, 14, 2)
+}
+"""Relevant to every second query: its positive, the next one's, the negative of the fifth after it,
+and a passage that no row has."""
+
+
+def test_what_is_known_to_be_relevant_is_left_out_of_every_batch() -> None:
+    made = batches(QUERIES, POSITIVES, NEGATIVES, size=8, known=KNOWN)
+    total = 0
+    for share in made:
+        passages = [100 + row for row in share.rows] + [200 + row for row in share.rows]
+        expected = [
+            (place, column)
+            for place, query in enumerate(share.rows)
+            for column, passage in enumerate(passages)
+            if passage in KNOWN.get(query, ()) and passage != 100 + query
+        ]
+        assert list(share.left_out) == expected
+        total += len(expected)
+    # Batches of 8 and 6 rows with two passages each, of which the row's own positive is none.
+    assert made.contrasts() == (8 * 15 + 6 * 11, total) and total > 3
+
+
+def test_a_passage_that_a_row_has_twice_is_left_out_twice() -> None:
+    made = batches([1, 2], [11, 12], [22, 12], size=2, known={1: frozenset({11, 12})})
+    (share,) = made
+    place = share.rows.index(0)
+    assert share.left_out == [(place, 1 - place), (place, 3 - place)]
+
+
+def test_ranks_leave_out_what_one_would() -> None:
+    whole = list(batches(QUERIES, POSITIVES, NEGATIVES, size=10, known=KNOWN))
+    shared = [
+        list(batches(QUERIES, POSITIVES, NEGATIVES, size=10, known=KNOWN, rank=rank, world_size=4))
+        for rank in range(4)
+    ]  # batches of 10 and 4 rows: the first does not divide, and goes whole to every rank
+    first, last = whole
+    assert all(of_rank[0] == first._replace(divided=False) for of_rank in shared)
+    together = [
+        (rank + row, column) for rank in range(4) for row, column in shared[rank][1].left_out
+    ]
+    assert together == last.left_out and together
+    assert {len(of_rank[1].rows) for of_rank in shared} == {1}
+
+
+def test_other_objectives_leave_nothing_out() -> None:
+    made = batches(QUERIES, POSITIVES, NEGATIVES, size=8, contrastive=False, known=KNOWN)
+    assert [list(share.left_out) for share in made] == [[], []]
+
+
 def test_weighted_losses_of_all_ranks_average_to_the_mean_over_rows() -> None:
     of_row, numbers = np.arange(13.0), list(range(13))
     total = 0.0
@@ -128,7 +182,9 @@ def test_features_are_those_of_preprocess_with_its_prompts(tmp_path: Path) -> No
     features = TrainingFeatures(model, training_rows(examples, "contrastive"))
     assert len(features) == 2
     batch = features.__getitems__(Share([1, 0], 2, 2, divided=True))
-    assert batch["query_ids"] == ["q1", "q0"]
+    assert batch["query_ids"] == ["q1", "q0"] and "label" not in batch
+    masked = features.__getitems__(Share([1, 0], 2, 2, divided=True, left_out=[(0, 1)]))
+    assert masked["label"].tolist() == [[0, 1]]
     columns = {
         "query_0": ["date fir", "date elm"],
         "passage_1": ["elm", "elm and fir"],

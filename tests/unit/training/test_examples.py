@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from ettin_retrieval.data.dataset import TEACHER, frame
+from ettin_retrieval.data.dataset import (
+    CORPUS,
+    QRELS,
+    QUERIES,
+    TEACHER,
+    Origin,
+    RetrievalDataset,
+    frame,
+)
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.training.examples import Example, training_examples, training_rows
 from tests.training_inputs import WORDS, development
@@ -47,3 +55,35 @@ def test_different_numbers_of_negatives_are_refused() -> None:
     examples = [Example("q", "p", ["n"]), Example("r", "p", ["n", "m"])]
     with pytest.raises(InputError, match=r"num_negatives: .* only 1 .* others 2; set at most 1"):
         training_rows(examples, "contrastive")
+
+
+def judged() -> RetrievalDataset:
+    """One question under two ids, with an answer under two ids; and another question."""
+    return RetrievalDataset(
+        frame([(i, "", t) for i, t in [*zip("abcd", "ABCD", strict=True), ("b2", "b ")]], CORPUS),
+        frame([("q1", "Why?"), ("q2", "why?"), ("r", "how?")], QUERIES),
+        frame(
+            [("q1", "a", 1), ("q2", "b", 2), ("q2", "c", 0), ("q1", "gone", 1), ("r", "d", 1)],
+            QRELS,
+        ),
+        Origin("test", "1", "CC0-1.0", "train"),
+    )
+
+
+def test_what_is_relevant_to_a_question_is_known_under_each_of_its_ids() -> None:
+    """By text, from all judgments: q1 has no pair here, and b2 is judged nowhere."""
+    pairs = [("q2", "b", ["c"]), ("r", "d", ["b2"]), ("r", "d", ["a"])]
+    examples = training_examples(judged(), pairs)
+    one, other, again = examples
+    assert len(one.relevant) == 2 and not other.relevant and not again.relevant
+    numbers, known = training_rows(examples, "contrastive").compared()
+    assert numbers.tolist() == [[0, 1, 2], [3, 4, 1], [3, 4, 5]]
+    assert known == {0: {1, 5}}, "C is judged 0"
+    (without_pairs,) = training_examples(judged(), [("q1", "a", [])])
+    assert without_pairs.relevant == one.relevant
+
+
+def test_only_passages_of_some_row_are_known() -> None:
+    examples = training_examples(judged(), [("q2", "b", ["c"])])
+    _, known = training_rows(examples, "contrastive").compared()
+    assert known == {0: {1}}, "A is in no row"

@@ -18,7 +18,16 @@ from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.training.examples import Example
 from ettin_retrieval.training.finetune import finetune
 from ettin_retrieval.training.trainer import RetrievalTrainer
-from tests.training_inputs import WORDS, development, encoder, losses, settings, trained
+from tests.training_inputs import (
+    WORDS,
+    development,
+    encoder,
+    known_examples,
+    losses,
+    settings,
+    train_examples,
+    trained,
+)
 
 
 @pytest.fixture
@@ -161,3 +170,37 @@ def test_texts_that_differ_in_case_or_white_space_are_in_different_batches(
     batches = [batch["query_ids"] for batch in trainers[0].get_train_dataloader()]
     assert len(batches) == 2
     assert not any({"q0", "q1"} <= set(ids) or {"q2", "q3"} <= set(ids) for ids in batches)
+
+
+def test_known_positives_of_a_batch_are_left_out_counted_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="ettin_retrieval"):
+        _, known = trained(tmp_path / "known", settings(), known_examples(20))
+    total, left_out = known.contrasts or (0, 0)
+    # Five batches of four rows with two passages each.
+    assert total == 5 * 4 * 7 and 10 < left_out < total
+    assert known.metrics()["in_batch_negatives_left_out"] == left_out
+    line = f"finetuning: {left_out} of 140 in-batch negatives of an epoch are known to be relevant"
+    assert [text for text in caplog.messages if text.startswith(line)] == [f"{line} and left out"]
+    _, curve = trained(tmp_path / "unknown", settings(), train_examples(20))
+    assert curve.contrasts == (140, 0)
+    assert losses(curve)[0] > losses(known)[0], "fewer passages share the softmax"
+
+
+def test_knowledge_that_no_batch_needs_changes_no_byte(tmp_path: Path) -> None:
+    elsewhere = [replace(e, relevant=(1, 2, 3)) for e in train_examples(20)]
+    (one, same), (two, curve) = (
+        trained(tmp_path / name, settings(), examples)
+        for name, examples in (("without", train_examples(20)), ("elsewhere", elsewhere))
+    )
+    assert losses(curve) == losses(same)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_objectives_without_in_batch_negatives_have_none_to_leave_out(tmp_path: Path) -> None:
+    given = settings(objective="triplet", margin=0.9, epochs=1)
+    _, curve = trained(tmp_path / "known", given, known_examples(8))
+    _, without = trained(tmp_path / "without", given, train_examples(8))
+    assert curve.contrasts is None and "in_batch_negatives" not in curve.metrics()
+    assert losses(curve) == losses(without)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from sentence_transformers.sentence_transformer import losses
+from sentence_transformers.util import cos_sim
 from torch.nn.functional import cosine_similarity
 from transformers import ModernBertConfig, ModernBertModel
 
@@ -166,6 +169,91 @@ def test_cached_contrastive_has_the_loss_and_gradients_of_the_whole_batch(negati
     for name, gradient in of_plain.items():
         assert gradient.abs().max() > 0, name
         torch.testing.assert_close(of_cached[name], gradient, rtol=0, atol=1e-6)
+
+
+LEFT_OUT = [(0, 1), (0, 5), (2, 0), (2, 4), (3, 11)]
+"""Rows and passages of a batch of four rows with two negatives each: passage 5 is a negative of
+row 1, and passage 11 the second negative of row 3 itself."""
+
+
+def batch_of_four() -> list[torch.Tensor]:
+    """Embeddings of queries, positives, and two negatives of each, of shape (4, 8)."""
+    return list(torch.randn(4, 4, 8, generator=torch.Generator().manual_seed(5)).double())
+
+
+def naive(query: torch.Tensor, *passages: torch.Tensor) -> torch.Tensor:
+    """InfoNCE of each row, with a denominator from which the known positives are removed."""
+    of_rows = []
+    for row in range(len(query)):
+        scores = cosine_similarity(query[row][None], torch.cat(passages)) / 0.1
+        kept = [column for column in range(len(scores)) if (row, column) not in LEFT_OUT]
+        of_rows.append(-torch.log(scores[row].exp() / scores[kept].exp().sum()))
+    return torch.stack(of_rows)
+
+
+@pytest.mark.parametrize("mini_batch", [None, 1, 3])
+def test_a_known_positive_is_removed_from_the_denominator(mini_batch: int | None) -> None:
+    embeddings = batch_of_four()
+    loss = loss_for(Given().double(), mini_batch, temperature=0.1)
+    left_out = torch.tensor(LEFT_OUT)
+    expected = naive(*embeddings).mean().item()
+    assert value(loss, *embeddings, labels=left_out) == pytest.approx(expected, rel=1e-12)
+    # What is left out of one batch is back in the next.
+    fresh = value(loss_for(Given().double(), temperature=0.1), *embeddings)
+    assert value(loss, *embeddings) == pytest.approx(fresh) and fresh > expected + 0.01
+
+
+@pytest.mark.parametrize("mini_batch", [None, 1])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_ranks_leave_out_known_positives_of_each_other(
+    monkeypatch: pytest.MonkeyPatch, rank: int, mini_batch: int | None
+) -> None:
+    """Each rank has two of the four rows, and the passages of all."""
+    embeddings = batch_of_four()
+    gathered = iter(embeddings)
+    for module in ("multiple_negatives_ranking", "cached_multiple_negatives_ranking"):
+        theirs = f"sentence_transformers.sentence_transformer.losses.{module}"
+        monkeypatch.setattr(f"{theirs}.all_gather_with_grad", lambda _: next(gathered))
+        monkeypatch.setattr(f"{theirs}.get_rank", lambda: rank)
+    ours = slice(2 * rank, 2 * rank + 2)
+    left_out = torch.tensor([(row - 2 * rank, c) for row, c in LEFT_OUT if row in range(4)[ours]])
+    loss = loss_for(Given().double(), mini_batch, gather=True, temperature=0.1)
+    with torch.no_grad():
+        actual = value(loss, *(one[ours] for one in embeddings), labels=left_out)
+    assert actual == pytest.approx(naive(*embeddings)[ours].mean().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("mini_batch", [None, 3])
+def test_no_gradient_reaches_the_similarity_of_a_known_positive(mini_batch: int | None) -> None:
+    loss = loss_for(Given().double(), mini_batch, temperature=0.1)
+    similarity, seen = loss.similarity_fct.similarity, []
+
+    def watched(queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        seen.append(similarity(queries, passages))
+        seen[-1].retain_grad()
+        return seen[-1].clone()
+
+    loss.similarity_fct.similarity = watched
+    features = [{"embedding": one.requires_grad_()} for one in batch_of_four()]
+    loss(features, torch.tensor(LEFT_OUT)).backward()
+    gradient = torch.cat([scores.grad for scores in seen])
+    assert gradient.shape == (4, 12)
+    without = [(row, column) for row, column in (gradient == 0).nonzero().tolist()]
+    assert without == LEFT_OUT
+
+
+@pytest.mark.parametrize("mini_batch", [None, 3])
+def test_a_batch_without_known_positives_has_the_very_loss_of_sentence_transformers(
+    mini_batch: int | None,
+) -> None:
+    theirs: Callable[..., Any] = losses.MultipleNegativesRankingLoss
+    options: dict[str, Any] = {"scale": 1 / 0.1, "similarity_fct": cos_sim}
+    if mini_batch is not None:
+        theirs = losses.CachedMultipleNegativesRankingLoss
+        options["mini_batch_size"] = mini_batch
+    embeddings = [one.float() for one in batch_of_four()]
+    ours = loss_for(Given(), mini_batch, temperature=0.1)
+    assert value(ours, *embeddings) == value(theirs(Given(), **options), *embeddings)
 
 
 def test_mini_batch_and_gather_select_the_contrastive_loss() -> None:
