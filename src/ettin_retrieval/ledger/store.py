@@ -88,13 +88,6 @@ def read_queries(directory: Path, entry: Entry) -> pd.DataFrame:
     return pq.read_table(path, schema=QUERIES).to_pandas()
 
 
-def read_records(directory: Path, entry: Entry) -> list[dict[str, Any]]:
-    """The records of the runs of an entry, as far as they are there."""
-    places = [_place(directory, entry.model, run["run"]) for run in entry.runs]
-    found = [_read_runs(path).get(run_id) for path, run_id in places]
-    return [record for record in found if record is not None]
-
-
 def read_measurement(directory: Path, name: str) -> Measurement:
     """An entry by its name, with everything that belongs to it.
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from scipy.special import ndtr
 
-from ettin_retrieval.ledger.store import read_records
 from ettin_retrieval.reports.references import Expected, Key, References
 from ettin_retrieval.reports.view import Check, View
 
@@ -53,7 +52,7 @@ class Rate(NamedTuple):
 def rate_of(view: View, key: Key) -> Rate:
     """The learning rate that the runs of a fine-tuned checkpoint record, over its seeds."""
     arm = [e for e in view.entries if (e.model, e.checkpoint, e.recipe) == key[:3]]
-    records = [r for entry in arm for r in read_records(view.directory, entry).values()]
+    records = [record for entry in arm for record in view.records[entry.name]]
     rates = [record.get("learning_rate") or {} for record in records]
     values = {rate["value"] for rate in rates if "value" in rate}
     tuned = {rate.get("tuned") for rate in rates}

@@ -204,7 +204,9 @@ class View:
 
     def __post_init__(self) -> None:
         self.entries = [with_cqadupstack(entry) for entry in self.entries]
-        self._records = {e.name: read_records(self.directory, e) for e in self.entries}
+        self.records = {
+            e.name: list(read_records(self.directory, e).values()) for e in self.entries
+        }
 
     @classmethod
     def read(cls, results: Path, expected: Path) -> View:
@@ -245,7 +247,7 @@ class View:
 
     def conditions(self, entry: Entry, tasks: Iterable[str]) -> Conditions:
         """Under what an entry's scores on these tasks were measured."""
-        return conditions(entry, tasks, self._records.get(entry.name, []))
+        return conditions(entry, tasks, self.records.get(entry.name, []))
 
     def unlike(self, ours: Entry, theirs: Entry) -> list[Difference]:
         """In what two entries differ, apart from the systems, and on the tasks that both scored."""
