@@ -234,12 +234,7 @@ def _set_lengths(model: SentenceTransformer, entry: Encoder, stated: bool, where
 
     modules: list[Any] = [module for module in model.modules() if isinstance(module, Transformer)]
     for transformer in modules:
-        config = transformer.model.config
-        positions: int | None = getattr(config, "max_position_embeddings", None)
-        if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
-            positions -= config.pad_token_id + 1
-        if positions is not None and positions < 1:  # how XLNet says that it has no limit
-            positions = None
+        positions = positions_of(transformer)
         longest = min(transformer.max_seq_length or NO_LIMIT, positions or NO_LIMIT)
         for key, attribute in (
             ("max_query_length", "query_length"),
@@ -257,3 +252,13 @@ def _set_lengths(model: SentenceTransformer, entry: Encoder, stated: bool, where
                     f"has positions for; lower ettin_MODEL.base.{key} in encoders.yaml"
                 )
             setattr(transformer, attribute, length)
+
+
+def positions_of(transformer: Any) -> int | None:
+    """Tokens that a transformer module has positions for; None if it has no limit."""
+    config = transformer.model.config
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
+        positions -= config.pad_token_id + 1
+    # XLNet says -1.
+    return None if positions is None or positions < 1 else positions

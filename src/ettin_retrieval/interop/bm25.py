@@ -32,7 +32,13 @@ from ettin_retrieval.ledger.store import read_entry, write_index, write_measurem
 
 logger = logging.getLogger("ettin_retrieval")
 
-SETTINGS: dict[str, Any] = {"method": "lucene", "k1": 1.5, "b": 0.75, "stopwords": "english", "stemmer": "english"}
+SETTINGS: dict[str, Any] = {
+    "method": "lucene",
+    "k1": 1.5,
+    "b": 0.75,
+    "stopwords": "english",
+    "stemmer": "english",
+}
 """mteb's settings, for the record."""
 
 

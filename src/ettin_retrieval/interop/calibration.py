@@ -269,7 +269,10 @@ def content_digest(dataset: RetrievalDataset) -> str:
     passages = map(passage_text, corpus["title"], corpus["text"])
     rows: list[Iterable[tuple[object, ...]]] = [
         (("passage", *row) for row in zip(corpus["id"], passages, strict=True)),
-        (("query", *row) for row in zip(queries["id"], map(str.strip, queries["text"]), strict=True)),
+        (
+            ("query", *row)
+            for row in zip(queries["id"], map(str.strip, queries["text"]), strict=True)
+        ),
         (("judgment", *row) for row in relevant.itertuples(index=False)),
     ]
     digests = sorted(
@@ -307,9 +310,7 @@ def _command(name: str, task: str) -> str:
     return f"ettin-retrieval calibrate --model {model} --task {task}"
 
 
-def _not_run(
-    cases: list[Case], figures: Figures, why: str, other: bool = False
-) -> list[Verdict]:
+def _not_run(cases: list[Case], figures: Figures, why: str, other: bool = False) -> list[Verdict]:
     return [
         Verdict(case, metric, figures.tolerances[case.tolerance].value, None, why, other)
         for case in cases
@@ -324,7 +325,7 @@ def _judged(
     name, task = cases[0].model, cases[0].task
     datasets = {}
     for part in _parts(task):
-        # Cases of one model and task differ in the release of the stemmer alone.
+        # Cases of one model and task are of one revision.
         datasets[part] = dataset = _load(part, directories, cases[0].revision_of(part))
         for case in cases:
             if why := other_data(case, part, dataset, figures):
@@ -341,9 +342,7 @@ def _judged(
     ]
 
 
-def _load(
-    task: str, directories: Mapping[str, Path] | None, revision: str
-) -> RetrievalDataset:
+def _load(task: str, directories: Mapping[str, Path] | None, revision: str) -> RetrievalDataset:
     from ettin_retrieval.sources import beir
     from ettin_retrieval.sources.benchmark_data import mteb
 
