@@ -16,6 +16,7 @@ from ettin_retrieval.base_encoder.model_directory import (
 )
 from ettin_retrieval.encoders.checkpoint import fingerprint, is_normalised, pooling_of
 from ettin_retrieval.encoders.encode import TextEncoder
+from ettin_retrieval.encoders.tokenise import positions_of
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.sections import Encoder
 
@@ -28,9 +29,6 @@ would cut 99.6% of ArguAna's queries, which are whole arguments; 512 cut 2.9% of
 
 NO_LIMIT = 10**9
 """More tokens than any encoder reads; a tokenizer without a limit says 10^30."""
-
-POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
-"""Architectures that number positions from the padding token's id + 1."""
 
 
 def pretrained(entry: Encoder, local_path: str) -> tuple[SentenceTransformer, dict[str, Any]]:
@@ -252,13 +250,3 @@ def _set_lengths(model: SentenceTransformer, entry: Encoder, stated: bool, where
                     f"has positions for; lower ettin_MODEL.base.{key} in encoders.yaml"
                 )
             setattr(transformer, attribute, length)
-
-
-def positions_of(transformer: Any) -> int | None:
-    """Tokens that a transformer module has positions for; None if it has no limit."""
-    config = transformer.model.config
-    positions: int | None = getattr(config, "max_position_embeddings", None)
-    if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
-        positions -= config.pad_token_id + 1
-    # XLNet says -1.
-    return None if positions is None or positions < 1 else positions

@@ -24,6 +24,9 @@ TEXTS_PER_CALL = 1024
 KNOWN_FEATURES = {"input_ids", "attention_mask", "token_type_ids", "modality", "prompt_length"}
 """What the forward pass of a transformer reads; token types are 0 where they are left out."""
 
+POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
+"""Architectures that number positions from the padding token's id + 1."""
+
 CHARACTERS_PER_TOKEN = 4
 """About as in English: decides how many texts that are not tokenised yet share a batch."""
 
@@ -197,6 +200,16 @@ def max_length_of(model: SentenceTransformer, role: Role) -> int | None:
     longest = getattr(first, "max_seq_length", None)
     length = getattr(first, f"{task_of(role)}_length", None) or longest
     return None if length is None or math.isinf(length) else int(length)
+
+
+def positions_of(transformer: Any) -> int | None:
+    """Tokens that a transformer module has positions for; None if it has no limit."""
+    config = transformer.model.config
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
+        positions -= config.pad_token_id + 1
+    # XLNet says -1.
+    return None if positions is None or positions < 1 else positions
 
 
 def first_module(model: SentenceTransformer, role: Role) -> Any:

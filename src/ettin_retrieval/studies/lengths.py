@@ -122,8 +122,7 @@ def own_lengths(search: ExactSearch) -> tuple[Lengths, Lengths]:
 
     An encoder without positions reads any length: its own is its maximum.
     """
-    from ettin_retrieval.base_encoder.pretrained import positions_of
-    from ettin_retrieval.encoders.tokenise import first_module, max_length_of
+    from ettin_retrieval.encoders.tokenise import first_module, max_length_of, positions_of
 
     model = search.encoder.model
     lengths = max_length_of(model, "query"), max_length_of(model, "passage")

@@ -95,8 +95,8 @@ def test_a_modernbert_with_two_lengths_scores_as_by_transformers_and_pytrec_eval
     }
     judged = {query: dict(found) for query, found in collection.judgments().items()}
     expected = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10"}).evaluate(run)
-    for row in ours.per_query.itertuples():
-        assert row.ndcg_at_10 == pytest.approx(expected[row.query_id]["ndcg_cut_10"], abs=1e-5)
+    for query, value in ours.per_query.set_index("query_id")["ndcg_at_10"].to_dict().items():
+        assert value == pytest.approx(expected[str(query)]["ndcg_cut_10"], abs=1e-5)
     for query, hits in ours.run.items():
         wrong = max(abs(score - run[query][passage]) for passage, score in hits.items())
         assert wrong < 1e-5
