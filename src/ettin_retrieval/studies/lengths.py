@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ettin_retrieval")
 
 CHECKPOINTS = ("base", "finetuned")
+KINDS = ("queries", "passages")
 
 
 class Difference(NamedTuple):
@@ -48,14 +49,17 @@ class Difference(NamedTuple):
 def run(settings: Settings, paths: Paths) -> str:
     """Score the tasks with cut texts at the encoder's own maximum."""
     found: list[Difference] = []
+    cut = {checkpoint: what_was_cut(paths["scores"] / checkpoint) for checkpoint in CHECKPOINTS}
     for checkpoint in CHECKPOINTS:
         scores = paths["scores"] / checkpoint
-        tasks = cut_tasks(scores)
-        if tasks:
+        if tasks := cut_tasks(cut[checkpoint]):
             found += differences(checkpoint, paths[checkpoint], scores, tasks, settings, paths)
     report = Report(
         title="Lengths: where the evaluation cuts, and the encoder's own maximum",
-        tables=[lengths_table(found, settings.model)] if found else [],
+        tables=[
+            *([lengths_table(found, settings.model)] if found else []),
+            cut_table(cut, settings.model),
+        ],
         notes=notes(found),
         scored=scored(found, settings.seed),
         summary=f"{len(found)} scores at two lengths",
@@ -64,14 +68,20 @@ def run(settings: Settings, paths: Paths) -> str:
     return report.summary
 
 
-def cut_tasks(scores: Path) -> list[str]:
-    """Tasks of which an evaluation cut more than 1% of the queries or passages, by name."""
-    found = []
-    for path in sorted(scores.glob("*.cut.json")):
-        cut = read_json(path)
-        if max(share(cut, kind) for kind in ("queries", "passages")) > MENTIONED:
-            found.append(path.name.removesuffix(".cut.json"))
-    return found
+def what_was_cut(scores: Path) -> dict[str, Any]:
+    """Task to what an evaluation cut, in order of name."""
+    files = sorted(scores.glob("*.cut.json"))
+    return {path.name.removesuffix(".cut.json"): read_json(path) for path in files}
+
+
+def cut_tasks(cut: dict[str, Any]) -> list[str]:
+    """Tasks of which more than 1% of the queries or passages are cut.
+
+    >>> cut_tasks({"A": {"queries": [0, 9], "passages": [1, 99]}, "B": {"queries": [1, 200],
+    ...     "passages": [0, 9]}})
+    ['A']
+    """
+    return [task for task, of in cut.items() if max(share(of, kind) for kind in KINDS) > MENTIONED]
 
 
 def share(cut: Any, kind: str) -> float:
@@ -139,13 +149,13 @@ def lengths_table(found: list[Difference], model: str) -> Table:
         return (
             at.scores.task,
             at.checkpoint,
-            *(f"{at.short['mean_tokens'][kind]:.0f}" for kind in ("queries", "passages")),
-            *(f"{share(at.short, kind):.1%}" for kind in ("queries", "passages")),
+            *(f"{at.short['mean_tokens'][kind]:.0f}" for kind in KINDS),
+            *(f"{share(at.short, kind):.1%}" for kind in KINDS),
             points(at.scores.base),
             points(at.scores.other),
             signed(at.scores.difference),
             " to ".join(map(signed, interval)) if interval else "one query",
-            " and ".join(f"{share(at.long, kind):.1%}" for kind in ("queries", "passages")),
+            " and ".join(f"{share(at.long, kind):.1%}" for kind in KINDS),
         )
 
     columns = (
@@ -154,6 +164,24 @@ def lengths_table(found: list[Difference], model: str) -> Table:
     )  # fmt: skip
     rows = sorted(found, key=lambda at: (at.scores.task, at.checkpoint))
     return Table(f"Model {model}, nDCG@10", columns, tuple(map(row, rows)), labels=2)
+
+
+def cut_table(cut: dict[str, dict[str, Any]], model: str) -> Table:
+    """Mean lengths and shares cut of every task, by the evaluation of each checkpoint."""
+    rows = [
+        (
+            task,
+            checkpoint,
+            *(f"{tasks[task]['mean_tokens'][kind]:.0f}" for kind in KINDS),
+            *(f"{share(tasks[task], kind):.1%}" for kind in KINDS),
+        )
+        for checkpoint, tasks in cut.items()
+        for task in tasks
+    ]
+    columns = (
+        "Task", "Checkpoint", "Query tokens", "Passage tokens", "Queries cut", "Passages cut",
+    )  # fmt: skip
+    return Table(f"Model {model}, lengths of all tasks", columns, tuple(sorted(rows)), labels=2)
 
 
 def notes(found: list[Difference]) -> list[str]:

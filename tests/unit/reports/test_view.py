@@ -273,3 +273,15 @@ def test_the_forums_count_their_cut_texts_together() -> None:
     forums = with_cqadupstack(measurement("1b", "base", {CQADUPSTACK: 0.5}, cut=cut).entry)
     assert forums.tasks[CQADUPSTACK]["cut"] == {"queries": [600, 12000], "passages": [12, 12000]}
     assert str(measured([forums], SCIFACT._replace(task=CQADUPSTACK))) == "50.0 [cut: 5.0% q]"
+
+
+def test_the_mean_length_of_the_forums_is_over_all_their_texts() -> None:
+    entry = measurement("1b", "base", {CQADUPSTACK: 0.5}, cut=dict.fromkeys(PARTS, (0, 0))).entry
+    for number, part in enumerate(PARTS):
+        entry.tasks[part]["cut"] |= {
+            "passages": [0, 3000 if number == 0 else 1000],
+            "mean_tokens": {"queries": 10.0, "passages": 200.0 if number == 0 else 60.0},
+        }
+    found = measured([with_cqadupstack(entry)], SCIFACT._replace(task=CQADUPSTACK)).tokens
+    assert found == (10.0, (3 * 200 + 11 * 60) / 14)
+    assert measured([entry], SCIFACT._replace(task=PARTS[0])).tokens == (10.0, 200.0)
