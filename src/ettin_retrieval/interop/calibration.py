@@ -6,16 +6,16 @@ are in expected/calibration.yaml. A figure counts on the texts that it was publi
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ettin_retrieval.data.dataset import RetrievalDataset, passage_text
+from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.data.judgments import flaws
 from ettin_retrieval.interop import BM25_MODEL
+from ettin_retrieval.interop.published_data import Collection, other_data
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import read_as
 from ettin_retrieval.settings.sections import Encoder, Positive, Section, Share, Tuning
@@ -46,14 +46,6 @@ class Tolerance(Section):
     """How far a figure may be off, on either side, and why so far."""
 
     value: Share
-    reason: str
-
-
-class Collection(Section):
-    """Data that is known to be the same in several forms: `content_digest` and revisions."""
-
-    revisions: list[str]
-    digest: str
     reason: str
 
 
@@ -259,48 +251,6 @@ def cases_for(figures: Figures, name: str, task: str, stemmer: str) -> list[Case
     return cases
 
 
-def content_digest(dataset: RetrievalDataset) -> str:
-    """sha256 of what decides a score, in any order: texts as an encoder reads them, judgments.
-
-    Judgments of 0 and below change no metric and are left out.
-    """
-    corpus, queries = dataset.corpus, dataset.queries
-    relevant = dataset.qrels[dataset.qrels["score"] > 0]
-    passages = map(passage_text, corpus["title"], corpus["text"])
-    rows: list[Iterable[tuple[object, ...]]] = [
-        (("passage", *row) for row in zip(corpus["id"], passages, strict=True)),
-        (
-            ("query", *row)
-            for row in zip(queries["id"], map(str.strip, queries["text"]), strict=True)
-        ),
-        (("judgment", *row) for row in relevant.itertuples(index=False)),
-    ]
-    digests = sorted(
-        hashlib.sha256("\0".join(map(str, row)).encode()).digest() for part in rows for row in part
-    )
-    return hashlib.sha256(b"".join(digests)).hexdigest()
-
-
-def other_data(case: Case, part: str, dataset: RetrievalDataset, figures: Figures) -> str:
-    """Why a dataset is not what a case was published on; empty if it is."""
-    wanted, found = case.revision_of(part), dataset.origin.revision
-    if found == wanted:
-        return ""
-    known = figures.collections.get(part)
-    if known is None or wanted not in known.revisions:
-        return (
-            f"{part}: revision {found} of {dataset.origin.source}, published on {wanted}; whether "
-            "the texts are the same is not known"
-        )
-    digest = content_digest(dataset)
-    if digest == known.digest:
-        return ""
-    return (
-        f"{part}: other texts or judgments than those of revision {wanted}: digest {digest[:12]}, "
-        f"not {known.digest[:12]}"
-    )
-
-
 def _parts(task: str) -> list[str]:
     return sorted(CQADUPSTACK_PARTS) if task == CQADUPSTACK else [task]
 
@@ -328,7 +278,7 @@ def _judged(
         # Cases of one model and task are of one revision.
         datasets[part] = dataset = _load(part, directories, cases[0].revision_of(part))
         for case in cases:
-            if why := other_data(case, part, dataset, figures):
+            if why := other_data(part, case.revision_of(part), dataset, figures.collections):
                 return _not_run(cases, figures, why, other=True)
     scores = {}
     for part, dataset in datasets.items():

@@ -87,3 +87,15 @@ def test_data_of_another_kind_is_refused(data: dict[str, Any], message: str) -> 
     with pytest.raises(InputError) as refused:
         mteb._read(Task(**data), "test", strict=False)
     assert str(refused.value).startswith(f"hub dataset me/it test: {message}")
+
+
+def test_another_revision_than_mteb_pins_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published figures are of a revision of their own; the next load is of mteb's again."""
+    resolved: list[str] = []
+    monkeypatch.setattr(
+        mteb.hub, "resolve_commit", lambda path, revision, kind: resolved.append(revision)
+    )
+    monkeypatch.setattr(mteb, "_read", lambda task, *_: task.metadata.dataset["revision"])
+    assert list(mteb.load(["SciFact"], revision="a" * 40)) == [("SciFact", "a" * 40)]
+    [(_, pinned)] = mteb.load(["SciFact"])
+    assert resolved == ["a" * 40, pinned] and pinned != resolved[0]
