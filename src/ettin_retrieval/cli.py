@@ -133,22 +133,49 @@ def collect(
 
 @app.command()
 def calibrate(
-    model: Annotated[str, typer.Option(help="Hub id, directory of a published model, or bm25.")],
-    task: Annotated[str, typer.Option(help="mteb's name, such as SciFact.")],
+    model: Annotated[
+        str | None, typer.Option(help="Hub id, directory of a published model, or bm25.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="mteb's name, such as SciFact.")] = None,
     published_as: Annotated[
         str | None, typer.Option("--as", metavar="HUB_ID", help="Which model a directory holds.")
     ] = None,
     beir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The task's data (default: from the hub).")
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every case that data and models are given for.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --all: a directory of collections.")
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HUB_ID=DIR", help="With --all: where a model is. May be repeated."),
+    ] = None,
     expected: File = EXPECTED / "calibration.yaml",
 ) -> None:
-    """Check the evaluation against a model's published score."""
+    """Check the evaluation against published scores of known models."""
     from ettin_retrieval.interop import calibration
 
-    verdicts, dataset = calibration.calibrate(expected, model, task, beir, published_as)
-    print(calibration.render(verdicts, dataset))
-    if not all(verdict.reproduces for verdict in verdicts):
+    if every:
+        if model or task or published_as or beir:
+            raise InputError("--all takes --data and --at, and no single model or task")
+        pairs = [(name, sign, path) for name, sign, path in (a.partition("=") for a in at or [])]
+        if wrong := [name for name, sign, _ in pairs if not sign]:
+            raise InputError(f"--at {wrong[0]}: write HUB_ID=DIR")
+        models = {name: Path(path) for name, _, path in pairs}
+        found = calibration.calibrate_all(expected, data, models)
+    elif model is None or task is None:
+        raise InputError("name --model and --task, or --all")
+    else:
+        found = iter([calibration.calibrate(expected, model, task, beir, published_as)])
+    verdicts = []
+    for part in found:
+        print(calibration.render(part), end="\n\n", flush=True)
+        verdicts += part
+    print(calibration.summary(verdicts))
+    if any(verdict.failed for verdict in verdicts):
         raise typer.Exit(1)
 
 

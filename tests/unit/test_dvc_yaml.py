@@ -90,12 +90,13 @@ def test_stages_read_the_recipe_where_a_recipe_decides() -> None:
 
 
 REPORTING = [name for name in STUDIES if name != "scientific_data"]
-TRAINING = [name for name in REPORTING if name != "tiny_world"]
+TRAINING = [name for name in REPORTING if name not in {"tiny_world", "lengths"}]
 
 
 def test_the_studies_use_the_pipeline_s_model_and_recipe() -> None:
     assert load("studies/dvc.yaml")["vars"] == ["../params.yaml"]
-    assert set(REPORTING) == {"ablations", "cross_domain", "few_shot", "multi_stage", "tiny_world"}
+    assert set(REPORTING) == {*TRAINING, "lengths", "tiny_world"}
+    assert set(TRAINING) == {"ablations", "cross_domain", "few_shot", "multi_stage"}
 
 
 @pytest.mark.parametrize("study", REPORTING)
@@ -111,6 +112,7 @@ def test_what_a_study_reports_is_kept_in_git(study: str) -> None:
     [
         ("scientific_data", ["training_data", "negatives"]),
         *((study, ["finetuning", "evaluate"]) for study in TRAINING),
+        ("lengths", ["evaluate"]),
         ("tiny_world", ["training_data", "negatives", "finetuning", "evaluate"]),
     ],
 )

@@ -16,6 +16,7 @@ from ettin_retrieval.base_encoder.model_directory import (
 )
 from ettin_retrieval.encoders.checkpoint import fingerprint, is_normalised, pooling_of
 from ettin_retrieval.encoders.encode import TextEncoder
+from ettin_retrieval.encoders.tokenise import positions_of
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.sections import Encoder
 
@@ -28,9 +29,6 @@ would cut 99.6% of ArguAna's queries, which are whole arguments; 512 cut 2.9% of
 
 NO_LIMIT = 10**9
 """More tokens than any encoder reads; a tokenizer without a limit says 10^30."""
-
-POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
-"""Architectures that number positions from the padding token's id + 1."""
 
 
 def pretrained(entry: Encoder, local_path: str) -> tuple[SentenceTransformer, dict[str, Any]]:
@@ -234,12 +232,7 @@ def _set_lengths(model: SentenceTransformer, entry: Encoder, stated: bool, where
 
     modules: list[Any] = [module for module in model.modules() if isinstance(module, Transformer)]
     for transformer in modules:
-        config = transformer.model.config
-        positions: int | None = getattr(config, "max_position_embeddings", None)
-        if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
-            positions -= config.pad_token_id + 1
-        if positions is not None and positions < 1:  # how XLNet says that it has no limit
-            positions = None
+        positions = positions_of(transformer)
         longest = min(transformer.max_seq_length or NO_LIMIT, positions or NO_LIMIT)
         for key, attribute in (
             ("max_query_length", "query_length"),

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from ettin_retrieval.encoders.checkpoint import name_of
 from ettin_retrieval.encoders.precision import autocast
 from ettin_retrieval.encoders.tokenise import (
-    Mask,
+    Lengths,
     Role,
     Texts,
     max_length_of,
@@ -45,8 +45,8 @@ Embeddings = npt.NDArray[np.float32]  # of shape (texts, dimension)
 SHARD = 16_384
 """Texts tokenised, encoded and cached at a time: caps memory and the work lost when killed."""
 
-CUT = ".cut"
-"""Suffix of the file beside cached embeddings: which of the texts were cut."""
+LENGTHS = ".lengths"
+"""Suffix of the file beside cached embeddings: lengths of the texts before they were cut."""
 
 CPU_BATCH, CPU_TOKENS = 32, 2048
 """Texts of full length, and tokens, per forward pass on a CPU. More tokens do not fit its caches:
@@ -142,15 +142,15 @@ class TextEncoder:
         shards: Iterable[list[str]],
         role: Role,
         shared: bool = False,
-        cut: list[Mask] | None = None,
+        lengths: list[Lengths] | None = None,
     ) -> Iterator[Embeddings]:
         """Embed shard by shard; a thread reads and tokenises the next one meanwhile.
 
         Parameters
         ----------
-        cut
-            Gets, before each shard is yielded, whether each of its texts is longer than the length
-            of the role, of shape (texts,). A model that is not a SentenceTransformer adds nothing.
+        lengths
+            Gets, before each shard is yielded, the lengths of its texts in tokens before they are
+            cut, of shape (texts,). A model that is not a SentenceTransformer adds nothing.
 
         Yields
         ------
@@ -159,8 +159,8 @@ class TextEncoder:
         for texts, path, cached, tokens in ahead(self._prepared(shards, role)):
             # Ranks on different machines have different caches.
             if path is not None and (all(all_gather(cached)) if shared else cached):
-                if cut is not None and hasattr(self.model, "preprocess"):
-                    cut.append(np.load(path.with_suffix(CUT)))
+                if lengths is not None and hasattr(self.model, "preprocess"):
+                    lengths.append(np.load(path.with_suffix(LENGTHS)))
                 yield np.load(path)
                 continue
             if tokens is None and hasattr(self.model, "preprocess"):
@@ -170,10 +170,10 @@ class TextEncoder:
             self._check_finite(vectors, texts, role)
             if path is not None:
                 if tokens is not None:
-                    EmbeddingCache.save(tokens.cut, path.with_suffix(CUT))
+                    EmbeddingCache.save(tokens.whole, path.with_suffix(LENGTHS))
                 EmbeddingCache.save(vectors, path)
-            if cut is not None and tokens is not None:
-                cut.append(tokens.cut)
+            if lengths is not None and tokens is not None:
+                lengths.append(tokens.whole)
             yield vectors
 
     def _prepared(
@@ -189,7 +189,7 @@ class TextEncoder:
             tokenises = hasattr(model, "preprocess")
             cached = path is not None and path.is_file()
             if path is not None and tokenises:
-                cached = cached and path.with_suffix(CUT).is_file()
+                cached = cached and path.with_suffix(LENGTHS).is_file()
             needs_tokens = tokenises and not cached
             yield texts, path, cached, tokenise(model, texts, role) if needs_tokens else None
 

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Role = Literal["query", "passage"]
-Mask = npt.NDArray[np.bool_]
+Lengths = npt.NDArray[np.int32]
 
 TEXTS_PER_CALL = 1024
 """Texts per call of the tokenizer, whose lists take ten times the memory of arrays."""
 
 KNOWN_FEATURES = {"input_ids", "attention_mask", "token_type_ids", "modality", "prompt_length"}
 """What the forward pass of a transformer reads; token types are 0 where they are left out."""
+
+POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"}
+"""Architectures that number positions from the padding token's id + 1."""
 
 CHARACTERS_PER_TOKEN = 4
 """About as in English: decides how many texts that are not tokenised yet share a batch."""
@@ -32,12 +35,12 @@ class Texts(Protocol):
     """Texts of one role, ready to be read by a model."""
 
     @property
-    def cut(self) -> Mask:
-        """Whether each text is longer than the model reads, of shape (texts,)."""
+    def whole(self) -> Lengths:
+        """Length of each text before it is cut, in tokens, of shape (texts,)."""
 
     @property
     def lengths(self) -> list[int]:
-        """Length of each text in tokens."""
+        """Length of each text in tokens, as the model reads it."""
 
     def features(self, texts: Sequence[int] | npt.NDArray[np.integer]) -> dict[str, Any]:
         """What the model reads of some texts, on the CPU."""
@@ -57,16 +60,17 @@ class Untokenised:
     max_length: int | None
 
     @property
-    def cut(self) -> Mask:
-        """Whether each text is longer than the model reads, of shape (texts,)."""
-        cut = np.zeros(len(self.texts), dtype=np.bool_)
-        if self.max_length is not None:
-            tokenizer = first_module(self.model, self.role).tokenizer
-            prompt = prompt_of(self.model, self.role) or ""
-            for number, text in enumerate(self.texts):
-                ids = tokenizer(f"{prompt}{text}", truncation=False, verbose=False)["input_ids"]
-                cut[number] = len(ids) > self.max_length
-        return cut
+    def whole(self) -> Lengths:
+        """Length of each text before it is cut, in tokens, of shape (texts,)."""
+        tokenizer = first_module(self.model, self.role).tokenizer
+        if not callable(tokenizer):  # that of static embeddings, which read whole texts
+            return np.array([len(t.ids) for t in tokenizer.encode_batch(self.texts)], np.int32)
+        prompt = prompt_of(self.model, self.role) or ""
+        found = (
+            tokenizer(f"{prompt}{text}", truncation=False, verbose=False)["input_ids"]
+            for text in self.texts
+        )
+        return np.fromiter(map(len, found), np.int32, len(self.texts))
 
     @property
     def lengths(self) -> list[int]:
@@ -92,7 +96,7 @@ class Tokenised:
     ends: npt.NDArray[np.int64]  # text n has the ids from ends[n] to ends[n + 1]
     extra: dict[str, Any]  # further features that the model's modules ask for
     tokenizer: Any
-    cut: Mask  # whether each text is longer than the length of its role, of shape (texts,)
+    whole: Lengths  # of each text before it is cut, of shape (texts,)
 
     @property
     def lengths(self) -> list[int]:
@@ -135,38 +139,41 @@ def tokenise(model: SentenceTransformer, texts: list[str], role: Role) -> Texts:
         task = task_of(role)
         return model.preprocess(part, prompt=prompt, task=task, processing_kwargs=options)
 
-    def directly(part: list[str]) -> Iterator[tuple[list[int], bool]]:
+    def directly(part: list[str]) -> Iterator[tuple[list[int], int]]:
         encoded = fast.encode_batch_fast([f"{prompt or ''}{text}" for text in part])  # type: ignore[union-attr]
-        return ((text.ids, bool(text.overflowing)) for text in encoded)
+        # What is cut off is in pieces, each with special tokens of its own.
+        special = fast.num_special_tokens_to_add(False)  # type: ignore[union-attr]
+        for text in encoded:
+            yield text.ids, len(text) + sum(len(piece) - special for piece in text.overflowing)
 
-    def slowly(part: list[str]) -> Iterator[tuple[list[int], bool]]:
+    def slowly(part: list[str]) -> Iterator[tuple[list[int], int]]:
         found = preprocess(part)["input_ids"]
         full = [row for row, tokens in enumerate(found) if len(tokens) == max_length]
         again = [part[row] for row in full]
         whole = preprocess(again, truncation=False)["input_ids"] if full else []
-        longer = {r for r, tokens in zip(full, whole, strict=True) if len(tokens) > len(found[r])}
-        return ((tokens, row in longer) for row, tokens in enumerate(found))
+        longer = {row: len(tokens) for row, tokens in zip(full, whole, strict=True)}
+        return ((tokens, longer.get(row, len(tokens))) for row, tokens in enumerate(found))
 
     extremes = [min(texts, key=len), max(texts, key=len)]
     expected = preprocess(extremes)
     if expected.keys() - KNOWN_FEATURES or any(map(any, expected.get("token_type_ids", []))):
         return Untokenised(model, texts, role, max_length)
     same = fast is not None and [ids for ids, _ in directly(extremes)] == expected["input_ids"]
-    ids, ends, cut = array("i"), array("q", [0]), bytearray()
+    ids, ends, whole = array("i"), array("q", [0]), array("i")
     for start in range(0, len(texts), TEXTS_PER_CALL):
         part = texts[start : start + TEXTS_PER_CALL]
-        for tokens, is_cut in directly(part) if same else slowly(part):
+        for tokens, length in directly(part) if same else slowly(part):
             # Without special tokens an empty text has no token: it gets one of padding.
             ids.extend(tokens or [tokenizer.pad_token_id])
             ends.append(len(ids))
-            cut.append(is_cut)
+            whole.append(length)
     extra = {name: expected[name] for name in expected.keys() & {"modality", "prompt_length"}}
     return Tokenised(
         np.frombuffer(ids, dtype=np.int32),
         np.frombuffer(ends, dtype=np.int64),
         extra,
         tokenizer,
-        np.frombuffer(cut, dtype=np.bool_),
+        np.frombuffer(whole, dtype=np.int32),
     )
 
 
@@ -193,6 +200,16 @@ def max_length_of(model: SentenceTransformer, role: Role) -> int | None:
     longest = getattr(first, "max_seq_length", None)
     length = getattr(first, f"{task_of(role)}_length", None) or longest
     return None if length is None or math.isinf(length) else int(length)
+
+
+def positions_of(transformer: Any) -> int | None:
+    """Tokens that a transformer module has positions for; None if it has no limit."""
+    config = transformer.model.config
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions is not None and config.model_type in POSITIONS_AFTER_PADDING:
+        positions -= config.pad_token_id + 1
+    # XLNet says -1.
+    return None if positions is None or positions < 1 else positions
 
 
 def first_module(model: SentenceTransformer, role: Role) -> Any:

@@ -3,7 +3,8 @@
 TASK.json               mteb's result
 TASK.queries.parquet    per-query scores
 TASK.run.parquet        retrieved passages
-TASK.cut.json           how many queries and passages are longer than the encoder reads, and of all
+TASK.cut.json           how many queries and passages are longer than the encoder reads, of how
+                        many, and their mean lengths
 
 They lie in data/unfinished-evaluation/KEY until the stage has written its outputs, so that an
 interrupted evaluation continues. The key covers all that decides the scores: two checkpoints

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -13,13 +13,23 @@ from mteb.models.model_meta import ModelMeta, ScoringFunction
 from tqdm.auto import tqdm
 
 from ettin_retrieval.encoders.encode import SHARD, Embeddings, TextEncoder
-from ettin_retrieval.encoders.tokenise import Mask, tokenise
+from ettin_retrieval.encoders.tokenise import Lengths, Role, max_length_of, tokenise
 from ettin_retrieval.evaluation.corpus import Corpus, DistinctTexts, Rows
 from ettin_retrieval.runtime.distributed import all_gather, rank_and_world_size
 from ettin_retrieval.settings.sections import Precision
 
-Cut = dict[str, list[int]]
-"""`queries` and `passages` to two numbers: of the texts that were cut, and of all."""
+
+class Cut(TypedDict):
+    """What a search cut, and how long the texts are.
+
+    `queries` and `passages` are two numbers: of the texts that were cut, and of all. `mean_tokens`
+    has their mean lengths before that, prompts and special tokens included, rounded to 0.01.
+    """
+
+    queries: list[int]
+    passages: list[int]
+    mean_tokens: dict[str, float]
+
 
 QUERIES_AT_ONCE = 512
 """Queries per matrix product: caps the scores in memory at this many times a shard."""
@@ -55,47 +65,61 @@ class ExactSearch:
             raise RuntimeError("search is called before index")
         texts = list(queries["text"])
         vectors = self.encoder.encode(texts, "query", shared=True)
-        scores, rows, passages_cut = self._nearest(self.corpus, vectors, top_k)
+        scores, rows, lengths = self._nearest(self.corpus, vectors, top_k)
         self.cut = None
-        if passages_cut is not None:
-            queries_cut = int(tokenise(self.encoder.model, texts, "query").cut.sum())
+        if lengths is not None:
+            of_queries = tokenise(self.encoder.model, texts, "query").whole
+            cut, tokens = self._cut(of_queries, "query")
+            # Each rank knows the lengths of the shards that it counts; elsewhere they are 0.
+            parts = np.array(all_gather(self._cut(lengths, "passage"))).sum(axis=0).tolist()
             self.cut = {
-                "queries": [queries_cut, len(texts)],
-                "passages": [passages_cut, len(self.corpus)],
+                "queries": [cut, len(texts)],
+                "passages": [parts[0], len(self.corpus)],
+                "mean_tokens": {
+                    "queries": round(tokens / max(len(texts), 1), 2),
+                    "passages": round(parts[1] / max(len(self.corpus), 1), 2),
+                },
             }
         results = with_ids(self.corpus, queries["id"], scores, rows)
         self.corpus = None
         return results
 
+    def _cut(self, lengths: Lengths, role: Role) -> tuple[int, int]:
+        """How many texts of these lengths are cut, and their tokens before that."""
+        longest = max_length_of(self.encoder.model, role)
+        cut = 0 if longest is None else int((lengths > longest).sum())
+        return cut, int(lengths.sum(dtype=np.int64))
+
     def _nearest(
         self, corpus: Corpus, queries: Embeddings, k: int
-    ) -> tuple[Embeddings, Rows, int | None]:
-        """Scores and rows of each query's best passages, in order of rank; how many were cut."""
+    ) -> tuple[Embeddings, Rows, Lengths | None]:
+        """Scores and rows of each query's best passages, in order of rank; lengths of passages.
+
+        The lengths are 0 in shards that another rank counts, and None if the encoder has none.
+        """
         shards = range(-(-len(corpus) // SHARD))
         texts = DistinctTexts(corpus.shards(SHARD, shards))
         best = TopK(len(queries), k, getattr(self.encoder.model, "device", "cpu"))
         rank, world_size = rank_and_world_size()
-        masks: list[Mask] = []
-        is_cut = np.zeros(len(corpus), dtype=np.bool_)  # in the shards that this rank counts
+        of_shards: list[Lengths] = []
+        lengths = np.zeros(len(corpus), dtype=np.int32)
         alone, together = shards_of_rank(len(shards), rank, world_size)
         with tqdm(total=len(corpus), desc="corpus", unit="passage") as progress:
             for numbers, shared in ((alone, False), (together, True)):
                 distinct = {n: rows for n in numbers if len(rows := texts.shard(n, SHARD))}
                 parts = _texts(corpus, distinct)
-                embeddings = self.encoder.encode_shards(parts, "passage", shared, masks)
+                embeddings = self.encoder.encode_shards(parts, "passage", shared, of_shards)
                 for number, passages in zip(distinct, embeddings, strict=True):
-                    mask = masks.pop() if masks else None
+                    of_shard = of_shards.pop() if of_shards else None
                     if not shared or number % world_size == rank:
                         best.add(queries, passages, distinct[number])
-                        if mask is not None:
-                            is_cut[distinct[number]] = mask
+                        if of_shard is not None:
+                            lengths[distinct[number]] = of_shard
                     progress.update(len(passages))
         found = all_gather(best.ranked())
         scores, rows = found[0] if len(found) == 1 else merged(found, k)
-        cut = None
-        if hasattr(self.encoder.model, "preprocess"):
-            cut = sum(all_gather(int(is_cut[texts.first].sum())))
-        return *texts.restore(scores, rows, k), cut
+        counted = lengths[texts.first] if hasattr(self.encoder.model, "preprocess") else None
+        return *texts.restore(scores, rows, k), counted
 
 
 def shards_of_rank(shards: int, rank: int, world_size: int) -> tuple[list[int], list[int]]:
@@ -146,12 +170,20 @@ class TopK:
         """
         device = self._scores.device
         shard = torch.from_numpy(passages).to(device).T
-        shard_rows = torch.from_numpy(rows).to(device)
-        parts = -(-len(queries) // QUERIES_AT_ONCE)
+        self._merge(lambda part: torch.from_numpy(queries[part]).to(device) @ shard, rows)
+
+    def add_scores(self, scores: Embeddings, rows: Rows) -> None:
+        """Merge one shard: scores of shape (queries, passages), and corpus rows as in `add`."""
+        self._merge(lambda part: torch.from_numpy(scores[part]).to(self._scores.device), rows)
+
+    def _merge(self, scores_of: Callable[[slice], torch.Tensor], rows: Rows) -> None:
+        shard_rows = torch.from_numpy(rows).to(self._scores.device)
+        queries = len(self._scores)
+        parts = -(-queries // QUERIES_AT_ONCE)
         merged = []
-        for start, stop in pairwise(np.linspace(0, len(queries), parts + 1).astype(int).tolist()):
+        for start, stop in pairwise(np.linspace(0, queries, parts + 1).astype(int).tolist()):
             kept, kept_rows = self._scores[start:stop], self._rows[start:stop]
-            scores = torch.from_numpy(queries[start:stop]).to(device) @ shard
+            scores = scores_of(slice(start, stop))
             lowest = kept[:, -1:]  # each query's k-th highest score
             if kept.shape[1] < self.k:
                 best = scores.topk(min(self.k, scores.shape[1]), dim=1, sorted=False).values

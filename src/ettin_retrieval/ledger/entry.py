@@ -30,8 +30,9 @@ class Entry:
         Flat metrics, fractions: averages of complete benchmarks, then `SciFact.ndcg_at_10`, ...
     tasks
         Task to split, number of queries and passages, data source and revision, and as `cut` how
-        many queries and passages are longer than the encoder reads: `{"queries": [cut, all],
-        "passages": [cut, all]}`.
+        many queries and passages are longer than the encoder reads, and their mean lengths in its
+        tokens: `{"queries": [cut, all], "passages": [cut, all], "mean_tokens": {"queries": 8.1,
+        "passages": 301.5}}`.
     weights
         The record of the checkpoint: fingerprint, parameters, pooling, lengths, origin.
     precision

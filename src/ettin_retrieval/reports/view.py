@@ -45,8 +45,11 @@ BM25 = LEXICAL
 METRIC_NAMES = {"ndcg_at_10": "nDCG@10", "mrr_at_10": "MRR@10"}
 
 
-EVALUATED = ("max_query_length", "max_passage_length", "cut_queries", "cut_passages")
-"""Keys of a record for where texts were cut, and the shares of those that were."""
+EVALUATED = (
+    "max_query_length", "max_passage_length", "cut_queries", "cut_passages", "mean_query_tokens",
+    "mean_passage_tokens",
+)  # fmt: skip
+"""Keys of a record for where texts were cut, the shares of those that were, and mean lengths."""
 
 MENTIONED = 0.01
 """A share of cut texts above this is shown beside the score."""
@@ -75,7 +78,7 @@ class Measured:
 
     `lengths` and `conditions` are those of every seed behind it, and `cut` is the highest share
     over seeds and, for an average, over its tasks. The runs of a base checkpoint are one seed: its
-    weights are the same.
+    weights are the same. `tokens` are the highest mean lengths of queries and passages.
     """
 
     value: float | None  # mean over seeds, a fraction
@@ -86,6 +89,7 @@ class Measured:
     lengths: Lengths = (None, None)
     cut: Shares = field(default_factory=lambda: Shares())
     conditions: Conditions = field(default_factory=Conditions, compare=False, repr=False)
+    tokens: tuple[float | None, ...] = (None, None)
 
     def __str__(self) -> str:
         """In points, with the deviation over several seeds.
@@ -183,6 +187,8 @@ class Check:
             "max_passage_length": measured.lengths[1],
             "cut_queries": measured.cut.queries,
             "cut_passages": measured.cut.passages,
+            "mean_query_tokens": measured.tokens[0],
+            "mean_passage_tokens": measured.tokens[1],
         }
 
 
@@ -235,6 +241,7 @@ class View:
             lengths=scored[0][0].lengths,
             cut=cut_shares([entry for entry, _ in scored], tasks),
             conditions=in_common(each),
+            tokens=mean_tokens([entry for entry, _ in scored], tasks),
         )
 
     def check(self, key: Key, expected: Expected | None = None) -> Check:
@@ -360,6 +367,19 @@ def cut_shares(entries: list[Entry], tasks: Iterable[str]) -> Shares:
     return Shares(*shares)
 
 
+def mean_tokens(entries: list[Entry], tasks: Iterable[str]) -> tuple[float | None, ...]:
+    """The highest mean lengths of queries and passages before cutting, over entries and tasks.
+
+    >>> cut = {"queries": [1, 4], "passages": [0, 9]}
+    >>> long = {"A": {"cut": cut | {"mean_tokens": {"queries": 8.5, "passages": 301.0}}}}
+    >>> mean_tokens([Entry("1b", "base", 42, {}, long)], ["A", "B"]), mean_tokens([], ["A"])
+    ((8.5, 301.0), (None, None))
+    """
+    cuts = [e.tasks[t].get("cut", {}) for e in entries for t in tasks if t in e.tasks]
+    known = [cut["mean_tokens"] for cut in cuts if "mean_tokens" in cut]
+    return tuple(max((mean[kind] for mean in known), default=None) for kind in Shares._fields)
+
+
 def scored_tasks(entry: Entry) -> dict[str, str]:
     """Task to split, of every task an entry has a score of, in order of name.
 
@@ -394,6 +414,12 @@ def with_cqadupstack(entry: Entry) -> Entry:
             kind: [sum(part["cut"][kind][place] for part in tasks) for place in (0, 1)]
             for kind in Shares._fields
         }
+        if all("mean_tokens" in part["cut"] for part in tasks):
+            task["cut"]["mean_tokens"] = {
+                kind: sum(p["cut"]["mean_tokens"][kind] * p["cut"][kind][1] for p in tasks)
+                / max(task["cut"][kind][1], 1)
+                for kind in Shares._fields
+            }
     return replace(entry, scores=means | entry.scores, tasks=entry.tasks | {CQADUPSTACK: task})
 
 

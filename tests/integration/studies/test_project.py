@@ -12,6 +12,8 @@ from dvc.utils.hydra import apply_overrides
 from ettin_retrieval.data.heldout import write_heldout
 from ettin_retrieval.data.negatives import write_negatives
 from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.evaluation.result_files import write_scores
+from ettin_retrieval.evaluation.score import score_checkpoint
 from ettin_retrieval.ledger.store import index_problem, read_ledger, read_measurement
 from ettin_retrieval.mining.mine import mine
 from ettin_retrieval.settings.load import load_settings
@@ -69,6 +71,9 @@ def write_pipeline(root: Path) -> None:
     write_heldout(tiny.benchmark().items(), "auto", root / "data/heldout")
     for name in ("base", "finetuned"):
         save_small_checkpoint(root / "models" / name)
+        (root / "data/scores" / name).mkdir(parents=True)
+        for scores in score_checkpoint(root / "models" / name, root / "data/benchmark", settings):
+            write_scores(scores, root / "data/scores" / name)
     data = training_and_dev(load_tiny("web", settings), settings)
     for name, dataset in data.items():
         write_dataset(dataset, root / "data/training" / name)
@@ -76,7 +81,7 @@ def write_pipeline(root: Path) -> None:
     write_negatives(mine(data["train"], None, settings)[0], root / "data/negatives")
 
 
-@pytest.mark.parametrize("study", [*ENTRIES, "tiny_world"])
+@pytest.mark.parametrize("study", [*ENTRIES, "tiny_world", "lengths"])
 def test_a_study_writes_every_format(studied: Workspace, study: str) -> None:
     written = {path.name for path in (studied.path / "studies" / study / "tables").iterdir()}
     formats = ["md", "tex", "csv", "json"] + ["png"] * (study in WITH_PICTURE)
@@ -105,7 +110,7 @@ def test_nothing_is_left_but_the_reports(studied: Workspace) -> None:
         "the pipeline's ledger does not know the studies"
     )
     assert {path.split("/")[1] for path in changed if path.startswith("studies/")} == {
-        *ENTRIES, "tiny_world", "params.yaml", "dvc.lock",
+        *ENTRIES, "tiny_world", "lengths", "params.yaml", "dvc.lock",
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import operator
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -72,8 +73,23 @@ def test_a_text_is_cut_if_it_has_more_tokens_than_its_role(
     # Of one token each, between two special ones.
     texts = ["a " * words for words in (1, longest - 3, longest - 2, longest - 1, 500, 0)]
     tokens = tokenise(Slow(model) if slow else model, texts, role)  # type: ignore[arg-type]
-    assert tokens.cut.tolist() == [False, False, False, True, True, False]
+    assert tokens.whole.tolist() == [3, longest - 1, longest, longest + 1, 502, 2]
     assert tokens.lengths == [3, longest - 1, longest, longest, longest, 2]
+
+
+def test_lengths_before_cutting_are_those_of_the_uncut_text(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words of several pieces, a prompt, and texts of many times the length of the role."""
+    words = ["Heating", "costs", "of", "a", "xylophone,", "7.5", "percent"]
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(words, size=size)) for size in rng.integers(1, 400, size=40)]
+    monkeypatch.setattr(model, "prompts", {"document": "passage: "})
+    tokens = tokenise(model, texts, "passage")
+    whole = model.tokenizer([f"passage: {text}" for text in texts], truncation=False)
+    assert isinstance(tokens, Tokenised)
+    assert tokens.whole.tolist() == [len(ids) for ids in whole["input_ids"]]
+    assert tokens.lengths == [min(length, 64) for length in tokens.whole.tolist()]
 
 
 def test_other_lengths_hold_for_a_while(model: Any) -> None:

@@ -152,12 +152,14 @@ def test_cut_texts_are_counted_over_shards_duplicates_and_cached_embeddings(
     words = (1, 62, 63, 64, 2, 63, 3, 300, 4, 5, 62)
     passages = ["a " * count for count in words]
     cache = EmbeddingCache("id", tmp_path) if cached else None
+    # Words, and two special tokens each.
+    means = {"queries": 2 + 293 / 5, "passages": round(2 + 629 / 11, 2)}
     for _ in range(2):
         exact = ExactSearch(TextEncoder(model, 8, cache=cache), RECORD)
         corpus = pd.DataFrame({"id": [f"d{row}" for row in range(11)], "text": passages})
         exact.index(Dataset.from_pandas(corpus, preserve_index=False))
         exact.search(Dataset.from_dict({"id": list("abcde"), "text": queries}), top_k=3)
-        assert exact.cut == {"queries": [3, 5], "passages": [4, 11]}
+        assert exact.cut == {"queries": [3, 5], "passages": [4, 11], "mean_tokens": means}
     assert len(list(tmp_path.glob("*.npy"))) == (3 if cached else 0)
 
 
@@ -171,7 +173,7 @@ def test_every_cut_passage_is_counted_by_one_rank(
     model = load_checkpoint(checkpoint)
     passages = ["a " * (300 if row % 3 else 5 + row) for row in range(13)]
     passages[12] = "b " * 400
-    counted = 0
+    counted, mean = 0, 0.0
     for rank in range(world_size):
         monkeypatch.setattr(search_module, "rank_and_world_size", lambda r=rank: (r, world_size))
         exact = ExactSearch(TextEncoder(model, 8), RECORD)
@@ -180,18 +182,21 @@ def test_every_cut_passage_is_counted_by_one_rank(
         exact.search(Dataset.from_dict({"id": ["q"], "text": ["a"]}), top_k=1)
         assert exact.cut is not None
         counted += exact.cut["passages"][0]
+        mean += exact.cut["mean_tokens"]["passages"]
     assert counted == 9
+    tokens = [2 + (300 if row % 3 else 5 + row) for row in range(12)] + [402]
+    assert mean == pytest.approx(np.mean(tokens), abs=0.01 * world_size)
 
 
-def test_a_cached_shard_whose_mask_is_gone_is_encoded_again(
+def test_a_cached_shard_whose_lengths_are_gone_is_encoded_again(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     encoder = TextEncoder(load_checkpoint(checkpoint), 8, cache=EmbeddingCache("id", tmp_path))
     for _ in range(2):
-        masks: list[Any] = []
-        list(encoder.encode_shards([["a", "a " * 100]], "passage", cut=masks))
-        assert [mask.tolist() for mask in masks] == [[False, True]]
-        next(tmp_path.glob("*.cut")).unlink()
+        lengths: list[Any] = []
+        list(encoder.encode_shards([["a", "a " * 100]], "passage", lengths=lengths))
+        assert [of_shard.tolist() for of_shard in lengths] == [[3, 102]]
+        next(tmp_path.glob("*.lengths")).unlink()
 
 
 def test_an_encoder_that_does_not_tell_has_no_count() -> None:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import mteb
+import pandas as pd
+import pytest
 
 from ettin_retrieval.cli import main
 from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.evaluation.score import score_task
+from ettin_retrieval.interop import BM25_MODEL, bm25
 from ettin_retrieval.ledger.store import read_ledger, read_queries
+from ettin_retrieval.sources import tiny
 from ettin_retrieval.sources.beir import load
 
 
@@ -24,3 +32,19 @@ def test_bm25_joins_the_ledger_and_keeps_what_it_scored_before(beir: Path, tmp_p
     before = (results / "bm25" / "base-seed0.json").read_bytes()
     assert main(["bm25", *options]) == 0
     assert (results / "bm25" / "base-seed0.json").read_bytes() == before
+
+
+def test_the_ranking_is_this_repository_s_and_the_scores_are_mteb_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over several shards, with queries in several parts; passages without a word tie anywhere."""
+    monkeypatch.setattr(bm25, "SHARD", 300)
+    data = tiny.benchmark()["TinySciFact"]
+    theirs: Any = mteb.get_model(BM25_MODEL)
+    ours, expected = bm25.score_bm25("collection", data), score_task(theirs, "collection", data)
+    compared = ["query_id", "ndcg_at_10", "mrr_at_10"]
+    pd.testing.assert_frame_equal(ours.per_query[compared], expected.per_query[compared])
+    for query, hits in ours.run.items():
+        for passage, score in hits.items():
+            assert score == pytest.approx(expected.run[query].get(passage, 0), abs=1e-5)
+    assert max(map(len, ours.run.values())) == 1000

@@ -308,3 +308,14 @@ def test_a_trained_checkpoint_of_several_seeds_is_judged_by_its_interval() -> No
     wide = replace(measured, deviation=0.002)
     assert replace(tuned, measured=wide).verdict == "inconclusive"
     assert replace(base, measured=wide).verdict == "reproduced"
+
+
+def test_the_mean_length_of_the_forums_is_over_all_their_texts() -> None:
+    entry = measurement("1b", "base", {CQADUPSTACK: 0.5}, cut=dict.fromkeys(PARTS, (0, 0))).entry
+    for number, part in enumerate(PARTS):
+        entry.tasks[part]["cut"] |= {
+            "passages": [0, 3000 if number == 0 else 1000],
+            "mean_tokens": {"queries": 10.0, "passages": 200.0 if number == 0 else 60.0},
+        }
+    found = measured([with_cqadupstack(entry)], SCIFACT._replace(task=CQADUPSTACK)).tokens
+    assert found == (10.0, (3 * 200 + 11 * 60) / 14)

@@ -87,3 +87,19 @@ def test_data_of_another_kind_is_refused(data: dict[str, Any], message: str) -> 
     with pytest.raises(InputError) as refused:
         mteb._read(Task(**data), "test", strict=False)
     assert str(refused.value).startswith(f"hub dataset me/it test: {message}")
+
+
+def test_another_revision_than_mteb_pins_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published figures are of a revision of their own; the next load is of mteb's again."""
+    resolved: list[str] = []
+    read: list[str] = []
+    monkeypatch.setattr(
+        "ettin_retrieval.hub.resolve_commit", lambda path, revision, kind: resolved.append(revision)
+    )
+    monkeypatch.setattr(
+        mteb, "_read", lambda task, *_: read.append(task.metadata.dataset["revision"])
+    )
+    list(mteb.load(["SciFact"], revision="a" * 40))
+    list(mteb.load(["SciFact"]))
+    assert resolved == read == ["a" * 40, read[1]]
+    assert read[1] != read[0]

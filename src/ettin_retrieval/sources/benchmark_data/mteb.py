@@ -16,13 +16,18 @@ from ettin_retrieval.tasks import TASKS_KEY, expand, mteb_task, split_of
 
 
 def load(
-    names: list[str], split: str | None = None, *, strict: bool = False, key: str = TASKS_KEY
+    names: list[str],
+    split: str | None = None,
+    *,
+    strict: bool = False,
+    key: str = TASKS_KEY,
+    revision: str | None = None,
 ) -> Iterator[tuple[str, RetrievalDataset]]:
     """Name and data of each task, one at a time: only one is in memory.
 
     `split` takes the judgments of that split, such as `train`; None those that a task is scored
     on. With `strict`, a relevant passage must have a text and be in the corpus
-    (`RetrievalDataset.validate`).
+    (`RetrievalDataset.validate`). `revision` is another commit than mteb pins.
 
     Raises InputError if a task is unknown (of the setting `key`), the Hub cannot be reached, or the
     data is malformed.
@@ -30,6 +35,9 @@ def load(
     tasks = {name: mteb_task(name) for name in expand(names, key)}
     for task in tasks.values():
         dataset = task.metadata.dataset
+        if revision is not None:
+            dataset = {**dataset, "revision": revision}
+            task.metadata = task.metadata.model_copy(update={"dataset": dataset})
         hub.resolve_commit(dataset["path"], dataset["revision"], "dataset")
     for name, task in tasks.items():
         yield name, _read(task, split or split_of(name), strict)
