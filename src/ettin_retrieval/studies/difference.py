@@ -170,4 +170,6 @@ def spread(values: Sequence[float]) -> str:
     ('55.0 ± 7.1', '50.0', '50.0')
     """
     mean = points(float(np.mean(values)))
-    return mean if len(set(values)) == 1 else f"{mean} ± {points(float(np.std(values, ddof=1)))}"
+    if len({round(value, DIGITS) for value in values}) == 1:
+        return mean
+    return f"{mean} ± {points(float(np.std(values, ddof=1)))}"

@@ -148,7 +148,7 @@ class Study:
         self,
         name: str,
         settings: Settings,
-        material: Material,
+        material: Material | None = None,
         pooling: str | None = None,
         start: Path | None = None,
     ) -> Outcome:
@@ -156,6 +156,8 @@ class Study:
 
         Parameters
         ----------
+        material
+            What to train on; by default all that the study reads.
         pooling
             Pool this way instead of the checkpoint's.
         start
@@ -163,7 +165,8 @@ class Study:
         """
         from ettin_retrieval.training.checkpoints import work_directory
 
-        start, benchmark = start or self.paths["encoder"], self.paths["benchmark"]
+        material, start = material or self.material, start or self.paths["encoder"]
+        benchmark = self.paths["benchmark"]
         work = work_directory(self._work, self._key(name, settings, material, pooling, start))
         ledger = work / "ledger"
         if not ledger.is_dir():

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import pandas as pd
+
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
 from ettin_retrieval.experiment import Material
 from ettin_retrieval.settings.load import load_settings
-from ettin_retrieval.studies.report import Scores
+from ettin_retrieval.studies.difference import Arm, Outcome, Scores
 from ettin_retrieval.studies.settings import load_study_settings
 from tests.workspace import ROOT
 
@@ -21,6 +26,24 @@ def scores(web: float, scientific: float) -> Scores:
     flat = {f"{task}.ndcg_at_10": value for task, value in values.items()}
     flat |= {f"{task}.mrr_at_10": value / 2 for task, value in values.items()}
     return {"mteb_avg_ndcg_at_10": (web + scientific) / 2} | flat
+
+
+def outcome(per_query: Mapping[str, Sequence[float]], scores: Scores | None = None) -> Outcome:
+    """Task to the nDCG@10 of its queries q0, q1, ..."""
+    rows = [(t, f"q{i}", s) for t, values in per_query.items() for i, s in enumerate(values)]
+    means = {f"{task}.ndcg_at_10": fmean(values) for task, values in per_query.items()}
+    return Outcome(scores or means, pd.DataFrame(rows, columns=["task", "query_id", "ndcg_at_10"]))
+
+
+def arm(*seeds: tuple[float, float]) -> Arm:
+    """Scores on the web's and on the scientific tasks, the same on each query, by seed from 1."""
+    return {
+        seed: outcome(
+            dict.fromkeys(WEB_TASKS, [web] * 3) | dict.fromkeys(SCIENTIFIC_TASKS, [other] * 3),
+            scores(web, other),
+        )
+        for seed, (web, other) in enumerate(seeds, 1)
+    }
 
 
 def dataset(name: str, queries: int) -> RetrievalDataset:
