@@ -78,7 +78,7 @@ def transfer(rows: list[Row], arms: dict[str, Arm]) -> Table:
         cells.append((f"{other} to {domain}", *map(spread, values), *found.cells, verdict))
     columns = (
         "Transfer", "Base", "In-domain", "Out-of-domain", "Out minus in", "95% interval",
-        "The transfer",
+        "Verdict",
     )  # fmt: skip
     return Table("Means over the tasks of a domain", columns, tuple(cells))
 

@@ -53,7 +53,7 @@ def run(study: Study) -> Report:
             amount_in_words(drawn[WEB]),
             "Negatives of either stage are mined by the encoder that it starts from.",
             intervals_in_words(params.seeds),
-            f"Stage 1: {study.rate_in_words()}",
+            study.rate_in_words(),
             f"Stage 2: {second.epochs} epoch{'s' if second.epochs > 1 else ''} at learning rate "
             f"{rate:g}, untuned: {second.rate:g} times that of stage 1.",
             f"On the web, stage 2 against stage 1: {found}.",
@@ -85,7 +85,7 @@ def stages_table(rows: list[Row], arms: dict[str, Arm], caption: str) -> Table:
         cells.append((task, domain, *map(spread, scores.values()), *found.cells, verdict))
     columns = (
         "Task", "Domain", "Base", "Stage 1", "Stage 2", "Stage 2 - stage 1", "95% interval",
-        "Stage 2",
+        "Verdict",
     )  # fmt: skip
     return Table(caption, columns, tuple(cells), labels=2)
 

@@ -18,7 +18,15 @@ from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.training.examples import Example
 from ettin_retrieval.training.finetune import finetune
 from ettin_retrieval.training.trainer import RetrievalTrainer
-from tests.training_inputs import WORDS, development, encoder, losses, settings, trained
+from tests.training_inputs import (
+    WORDS,
+    development,
+    encoder,
+    losses,
+    settings,
+    train_examples,
+    trained,
+)
 
 
 @pytest.fixture
@@ -161,3 +169,16 @@ def test_texts_that_differ_in_case_or_white_space_are_in_different_batches(
     batches = [batch["query_ids"] for batch in trainers[0].get_train_dataloader()]
     assert len(batches) == 2
     assert not any({"q0", "q1"} <= set(ids) or {"q2", "q3"} <= set(ids) for ids in batches)
+
+
+def test_a_number_of_steps_holds_whatever_the_number_of_rows(tmp_path: Path) -> None:
+    """Without a development set too, which then is not scored and saves no checkpoint."""
+    given = settings(max_steps=7, keep="last")
+    for rows in (3, 20):
+        model = encoder(tmp_path / str(rows), given)
+        work = tmp_path / f"work{rows}"
+        curve = finetune(model, train_examples(rows), None, given, work)
+        assert (curve.best_step, curve.dev) == (7, [])
+        assert not list(work.glob("checkpoint-*"))
+    _, curve = trained(tmp_path / "with dev", given)
+    assert [step for step, _ in curve.dev] == [0, 7], "one evaluation of the whole training"
