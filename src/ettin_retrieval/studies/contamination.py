@@ -79,10 +79,10 @@ def run(study: Study) -> Report:
             "and are drawn by the seed.",
             intervals_in_words(study.params.seeds),
             "p: two-sided paired randomisation test over the queries, each with its mean over "
-            "seeds.",
+            "these seeds: it does not know of others.",
             study.rate_in_words(),
-            f"{study.settings.epochs} epochs, the last weights kept: all queries make more steps "
-            f"than either part. `{SHARING}` and `{RANDOM}` have the same number of queries.",
+            f"Epochs: {study.settings.epochs}, the last weights kept. `{SHARING}` and `{RANDOM}` "
+            f"have as many queries; `{ALL}` has more, and takes more steps.",
             f"{found.capitalize()}.",
         ],
         arms=arms,
