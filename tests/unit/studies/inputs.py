@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from ettin_retrieval.data.dataset import CORPUS, QRELS, QUERIES, Origin, RetrievalDataset, frame
 from ettin_retrieval.experiment import Material
 from ettin_retrieval.settings.load import load_settings
+from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.studies.difference import Arm, Outcome, Scores
 from ettin_retrieval.studies.settings import load_study_settings
 from tests.workspace import ROOT
@@ -44,6 +46,26 @@ def arm(*seeds: tuple[float, float]) -> Arm:
         )
         for seed, (web, other) in enumerate(seeds, 1)
     }
+
+
+class TwoDomainStudy:
+    """A study that scores without training, and what it was asked to train."""
+
+    settings, params = SETTINGS, STUDIES
+    rate_in_words = "".upper
+
+    def __init__(self, tasks: Sequence[str] = (*WEB_TASKS, *SCIENTIFIC_TASKS)) -> None:
+        self.tasks = list(tasks)
+        self.trained: list[tuple[str, Settings, Material, Path | None]] = []
+
+    def base(self) -> Arm:
+        return dict.fromkeys(self.params.seeds, arm((0.1, 0.1))[1])
+
+    def train(
+        self, name: str, settings: Settings, given: Material, start: Path | None = None
+    ) -> Outcome:
+        self.trained.append((name, settings, given, start))
+        return arm((0.5, 0.5))[1]._replace(checkpoint=Path(f"{name}-{settings.seed}"))
 
 
 def dataset(name: str, queries: int) -> RetrievalDataset:

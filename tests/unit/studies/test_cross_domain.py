@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from matplotlib.patches import Rectangle
 
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.studies import cross_domain
 from ettin_retrieval.studies.cross_domain import heat_map, matrix, transfer
 from ettin_retrieval.studies.difference import Arm
 from ettin_retrieval.studies.report import ndcg_rows
-from tests.unit.studies.inputs import arm
+from tests.unit.studies.inputs import STUDIES, TwoDomainStudy, arm, material
 
 ARMS: dict[str, Arm] = {
     "nothing": arm((0.1, 0.2), (0.1, 0.2)),
@@ -39,3 +44,27 @@ def test_the_heat_map_frames_in_domain_cells() -> None:
     assert [(round(frame.get_x()), round(frame.get_y())) for frame in frames] == [
         (1, 0), (1, 1), (2, 2), (2, 3),
     ]  # fmt: skip
+
+
+def test_both_domains_are_trained_alike_on_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    study: Any = TwoDomainStudy()
+    sets = {"web": material(30), "scientific": material(20)}
+    monkeypatch.setattr(cross_domain, "two_domains", lambda _: sets)
+    report = cross_domain.run(study)
+    trained = [
+        (name, settings.seed, len(given.train.queries), len(given.pairs or []), start)
+        for name, settings, given, start in study.trained
+    ]
+    assert trained == [
+        (domain, seed, 20, 20, None) for seed in STUDIES.seeds for domain in ("web", "scientific")
+    ]
+    one, other = (settings for _, settings, *_ in study.trained[:2])
+    assert one == other
+    assert report.summary.startswith("scientific to web: inconclusive +0.0 (+0.0 to +0.0), web")
+
+
+def test_tasks_of_one_domain_are_refused_before_training() -> None:
+    study: Any = TwoDomainStudy(["MSMARCO", "FEVER"])
+    with pytest.raises(InputError, match="no task of the domain scientific"):
+        cross_domain.run(study)
+    assert not study.trained

@@ -48,11 +48,13 @@ def test_the_tasks_of_another_benchmark_have_its_average_alone() -> None:
         flat = {AVERAGE_ENG_V2: score} | {f"{t}.ndcg_at_10": score for t in ENG_V2_TASKS}
         return {1: outcome({task: [score] * 2 for task in ENG_V2_TASKS}, flat)}
 
-    arms = {0: of(0.2), 8: of(0.3)}
+    arms: Arms = {0: of(0.2), 8: of(0.3)}
     (table,) = guide_table(arms)
     assert table.columns == ("Queries", "Avg nDCG@10 (eng, v2)")
     assert growth(arms, {0: [0], 8: [8]}).rows[1][2:4] == ("30.0", "+10.0")
-    some = {n: {1: outcome({"SciFact": [0.1, 0.2]}, {"SCIDOCS.ndcg_at_10": 0.1})} for n in (0, 8)}
+    some: Arms = {
+        n: {1: outcome({"SciFact": [0.1, 0.2]}, {"SCIDOCS.ndcg_at_10": 0.1})} for n in (0, 8)
+    }
     assert guide_table(some) == [], "no column of the guide is scored"
 
 

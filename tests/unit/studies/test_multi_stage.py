@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.encoders import checkpoint
+from ettin_retrieval.experiment import Material
 from ettin_retrieval.mining import mine as mining
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.studies import multi_stage
 from ettin_retrieval.studies.difference import Arm
 from ettin_retrieval.studies.multi_stage import forgotten, mined_by, stages_table
 from ettin_retrieval.studies.report import ndcg_rows
-from tests.unit.studies.inputs import SETTINGS, arm, material
+from tests.unit.studies.inputs import SETTINGS, STUDIES, TwoDomainStudy, arm, material
 
 
 def arms(*after: float) -> dict[str, Arm]:
@@ -68,3 +72,39 @@ def test_the_second_stage_mines_with_the_first_one_s_encoder(
     given = replace(material(2), pairs=[("q0", "d0", ["of the base"]), ("q1", "d1", [])])
     mined = mined_by(tmp_path, given, SETTINGS)
     assert mined.pairs == [("q0", "d0", ["mined"]), ("q1", "d1", ["mined"])], "the capped pairs"
+
+
+def test_every_seed_trains_both_stages_on_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mined_by(checkpoint: Path, given: Material, _: object) -> Material:
+        mined.append(str(checkpoint))
+        return given
+
+    study: Any = TwoDomainStudy()
+    mined: list[str] = []
+    monkeypatch.setattr(multi_stage, "mined_by", mined_by)
+    sets = {"web": material(30), "scientific": material(20)}
+    monkeypatch.setattr(multi_stage, "two_domains", lambda _: sets)
+    report = multi_stage.run(study)
+    seeds = STUDIES.seeds
+    assert mined == [f"stage1-{seed}" for seed in seeds], "not by the base encoder"
+    stages = [
+        (name, settings.seed, str(start), settings.learning_rate, len(given.pairs or []))
+        for name, settings, given, start in study.trained
+    ]
+    assert stages == [
+        stage
+        for seed in seeds
+        for stage in [
+            ("stage1", seed, "None", 0.002, 20), ("stage2", seed, f"stage1-{seed}", 0.001, 20),
+        ]
+    ]  # fmt: skip
+    assert report.summary == (
+        "on the web, stage 2 against stage 1: inconclusive, +0.0 points (+0.0 to +0.0)"
+    )
+
+
+def test_tasks_of_one_domain_are_refused_before_training() -> None:
+    study: Any = TwoDomainStudy(["SciFact"])
+    with pytest.raises(InputError, match="no task of the domain web"):
+        multi_stage.run(study)
+    assert not study.trained
