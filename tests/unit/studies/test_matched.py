@@ -47,6 +47,8 @@ def test_both_domains_have_as_many_queries_and_pairs() -> None:
 
 def test_pairs_per_query_are_capped() -> None:
     both = {"a": MATERIALS["scientific"], "b": collection("other", 50, 3)}
+    capped = matched(both, TwoDomains(queries=20, pairs_per_query=2), 1)
+    assert {sizes(m) for m in capped.values()} == {(20, 40)}
     chosen = matched(both, TwoDomains(queries=20, pairs_per_query=4), 1)
     assert {sizes(m) for m in chosen.values()} == {(20, 60)}
     for material in chosen.values():
