@@ -59,16 +59,17 @@ def run(study: Study) -> Report:
     changes = [Change(factor, value) for factor, values in ablations.grid for value in values]
     if study.material.train.teacher is None:
         changes = [change for change in changes if change.value != "margin_mse"]
-    arms: dict[str, Arm] = {"base": study.base(), "reference": {}}
+    arms: dict[str, Arm] = {"base": study.base()}
     rates = {"reference": study.rate(own["objective"])}
-    for change in [None, *changes]:
-        name = change.name if change else "reference"
-        if change and change.value == own[change.factor]:
-            arms[name], rates[name] = arms["reference"], rates["reference"]
-            continue
-        objective = change.value if change and change.factor == "objective" else own["objective"]
-        rates[name] = study.rate(objective)
-        arms[name] = train(study, change, rates[name])
+    for change in changes:
+        objective = change.value if change.factor == "objective" else own["objective"]
+        rates[change.name] = study.rate(objective)
+        # Refuses what does not fit together before anything is trained.
+        study.params.varied(settings, change.settings(rates[change.name]))
+    arms["reference"] = train(study, None, rates["reference"])
+    for change in changes:
+        same = change.value == own[change.factor]
+        arms[change.name] = arms["reference"] if same else train(study, change, rates[change.name])
     return Report(
         title="Ablations: one factor at a time",
         tables=[ablations_table(changes, arms, rates)],

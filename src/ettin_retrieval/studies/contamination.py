@@ -23,8 +23,9 @@ from ettin_retrieval.studies.difference import (
     spread,
 )
 from ettin_retrieval.studies.matched import with_train
-from ettin_retrieval.studies.report import Report, ndcg_rows
+from ettin_retrieval.studies.report import Report
 from ettin_retrieval.studies.study import Study, run_study
+from ettin_retrieval.tasks import full_name
 
 ALL, SHARING, RANDOM = "all", "without-overlap", "without-random"
 
@@ -92,18 +93,24 @@ def run(study: Study) -> Report:
 
 def shares_answers(overlaps: dict[str, Any], task: str) -> bool:
     """Whether a training query has a relevant passage that is relevant in the task too."""
-    return bool(overlaps["tasks"].get(task, {}).get("queries_with_the_same_answer"))
+    of_task = overlaps["tasks"].get(task) or overlaps["tasks"].get(full_name(task), {})
+    return bool(of_task.get("queries_with_the_same_answer"))
 
 
 def scores_table(
     arms: dict[str, Arm], amounts: dict[str, list[tuple[int, int]]], tasks: list[str]
 ) -> Table:
     """What each encoder was trained on, means over seeds, and scored on the tasks concerned."""
-    rows = {row.task: row.scores for row in ndcg_rows(arms)}
+
+    def scores(arm: Arm, task: str) -> list[float]:
+        # Per query: the flat scores have no forum of CQADupstackRetrieval by itself.
+        frames = (outcome.queries for outcome in arm.values())
+        return [float(of["ndcg_at_10"][of["task"] == task].mean()) for of in frames]
+
     cells = []
-    for name in arms:
+    for name, arm in arms.items():
         counts = [f"{fmean(of):,.0f}" for of in zip(*amounts.get(name, [(0, 0)]), strict=True)]
-        cells.append((name, *counts, *(spread(rows[task][name]) for task in tasks)))
+        cells.append((name, *counts, *(spread(scores(arm, task)) for task in tasks)))
     columns = ("Trained on", "Queries", "Pairs", *tasks)
     return Table("nDCG@10 on the tasks concerned", columns, tuple(cells))
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from ettin_retrieval.encoders import checkpoint
+from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.studies.ablations import (
     HEADINGS,
     Change,
     ablations_table,
     reference_values,
+    run,
     with_negatives,
 )
 from ettin_retrieval.studies.difference import Arm
 from ettin_retrieval.studies.study import Rate
-from tests.unit.studies.inputs import SETTINGS, STUDIES, arm, material
+from tests.unit.studies.inputs import SETTINGS, STUDIES, TwoDomainStudy, arm, material
 
 NEVER_READ = Path("never read")
 
@@ -72,3 +78,16 @@ def test_the_other_factors_keep_the_rate() -> None:
     assert changed("objective", "triplet") == {
         "finetuning.objective": "triplet", "finetuning.learning_rate": 0.5
     }  # fmt: skip
+
+
+def test_a_grid_that_does_not_fit_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = SETTINGS.with_changes({"finetuning.objective": "triplet"})
+    study: Any = TwoDomainStudy()
+    study.settings, study.material = given, material()
+    study.paths, study.rate = {"encoder": NEVER_READ}, lambda _: Rate(0.002, False)
+    monkeypatch.setattr(checkpoint, "read_checkpoint", lambda _: {"pooling": "mean"})
+    with pytest.raises(InputError, match="the triplet objective needs 1 or more, not 0"):
+        run(study)
+    assert not study.trained

@@ -9,7 +9,15 @@ import pytest
 from ettin_retrieval.data.dataset import RetrievalDataset
 from ettin_retrieval.experiment import Material
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.studies.contamination import ALL, RANDOM, SHARING, conclusion, run
+from ettin_retrieval.studies.contamination import (
+    ALL,
+    RANDOM,
+    SHARING,
+    conclusion,
+    run,
+    scores_table,
+    shares_answers,
+)
 from ettin_retrieval.studies.difference import Arm
 from ettin_retrieval.studies.report import Report
 from tests.unit.studies.inputs import SETTINGS, STUDIES, arm, material, outcome
@@ -74,6 +82,19 @@ def test_the_two_smaller_sets_are_tested_against_each_other() -> None:
         TASK, "without-overlap - without-random", "-20.0", "-20.0 to -20.0", "0.1250",
     )  # fmt: skip
     assert report.summary.startswith("the queries that share an answer are worth more than others")
+
+
+def test_a_forum_is_a_task_of_its_own() -> None:
+    """Where all twelve are scored, the flat scores have their mean alone."""
+    forum = "CQADupstackGisRetrieval"
+    one = outcome({forum: [0.25, 0.75]}, {"CQADupstackRetrieval.ndcg_at_10": 0.1})
+    assert scores_table({"base": {1: one}}, {}, [forum]).rows == (("base", "0", "0", "50.0"),)
+
+
+def test_a_task_with_a_smaller_corpus_is_that_of_the_whole_one() -> None:
+    overlaps = {"tasks": {"SciFact": {"queries_with_the_same_answer": 3}}}
+    assert shares_answers(overlaps, "SciFact-subsampled-1000")
+    assert not shares_answers(overlaps, "NFCorpus")
 
 
 def test_a_difference_within_chance_is_no_claim() -> None:
