@@ -33,6 +33,7 @@ class Material:
 
     train: RetrievalDataset
     dev: RetrievalDataset
+    """Chooses a learning rate in a sweep; `run_experiment` does not read it."""
     pairs: list[Pair] | None = None
     """Query, positive and negatives; None mines them with the encoder that is to be trained."""
 
@@ -52,6 +53,9 @@ def run_experiment(
     pooling: str | None = None,
 ) -> list[TaskScores]:
     """Train from a checkpoint and score the result on every task of a benchmark.
+
+    No development label is read: the last weights are kept, so the settings need
+    `finetuning.keep: last`.
 
     Parameters
     ----------
@@ -89,7 +93,7 @@ def run_experiment(
     if pooling is not None:
         pooling_module: Any = model[1]
         pooling_module.pooling_mode = pooling
-    curve = finetune(model, examples, material.dev, settings, work / "checkpoints")
+    curve = finetune(model, examples, None, settings, work / "checkpoints")
     with replacing(work / "finetuned") as directory:
         revision = read_checkpoint(start)["fingerprint"]
         origin = {"source": "finetuned", "revision": revision, "training": curve.conditions}

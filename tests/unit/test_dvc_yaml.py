@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
+from ettin_retrieval.settings.rates import SWEEPS
 from tests.workspace import ROOT, Workspace
 
 
@@ -96,7 +98,22 @@ TRAINING = [name for name in REPORTING if name not in {"tiny_world", "lengths"}]
 def test_the_studies_use_the_pipeline_s_model_and_recipe() -> None:
     assert load("studies/dvc.yaml")["vars"] == ["../params.yaml"]
     assert set(REPORTING) == {*TRAINING, "lengths", "tiny_world"}
-    assert set(TRAINING) == {"ablations", "cross_domain", "few_shot", "multi_stage"}
+    assert set(TRAINING) == {
+        "ablations", "contamination", "cross_domain", "few_shot", "multi_stage",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_depends_on_every_path_that_its_command_reads(study: str) -> None:
+    options = re.findall(r"--\S+ (\S+)", STUDIES[study]["cmd"])
+    written = {Path("studies", path) for out in STUDIES[study]["outs"] for path in out}
+    missing = {*map(Path, options)} - written - {*dependencies(f"studies/{study}")}
+    assert not missing
+
+
+@pytest.mark.parametrize("study", [*TRAINING, "tiny_world"])
+def test_a_study_depends_on_the_sweeps_that_tune_its_rates(study: str) -> None:
+    assert SWEEPS in dependencies(f"studies/{study}")
 
 
 @pytest.mark.parametrize("study", REPORTING)

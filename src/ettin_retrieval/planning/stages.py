@@ -142,6 +142,9 @@ def _finetuning(settings: Settings, encoder: Encoder, train: Collection) -> Stag
     rows = rows_of(pair, finetuning.objective)
     columns = len(rows[0][0]) - 1
     queries = train.queries.times(settings.epochs * len(rows))
+    if finetuning.max_steps:
+        at_a_step = settings.batch_size * finetuning.gradient_accumulation
+        queries = queries._replace(number=finetuning.max_steps * at_a_step)
     passages = train.passages._replace(number=queries.number * columns)
     piece = finetuning.mini_batch_size
     at_once = settings.batch_size if piece == "auto" else min(piece, settings.batch_size)
@@ -156,7 +159,8 @@ def _finetuning(settings: Settings, encoder: Encoder, train: Collection) -> Stag
         training += texts.number * (encoder.step(length) + cached * encoder.flops(length))
         activations.append(encoder.activations(batch, length, precision))
     dev = _development(settings, train, settings.data.dev_passages)
-    evaluations = 1 + settings.epochs * finetuning.evaluations_per_epoch
+    epochs = 1 if finetuning.max_steps else settings.epochs
+    evaluations = 1 + epochs * finetuning.evaluations_per_epoch
     embedded = _encoding(lengths, encoder, [Collection("training", passages, queries)])
     return embedded._replace(
         name="finetuning",

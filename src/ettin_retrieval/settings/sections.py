@@ -260,6 +260,9 @@ class Finetuning(Section):
     """`auto`, here and for the next two, is the encoder's value in the recipe, in encoders.yaml."""
     batch_size: Positive | Auto = "auto"
     epochs: Positive | Auto = "auto"
+    max_steps: Positive | None = None
+    """Optimizer steps in place of `epochs`, however many rows there are; development evaluations
+    are then counted over the whole training. null follows `epochs`."""
     warmup_ratio: Share = 0.1
     """Share of the steps over which the learning rate rises from zero; it falls to zero, linearly,
     over the others."""

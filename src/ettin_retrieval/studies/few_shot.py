@@ -1,6 +1,8 @@
 """Study few_shot: how scores grow with the number of training queries, from none on.
 
-A seed samples the queries and trains on them; the base encoder is the same for all.
+A seed draws the queries and trains on them, so that both are paired: the spread over seeds holds
+draws and training. Every number of queries is trained for the same number of steps, and the last
+weights are kept, so that no development label is used beside the labels that are counted.
 """
 
 from __future__ import annotations
@@ -10,16 +12,18 @@ from typing import TYPE_CHECKING
 
 from ettin_retrieval.reports.documents import Table, improved, points
 from ettin_retrieval.runtime.errors import InputError
-from ettin_retrieval.studies.report import Report, Scores, domain_means, ndcg_rows, spread
+from ettin_retrieval.studies.difference import Arm, difference, intervals_in_words, spread
+from ettin_retrieval.studies.report import AVERAGE, Report, domain_means, ndcg_rows, tasks_of
 from ettin_retrieval.studies.settings import PARAMS
 from ettin_retrieval.studies.study import Study, run_study, sample
-from ettin_retrieval.tasks import AVERAGE
+from ettin_retrieval.tasks import AVERAGE as OF_BENCHMARK
+from ettin_retrieval.tasks import AVERAGE_ENG_V2
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Scored = dict[int, dict[int, Scores]]
-"""Number of training queries to seed to scores."""
+Arms = dict[int, Arm]
+"""Number of training queries to what seeds scored."""
 
 GUIDE = {
     "MSMARCO MRR@10": "MSMARCO.mrr_at_10",
@@ -34,89 +38,126 @@ COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73")
 
 def run(study: Study) -> Report:
     """Train with every number of queries and every seed."""
-    settings, few = study.settings, study.params.few_shot
-    available, most = len(study.material.train.positives()), max(few.examples)
-    if most > available:
-        raise InputError(
-            f"{PARAMS}: few_shot.examples: {most:,} is more than the {available:,} queries of "
-            f"{study.paths['training']}"
-        )
-    scored: Scored = {count: {} for count in sorted(few.examples)}
-    for count, scores in scored.items():
-        for seed in few.seeds:
-            if count == 0:
-                scores[seed] = study.scores("base")
-            else:
-                material = sample(study.material, seed, count)
-                seeded = study.params.varied(settings, {"seed": seed})
-                scores[seed] = study.train(f"shots{count}", seeded, material)
-    means = {count: fmean(averages(seeds)) for count, seeds in scored.items()}
+    few, seeds = study.params.few_shot, study.params.seeds
+    pairs: dict[int, list[int]] = {}
+    arms: Arms = {}
+    for count in sizes(study):
+        if count == 0:
+            arms[count], pairs[count] = study.base(), [0]
+            continue
+        materials = {seed: sample(study.material, seed, count) for seed in seeds}
+        pairs[count] = [len(material.pairs or []) for material in materials.values()]
+        changes = {"finetuning.max_steps": few.steps}
+        arms[count] = {
+            seed: study.train(
+                name_of(count), study.params.varied(study.settings, changes | {"seed": seed}), drawn
+            )
+            for seed, drawn in materials.items()
+        }
+    means = {count: fmean(averages(arm)) for count, arm in arms.items()}
     return Report(
         title="Zero-shot against few-shot",
-        tables=[growth(scored), guide_table(scored)],
+        tables=[growth(arms, pairs), *guide_table(arms)],
         notes=[
-            "Scores are in points (x100): mean and standard deviation over the seeds "
-            f"{', '.join(map(str, few.seeds))}, which sample the training queries and train. "
-            "The base encoder is the same for every seed.",
-            f"Every number of queries is trained for {settings.epochs} epoch"
-            f"{'s' if settings.epochs > 1 else ''} in batches of {settings.batch_size}: ten "
-            f"queries are {settings.epochs * -(-10 // settings.batch_size)} steps.",
+            "Scores are nDCG@10 in points (x100), unless a column names another metric.",
+            intervals_in_words(seeds)
+            + " A seed draws the queries and trains on them (paired, not crossed); where all "
+            "queries are taken, it only trains.",
+            f"Every number of queries is trained for {few.steps:,} optimizer steps in batches of "
+            f"at most {study.settings.batch_size}, which hold no query twice: few queries make "
+            "smaller batches.",
+            "No development label is used: the last weights are kept. So the queries counted are "
+            "all that were labelled, but for those of the sweep of the learning rate, if any.",
+            study.rate_in_words(),
         ],
-        scored={
-            (f"shots{count}" if count else "base", seed): scores
-            for count, seeds in scored.items()
-            for seed, scores in seeds.items()
-        },
+        arms={name_of(count): arm for count, arm in arms.items()},
         summary="mean nDCG@10 " + ", ".join(f"{n}: {mean:.4f}" for n, mean in means.items()),
-        draw=lambda: curve(scored, settings.model),
+        draw=lambda: curve(arms, study.settings.model),
     )
 
 
-def averages(seeds: dict[int, Scores]) -> list[float]:
+def sizes(study: Study) -> list[int]:
+    """The numbers of queries in rising order, `all` as a number.
+
+    Raises
+    ------
+    InputError
+        There are fewer queries.
+    """
+    available = len(study.material.train.positives())
+    wanted = study.params.few_shot.examples
+    for count in wanted:
+        if count != "all" and count > available:
+            raise InputError(
+                f"{PARAMS}: few_shot.examples: {count:,} is more than the {available:,} queries of "
+                f"{study.paths['training']}"
+            )
+    return sorted({available if count == "all" else count for count in wanted})
+
+
+def name_of(count: int) -> str:
+    """Name of the checkpoint."""
+    return f"shots{count}" if count else "base"
+
+
+def averages(arm: Arm) -> list[float]:
     """Mean nDCG@10 over all tasks for each seed."""
-    return list(domain_means(ndcg_rows(seeds))["average"].values())
+    return domain_means(ndcg_rows({"": arm}))[AVERAGE][""]
 
 
-def growth(scored: Scored) -> Table:
-    """nDCG@10 by number of training queries, for the mean and for every task."""
+def growth(arms: Arms, pairs: dict[int, list[int]]) -> Table:
+    """nDCG@10 by number of training queries, for the mean and for every task.
+
+    The gain is on the smallest number, which is usually the base encoder.
+    """
+    least = arms[min(arms)]
     cells = []
-    for count, seeds in scored.items():
-        rows = ndcg_rows(seeds)
-        columns = [averages(seeds), *(list(row.scores.values()) for row in rows)]
-        # Without training, a seed changes nothing.
-        shown = columns if count else [scores[:1] for scores in columns]
-        cells.append((str(count), *map(spread, shown)))
-    headings = ("Queries", "Mean", *(row.task for row in rows))
+    for count, arm in arms.items():
+        rows = ndcg_rows({"": arm})
+        gain = ("", "")
+        if arm is not least:
+            gain = difference(least, arm, tasks_of(rows, AVERAGE)).cells
+        of_tasks = [spread(row.scores[""]) for row in rows]
+        labelled = f"{fmean(pairs[count]):,.0f}"
+        cells.append((str(count), labelled, spread(averages(arm)), *gain, *of_tasks))
+    over = f"Gain on {min(arms)}"
+    headings = ("Queries", "Pairs", "Mean", over, "95% interval", *(row.task for row in rows))
     return Table("nDCG@10 by number of training queries", headings, tuple(cells))
 
 
-def guide_table(scored: Scored) -> Table:
-    """The guide's columns for the fewest and the most training queries, with the improvement."""
-    least, most = min(scored), max(scored)
+def guide_table(arms: Arms) -> list[Table]:
+    """The guide's columns for the fewest and the most training queries, with the improvement.
+
+    None if the tasks scored have none of these columns.
+    """
+    least, most = min(arms), max(arms)
     guide = [(p + heading, p + key) for heading, key in GUIDE.items() for p in ("", "Tiny")]
-    measured = next(iter(scored[least].values()))
-    columns = {name: key for name, key in [("Avg nDCG@10", AVERAGE), *guide] if key in measured}
+    averages = [("Avg nDCG@10", OF_BENCHMARK), ("Avg nDCG@10 (eng, v2)", AVERAGE_ENG_V2)]
+    measured = next(iter(arms[least].values())).scores
+    columns = {name: key for name, key in [*averages, *guide] if key in measured}
+    if not columns:
+        return []
     before, after = (
-        [fmean([scores[key] for scores in scored[count].values()]) for key in columns.values()]
+        [fmean([one.scores[key] for one in arms[count].values()]) for key in columns.values()]
         for count in (least, most)
     )
     rows = ((str(least), *map(points, before)), (str(most), *map(improved, after, before)))
-    caption = f"The guide's columns: {least} against {most:,} training queries"
-    return Table(caption, ("Queries", *columns), rows)
+    caption = f"The guide's columns: {least} against {most:,} training queries, means over seeds"
+    return [Table(caption, ("Queries", *columns), rows)]
 
 
-def curve(scored: Scored, model: str) -> Figure:
+def curve(arms: Arms, model: str) -> Figure:
     """Mean over seeds for the guide's tasks, with a band from the lowest to the highest."""
     from matplotlib import pyplot as plt
 
     from ettin_retrieval.reports.style import WIDTH
 
     guide = {key.partition(".")[0] for key in GUIDE.values()}
-    lines = {"mean of all tasks": [averages(seeds) for seeds in scored.values()]}
-    for row in [row for seeds in scored.values() for row in ndcg_rows(seeds)]:
+    lines = {"mean of all tasks": [averages(arm) for arm in arms.values()]}
+    for row in [row for arm in arms.values() for row in ndcg_rows({"": arm})]:
         if row.task.removeprefix("Tiny") in guide:
-            lines.setdefault(row.task, []).append(list(row.scores.values()))
-    places = range(len(scored))
+            lines.setdefault(row.task, []).append(row.scores[""])
+    places = range(len(arms))
     figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
     for (name, values), colour in zip(lines.items(), COLOURS, strict=False):
         in_points = [[100 * score for score in seeds] for seeds in values]
@@ -124,8 +165,8 @@ def curve(scored: Scored, model: str) -> Figure:
         axes.fill_between(places, lowest, highest, color=colour, alpha=0.2, lw=0)
         width = 2.0 if values is lines["mean of all tasks"] else 1.2
         axes.plot(places, means, color=colour, lw=width, marker="o", markersize=3.5, label=name)
-    # Evenly spaced: the numbers grow tenfold, and zero has no logarithm.
-    axes.set_xticks(places, [f"{count:,}" for count in scored])
+    # Evenly spaced: the numbers grow by factors, and zero has no logarithm.
+    axes.set_xticks(places, [f"{count:,}" for count in arms])
     axes.set_xlabel("training queries")
     axes.set_ylabel("nDCG@10 (points)")
     axes.set_ylim(0, 100)

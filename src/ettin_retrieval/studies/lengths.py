@@ -21,7 +21,8 @@ from ettin_retrieval.reports.significance import TaskComparison, compare
 from ettin_retrieval.reports.view import MENTIONED
 from ettin_retrieval.runtime.files import read_json
 from ettin_retrieval.settings.schema import Settings
-from ettin_retrieval.studies.report import NDCG, Report, Scores
+from ettin_retrieval.studies.difference import Arm, Outcome, Scores
+from ettin_retrieval.studies.report import NDCG, Report
 
 if TYPE_CHECKING:
     from ettin_retrieval.evaluation.search import ExactSearch
@@ -61,7 +62,7 @@ def run(settings: Settings, paths: Paths) -> str:
             cut_table(cut, settings.model),
         ],
         notes=notes(found),
-        scored=scored(found, settings.seed),
+        arms=arms(found, settings.seed),
         summary=f"{len(found)} scores at two lengths",
     )
     report.write(paths["output"], "lengths", settings.model)
@@ -205,14 +206,14 @@ def notes(found: list[Difference]) -> list[str]:
     ]
 
 
-def scored(found: list[Difference], seed: int) -> dict[tuple[str, int], Scores]:
-    """Checkpoint at a length, and seed, to its scores."""
-    records: dict[tuple[str, int], Scores] = {}
+def arms(found: list[Difference], seed: int) -> dict[str, Arm]:
+    """Checkpoint at a length to its scores, under one seed."""
+    scores: dict[str, Scores] = {}
     for at in found:
         for lengths, score in ((at.lengths, at.scores.base), (at.maximum, at.scores.other)):
             name = f"{at.checkpoint}, {in_words(lengths)}"
-            records.setdefault((name, seed), {})[f"{at.scores.task}{NDCG}"] = score
-    return records
+            scores.setdefault(name, {})[f"{at.scores.task}{NDCG}"] = score
+    return {name: {seed: Outcome(of, pd.DataFrame())} for name, of in scores.items()}
 
 
 if __name__ == "__main__":

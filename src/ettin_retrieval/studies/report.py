@@ -8,28 +8,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any, NamedTuple
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
 
-from ettin_retrieval.reports.documents import FORMATS, Document, Table, points
+from ettin_retrieval.reports.documents import FORMATS, Document, Table
 from ettin_retrieval.runtime.files import replacing
+from ettin_retrieval.studies.difference import Arm
 from ettin_retrieval.studies.domains import DOMAINS, domain_of
+from ettin_retrieval.tasks import CQADUPSTACK, CQADUPSTACK_PARTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Scores = dict[str, float]
-"""Flat metrics, such as `SciFact.ndcg_at_10`; fractions."""
-
 NDCG = ".ndcg_at_10"
 
 
+AVERAGE = "average"
+"""The mean over all tasks, among the means of domains."""
+
+
 class Row(NamedTuple):
-    """nDCG@10 of several encoders on one task, fractions."""
+    """nDCG@10 on one task, fractions: of each arm, a value for each seed."""
 
     task: str
     domain: str
-    scores: dict[Any, float]
+    scores: dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Report:
 
     Attributes
     ----------
-    scored
-        Checkpoint and seed to its scores.
+    arms
+        What was compared, by name.
     summary
         The outcome in one line, for the log.
     draw
@@ -49,7 +52,7 @@ class Report:
     title: str
     tables: Sequence[Table]
     notes: Sequence[str]
-    scored: Mapping[tuple[str, int], Scores]
+    arms: Mapping[str, Arm]
     summary: str
     draw: Callable[[], Figure] | None = None
 
@@ -57,9 +60,10 @@ class Report:
         """Write `STUDY.md`, `.tex`, `.csv`, `.json` and `.png`, replacing the last ones."""
         records = [
             {"model": model, "checkpoint": name, "seed": seed, "metric": metric, "score": value}
-            for (name, seed), scores in self.scored.items()
+            for name, arm in self.arms.items()
+            for seed, outcome in arm.items()
             # Averages first: their keys name no task.
-            for metric, value in sorted(scores.items(), key=lambda m: ("." in m[0], m))
+            for metric, value in sorted(outcome.scores.items(), key=lambda m: ("." in m[0], m))
         ]
         document = Document(
             name=study,
@@ -80,33 +84,40 @@ class Report:
                     save(self.draw(), partial / f"{study}.png")
 
 
-def ndcg_rows(scored: Mapping[Any, Scores]) -> list[Row]:
-    """A row for each task, by domain and name, with the keys of `scored`."""
-    metrics = next(iter(scored.values()))
+def ndcg_rows(arms: Mapping[str, Arm]) -> list[Row]:
+    """A row for each task, by domain and name.
+
+    CQADupstackRetrieval stands for its forums: two of them beside it would count twice.
+    """
+    metrics = next(iter(next(iter(arms.values())).values())).scores
     tasks = [key.removesuffix(NDCG) for key in metrics if key.endswith(NDCG)]
+    if CQADUPSTACK in tasks:
+        tasks = [task for task in tasks if task not in CQADUPSTACK_PARTS]
     tasks.sort(key=lambda task: (DOMAINS.index(domain_of(task)), task))
+
+    def scores(arm: Arm, task: str) -> list[float]:
+        return [outcome.scores[task + NDCG] for outcome in arm.values()]
+
     return [
-        Row(task, domain_of(task), {key: scores[task + NDCG] for key, scores in scored.items()})
+        Row(task, domain_of(task), {name: scores(arm, task) for name, arm in arms.items()})
         for task in tasks
     ]
 
 
-def domain_means(rows: list[Row]) -> dict[str, dict[Any, float]]:
-    """Domain to encoder to mean over the domain's tasks; the last is `average`, over all tasks."""
+def tasks_of(rows: list[Row], domain: str) -> list[str]:
+    """The tasks of a domain, or all of them."""
+    return [row.task for row in rows if domain in (row.domain, AVERAGE)]
 
-    def mean(chosen: list[Row]) -> dict[Any, float]:
-        return {key: fmean(row.scores[key] for row in chosen) for key in chosen[0].scores}
+
+def domain_means(rows: list[Row]) -> dict[str, dict[str, list[float]]]:
+    """Domain to arm to the mean over the domain's tasks for each seed; the last is `AVERAGE`."""
+
+    def means(chosen: list[Row]) -> dict[str, list[float]]:
+        by_arm = {name: [row.scores[name] for row in chosen] for name in chosen[0].scores}
+        return {
+            name: [fmean(seed) for seed in zip(*of, strict=True)] for name, of in by_arm.items()
+        }
 
     domains = dict.fromkeys(row.domain for row in rows)
-    means = {domain: mean([row for row in rows if row.domain == domain]) for domain in domains}
-    return {**means, "average": mean(rows)}
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation in points; a single value alone.
-
-    >>> spread([0.5, 0.6]), spread([0.5])
-    ('55.0 ± 7.1', '50.0')
-    """
-    mean = points(fmean(values))
-    return mean if len(values) == 1 else f"{mean} ± {points(stdev(values))}"
+    found = {domain: means([row for row in rows if row.domain == domain]) for domain in domains}
+    return {**found, AVERAGE: means(rows)}

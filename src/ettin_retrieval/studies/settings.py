@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.settings.load import read_as
@@ -24,14 +24,44 @@ from ettin_retrieval.settings.sections import (
 
 PARAMS = Path("studies/params.yaml")
 
-Seeds = Annotated[list[Seed], Field(min_length=1)]
+
+def _different(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("a seed is listed twice")
+    return seeds
+
+
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_different)]
 
 
 class FewShot(Section):
-    """Numbers of training queries, and the seeds that sample them and train."""
+    """Numbers of training queries.
 
-    examples: Annotated[list[NotNegative], Field(min_length=1)]
-    seeds: Seeds
+    Attributes
+    ----------
+    examples
+        0 is the base encoder, `all` every query.
+    steps
+        Optimizer steps, the same for every number of queries.
+    """
+
+    examples: Annotated[list[NotNegative | Literal["all"]], Field(min_length=1)]
+    steps: Positive
+
+
+class TwoDomains(Section):
+    """Training data of cross_domain and multi_stage: the same amount of both domains.
+
+    Attributes
+    ----------
+    queries
+        Of each domain; null takes as many as the smaller one has.
+    pairs_per_query
+        At most so many pairs of a query and a relevant passage, a seeded sample.
+    """
+
+    queries: Positive | None
+    pairs_per_query: Positive
 
 
 class MultiStage(Section):
@@ -57,12 +87,9 @@ class Ablations(Section):
     ----------
     queries
         Number of training queries; null takes all.
-    rates
-        Learning rate of an objective as a multiple of the encoder's; 1 if missing.
     """
 
     queries: Positive | None
-    rates: dict[Objective, Rate]
     grid: Grid
 
 
@@ -71,27 +98,28 @@ class StudySettings(Section):
 
     Attributes
     ----------
-    evaluations_per_epoch
-        Replaces `finetuning.evaluations_per_epoch` where a study trains many encoders.
-    tiny_world_seeds
-        Seeds of the study tiny_world.
+    seeds
+        Each one draws training queries and trains; three or more show how much they differ.
     """
 
-    evaluations_per_epoch: Positive
+    seeds: Seeds
     few_shot: FewShot
+    two_domains: TwoDomains
     multi_stage: MultiStage
     ablations: Ablations
-    tiny_world_seeds: Seeds
 
     def varied(self, settings: Settings, changes: dict[str, Any]) -> Settings:
         """The pipeline's settings with changes, for one of many encoders.
+
+        The last weights are kept: development queries are labels too, and those of one domain or
+        of a larger sample must not choose another encoder's weights.
 
         Raises
         ------
         InputError
             The changes do not fit together.
         """
-        every = {"finetuning.evaluations_per_epoch": self.evaluations_per_epoch}
+        every = {"finetuning.keep": "last", "finetuning.early_stopping": None}
         try:
             return settings.with_changes(every | changes)
         except ValidationError as error:

@@ -91,7 +91,7 @@ class Curve:
 def finetune(
     model: SentenceTransformer,
     examples: list[Example],
-    dev: RetrievalDataset,
+    dev: RetrievalDataset | None,
     settings: Settings,
     work: Path,
 ) -> Curve:
@@ -103,6 +103,8 @@ def finetune(
 
     Parameters
     ----------
+    dev
+        None trains without development scores, which `finetuning.keep: last` does not need.
     work
         Directory for checkpoints, from which an interrupted run of this configuration resumes.
 
@@ -124,9 +126,9 @@ def finetune(
     with cut_at(model, lengths):
         features = TrainingFeatures(model, rows)
     similarity, at_once = model.similarity_fn_name, settings.encoding.batch_size
-    evaluator = DevEvaluator(dev, at_once, similarity, as_loaded)
-    before = float(evaluator(model)[DEV_METRIC])
-    if is_first_rank() and before > TOO_EASY:
+    evaluator = None if dev is None else DevEvaluator(dev, at_once, similarity, as_loaded)
+    before = float(evaluator(model)[DEV_METRIC]) if evaluator else None
+    if is_first_rank() and before is not None and before > TOO_EASY:
         logger.warning(
             "finetuning: the encoder scores %.4f on the development set before training, so that "
             "the set can hardly choose a checkpoint; raise data.dev_passages, or give development "
@@ -136,9 +138,15 @@ def finetune(
 
     def train(plan: BatchPlan) -> TrainerState:
         size, ranks = plan.rows_per_loss * plan.world_size, (plan.rank, plan.world_size)
-        batches = SharedBatches(
-            compared, size, settings.seed, settings.epochs, plan.contrastive, *ranks, known
-        )
+
+        def batches_of(epochs: int) -> SharedBatches:
+            return SharedBatches(
+                compared, size, settings.seed, epochs, plan.contrastive, *ranks, known
+            )
+
+        batches = batches_of(1 if settings.finetuning.max_steps else settings.epochs)
+        if wanted := (settings.finetuning.max_steps or 0) * plan.losses_per_step:
+            batches = batches_of(math.ceil(wanted / len(batches)))
         if plan.contrastive and not contrasts:  # a smaller mini-batch has the same batches
             contrasts.append(batches.contrasts())
             if is_first_rank():
@@ -158,7 +166,9 @@ def finetune(
             features,
             batches,
             model=model,
-            args=training_arguments(settings, work, len(batches), plan.losses_per_step, precision),
+            args=training_arguments(
+                settings, work, len(batches), plan.losses_per_step, precision, dev is not None
+            ),
             loss=loss,
             evaluator=evaluator,
             callbacks=[] if patience is None else [EarlyStoppingCallback(patience)],
@@ -171,7 +181,7 @@ def finetune(
         entries = [entry for entry in state.log_history if key in entry]
         return [(int(entry["step"]), float(entry[key])) for entry in entries]
 
-    dev_curve = [(0, before), *logged(f"eval_{DEV_METRIC}")]
+    dev_curve = [] if before is None else [(0, before), *logged(f"eval_{DEV_METRIC}")]
     conditions: dict[str, Any] = {KEYS[role]: length for role, length in lengths.items()}
     conditions |= {"precision": precision, "keep": settings.finetuning.keep}
     kept = state.best_global_step if settings.finetuning.keep == "best" else state.global_step
@@ -205,18 +215,24 @@ def training_arguments(
     batches_per_epoch: int,
     accumulation: int,
     precision: Precision,
+    evaluates: bool = True,
 ) -> SentenceTransformerTrainingArguments:
     """The trainer's arguments, for so many batches per epoch and per optimizer step.
+
+    Without evaluations there are no checkpoints but those by the clock.
 
     What is not named is the trainer's default: AdamW with betas 0.9 and 0.999, and gradients
     clipped at a norm of 1.
     """
     finetuning, best = settings.finetuning, settings.finetuning.keep == "best"
-    steps = math.ceil(batches_per_epoch / accumulation) * settings.epochs
-    interval = max(1, steps // (settings.epochs * finetuning.evaluations_per_epoch))
+    epochs = 1 if finetuning.max_steps else settings.epochs
+    steps = finetuning.max_steps or math.ceil(batches_per_epoch / accumulation) * epochs
+    interval = max(1, steps // (epochs * finetuning.evaluations_per_epoch))
+    when = "steps" if evaluates else "no"
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(work),
         num_train_epochs=settings.epochs,
+        max_steps=finetuning.max_steps or -1,
         gradient_accumulation_steps=accumulation,
         activation_checkpointing=finetuning.gradient_checkpointing,
         learning_rate=settings.learning_rate,
@@ -226,9 +242,9 @@ def training_arguments(
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         per_device_eval_batch_size=settings.encoding.batch_size,
-        eval_strategy="steps",
+        eval_strategy=when,
         eval_steps=interval,
-        save_strategy="steps",
+        save_strategy=when,
         save_steps=interval,
         load_best_model_at_end=best,
         metric_for_best_model=DEV_METRIC if best else None,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from dvc.utils.hydra import apply_overrides
 
 from ettin_retrieval.data.heldout import write_heldout
 from ettin_retrieval.data.negatives import write_negatives
-from ettin_retrieval.data.storage import write_dataset
+from ettin_retrieval.data.storage import read_dataset, write_dataset
 from ettin_retrieval.evaluation.result_files import write_scores
 from ettin_retrieval.evaluation.score import score_checkpoint
 from ettin_retrieval.ledger.store import index_problem, read_ledger, read_measurement
@@ -29,23 +31,26 @@ OVERRIDES = {
     ],
     "encoders.yaml": ["ettin_tiny.base.shape.hidden_size=32", "ettin_tiny.base.shape.heads=2"],
     "studies/params.yaml": [
-        "few_shot.examples=[0,8]", "few_shot.seeds=[1,2]", "ablations.queries=10",
+        "seeds=[1,2]", "few_shot.examples=[0,8]", "few_shot.steps=5", "ablations.queries=10",
         "ablations.grid.pooling=[mean,cls]", "ablations.grid.sampling=[hard,random]",
         "ablations.grid.objective=[contrastive,margin_mse]",
-        "ablations.grid.num_negatives=[0,2,3]", "tiny_world_seeds=[5]",
+        "ablations.grid.num_negatives=[0,2,3]",
     ],
 }  # fmt: skip
 
-ENTRIES = {
-    "multi_stage": {"stage2-seed42"},
-    "few_shot": {"shots8-seed1", "shots8-seed2"},
-    "cross_domain": {"scientific-seed42"},
-    "ablations": {
-        "num_negatives-0-seed42", "num_negatives-3-seed42", "objective-margin_mse-seed42",
-        "pooling-cls-seed42", "reference-seed42", "sampling-hard-seed42",
-    },
+ARMS = {
+    "multi_stage": ["stage1", "stage2"],
+    "few_shot": ["shots8"],
+    "cross_domain": ["web", "scientific"],
+    "contamination": [],  # the tiny world's training queries share nothing with its tasks
+    "ablations": [
+        "num_negatives-0", "num_negatives-3", "objective-margin_mse", "pooling-cls", "reference",
+        "sampling-hard",
+    ],
 }  # fmt: skip
-"""What each study trains."""
+"""What each study trains, with each of two seeds."""
+
+SHARED_TASK = "data/benchmark/TinySciFact"
 
 WITH_PICTURE = {"few_shot", "cross_domain"}
 
@@ -65,15 +70,16 @@ def studied(repository: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def write_pipeline(root: Path) -> None:
-    """Write what the pipeline leaves for the studies, except metrics, which are committed."""
+    """Write what the pipeline leaves for the studies."""
     settings = load_settings(root / "params.yaml")
     write_small_benchmark(root / "data/benchmark")
     write_heldout(tiny.benchmark().items(), "auto", root / "data/heldout")
     for name in ("base", "finetuned"):
-        save_small_checkpoint(root / "models" / name)
-        (root / "data/scores" / name).mkdir(parents=True)
-        for scores in score_checkpoint(root / "models" / name, root / "data/benchmark", settings):
-            write_scores(scores, root / "data/scores" / name)
+        checkpoint = save_small_checkpoint(root / "models" / name)
+        scores = root / "data/scores" / name
+        scores.mkdir(parents=True)
+        for task in score_checkpoint(checkpoint, root / "data/benchmark", settings):
+            write_scores(task, scores)
     data = training_and_dev(load_tiny("web", settings), settings)
     for name, dataset in data.items():
         write_dataset(dataset, root / "data/training" / name)
@@ -81,24 +87,73 @@ def write_pipeline(root: Path) -> None:
     write_negatives(mine(data["train"], None, settings)[0], root / "data/negatives")
 
 
-@pytest.mark.parametrize("study", [*ENTRIES, "tiny_world", "lengths"])
+@pytest.mark.parametrize("study", [*ARMS, "tiny_world", "lengths"])
 def test_a_study_writes_every_format(studied: Workspace, study: str) -> None:
     written = {path.name for path in (studied.path / "studies" / study / "tables").iterdir()}
     formats = ["md", "tex", "csv", "json"] + ["png"] * (study in WITH_PICTURE)
     assert written == {f"{study}.{suffix}" for suffix in formats}
 
 
-@pytest.mark.parametrize("study", ENTRIES)
+@pytest.mark.parametrize("study", ARMS)
 def test_a_study_has_a_ledger_of_its_own(studied: Workspace, study: str) -> None:
     results = studied.path / "studies" / study / "results"
-    assert {entry.name for entry in read_ledger(results)} == {f"tiny/{n}" for n in ENTRIES[study]}
+    names = [f"tiny/{arm}-seed{seed}" for arm in sorted(ARMS[study]) for seed in (1, 2)]
+    assert [entry.name for entry in read_ledger(results)] == names
     assert index_problem(results) is None
+
+
+@pytest.mark.parametrize(
+    "study", [study for study in [*ARMS, "tiny_world"] if study != "contamination"]
+)
+def test_a_table_names_seeds_intervals_and_whether_rates_are_tuned(
+    studied: Workspace, study: str
+) -> None:
+    page = (studied.path / f"studies/{study}/tables/{study}.md").read_text(encoding="utf-8")
+    assert "Seeds 1, 2." in page and "| 95% interval |" in page
+    assert "untuned" in page, "no sweep is of this encoder"
+
+
+def test_queries_that_share_an_answer_are_tested_against_as_many_others(studied: Workspace) -> None:
+    root = studied.path
+    train, task = (read_dataset(root / name) for name in ("data/training/train", SHARED_TASK))
+    some = task.with_queries(task.queries["id"].tolist()[:3])
+    asked_again = some.queries.assign(
+        id="s" + some.queries["id"], text="so " + some.queries["text"]
+    )
+    both = replace(
+        train,
+        corpus=pd.concat([train.corpus, some.corpus.assign(id="s" + some.corpus["id"])]),
+        queries=pd.concat([train.queries, asked_again]),
+        qrels=pd.concat(
+            [train.qrels, some.qrels.assign(query_id="s" + some.qrels["query_id"],
+                                            corpus_id="s" + some.qrels["corpus_id"])]
+        ),
+        teacher=None,
+    ).validate()  # fmt: skip
+    write_dataset(both, root / "shared/train")
+    write_dataset(read_dataset(root / "data/negatives/dev"), root / "shared/dev")
+    write_negatives(mine(both, None, load_settings(root / "params.yaml"))[0], root / "shared")
+    done = studied.stage(
+        *("studies.contamination", "--benchmark", "data/benchmark", "--encoder", "models/base"),
+        *("--training", "shared", "--negatives", "shared", "--base-scores", "data/scores/base"),
+        *("--output", "tables-of-shared", "--results", "results-of-shared"),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    arms = ("all", "without-overlap", "without-random")
+    names = [f"tiny/{arm}-seed{seed}" for arm in arms for seed in (1, 2)]
+    assert [entry.name for entry in read_ledger(root / "results-of-shared")] == names
+    page = (root / "tables-of-shared/contamination.md").read_text(encoding="utf-8")
+    assert "| all | 15 |" in page
+    assert "| without-overlap | 12 |" in page and "| without-random | 12 |" in page
+    assert "| TinySciFact | without-overlap - without-random |" in page
 
 
 def test_an_entry_says_what_it_was_trained_on(studied: Workspace) -> None:
     results = studied.path / "studies/few_shot/results"
     (record,) = read_measurement(results, "tiny/shots8-seed1").records.values()
     assert record["settings"]["seed"] == 1
+    assert record["settings"]["finetuning"]["max_steps"] == 5
+    assert record["learning_rate"] == {"value": 0.002, "tuned": False}, "no sweep of this encoder"
     assert record["training_data"]["counts"]["queries"] == 8
 
 
@@ -110,7 +165,7 @@ def test_nothing_is_left_but_the_reports(studied: Workspace) -> None:
         "the pipeline's ledger does not know the studies"
     )
     assert {path.split("/")[1] for path in changed if path.startswith("studies/")} == {
-        *ENTRIES, "tiny_world", "lengths", "params.yaml", "dvc.lock",
+        *ARMS, "tiny_world", "lengths", "params.yaml", "dvc.lock",
     }  # fmt: skip
 
 
@@ -123,7 +178,7 @@ def test_a_study_gives_the_same_bytes_twice(studied: Workspace) -> None:
     read = [
         *("--benchmark", "data/benchmark", "--encoder", "models/base"),
         *("--training", "data/training", "--negatives", "data/negatives"),
-        *("--base-scores", "metrics/base.json"),
+        *("--base-scores", "data/scores/base"),
     ]
     done = studied.stage("studies.few_shot", *read, "--output", "again", "--results", "ledger")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -101,6 +101,16 @@ def test_training_by_hand() -> None:
     )
 
 
+def test_a_number_of_steps_decides_how_much_is_trained() -> None:
+    given = settings(**{"finetuning.max_steps": 5, "finetuning.gradient_accumulation": 2})
+    found, one = (stages(each)["finetuning"] for each in (given, settings()))
+    pairs = 5 * 2 * given.batch_size
+    assert found.texts == pairs * (1 + 8)
+    assert found.training == pytest.approx(one.training * pairs / (10 * given.epochs))
+    # Before training, and then as often as an epoch has evaluations.
+    assert found.encoding / one.encoding == pytest.approx((1 + 2) / (1 + 2 * given.epochs))
+
+
 def test_without_negatives_nothing_is_mined_and_training_is_shorter() -> None:
     all_of_them, none = stages(settings()), stages(settings(**{"negatives.num_negatives": 0}))
     assert none["negatives"].texts == 600, "those of the development set"

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ettin_retrieval.encoders import checkpoint
+from ettin_retrieval.runtime.errors import InputError
 from ettin_retrieval.studies.ablations import (
     HEADINGS,
     Change,
     ablations_table,
     reference_values,
-    weak_objectives,
+    run,
     with_negatives,
 )
-from tests.unit.studies.inputs import SETTINGS, STUDIES, material, scores
-from tests.workspace import ROOT
+from ettin_retrieval.studies.difference import Arm
+from ettin_retrieval.studies.study import Rate
+from tests.unit.studies.inputs import SETTINGS, STUDIES, TwoDomainStudy, arm, material
 
 NEVER_READ = Path("never read")
 
@@ -45,40 +48,46 @@ def test_negatives_are_cut_or_mined_again() -> None:
 
 
 def test_a_table_shows_every_change_against_the_reference() -> None:
-    reference, other = scores(0.5, 0.7), scores(0.4, 0.9)
-    changes = [Change("pooling", "mean"), Change("objective", "triplet")]
-    scored = {
-        "base": scores(0.1, 0.3), "reference": reference,
-        "pooling-mean": reference, "objective-triplet": other,
+    changes = [Change("pooling", "mean"), Change("pooling", "cls"), Change("objective", "triplet")]
+    reference = arm((0.5, 0.7), (0.5, 0.7))
+    arms: dict[str, Arm] = {
+        "base": arm((0.1, 0.3), (0.1, 0.3)), "reference": reference, "pooling-mean": reference,
+        "pooling-cls": arm((0.5, 0.6), (0.5, 0.9)), "objective-triplet": arm((0.4, 0.9), (0.4, 1)),
     }  # fmt: skip
-    table = ablations_table(changes, scored)
-    assert table.columns == ("Factor", "Value", "Average", "Web", "Scientific", "Difference")
-    assert table.rows == (
-        ("Base encoder", "", "20.0", "10.0", "30.0", "-40.0"),
-        ("Pooling", "mean", "60.0", "50.0", "70.0", "reference"),
-        ("Objective", "triplet", "65.0", "40.0", "90.0", "+5.0"),
-    )
-    assert weak_objectives(changes, scored) == []
-    (note,) = weak_objectives(changes, scored | {"base": scores(0.4, 0.88)})
-    assert note.startswith("triplet: less than 2.0 points above the base encoder")
-
-
-@pytest.mark.parametrize("objective", ["triplet", "cosine_similarity", "margin_mse"])
-def test_an_objective_brings_the_rate_that_a_sweep_picked(objective: str) -> None:
-    record = json.loads((ROOT / f"studies/sweeps/tiny-guide-{objective}.json").read_text())
-    assert record["settings"]["finetuning"]["objective"] == objective
-    assert not record["chosen"]["at_edge"]
-    assert Change("objective", objective).settings(SETTINGS, STUDIES.ablations) == {
-        "finetuning.objective": objective,
-        "finetuning.learning_rate": pytest.approx(record["chosen"]["learning_rate"]),
-    }
+    swept, untuned = Rate(0.002, True), Rate(0.002, False)
+    rates = dict.fromkeys(arms, swept) | {"objective-triplet": untuned}
+    table = ablations_table(changes, arms, rates)
+    assert table.columns == (
+        "Factor", "Value", "Rate", "Average", "Web", "Scientific", "Difference", "95% interval",
+    )  # fmt: skip
+    assert [row[:4] + row[6:] for row in table.rows] == [
+        ("Base encoder", "", "", "20.0", "-40.0", "-40.0 to -40.0"),
+        ("Pooling", "mean", "0.002 (swept)", "60.0", "reference", ""),
+        ("Pooling", "cls", "0.002 (reference's)", "62.5 ± 10.6", "+2.5", "-5.0 to +10.0"),
+        ("Objective", "triplet", "0.002 (untuned)", "67.5 ± 3.5", "+7.5", "+5.0 to +10.0"),
+    ]
 
 
 def test_the_other_factors_keep_the_rate() -> None:
     def changed(factor: str, value: object) -> dict[str, object]:
-        return Change(factor, value).settings(SETTINGS, STUDIES.ablations)
+        return Change(factor, value).settings(Rate(0.5, True))
 
     assert changed("num_negatives", 1) == {"negatives.num_negatives": 1}
     assert changed("sampling", "random") == {"negatives.sampling": "random"}
     assert changed("pooling", "cls") == {}
-    assert changed("objective", "contrastive")["finetuning.learning_rate"] == SETTINGS.learning_rate
+    assert changed("objective", "triplet") == {
+        "finetuning.objective": "triplet", "finetuning.learning_rate": 0.5
+    }  # fmt: skip
+
+
+def test_a_grid_that_does_not_fit_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = SETTINGS.with_changes({"finetuning.objective": "triplet"})
+    study: Any = TwoDomainStudy()
+    study.settings, study.material = given, material()
+    study.paths, study.rate = {"encoder": NEVER_READ}, lambda _: Rate(0.002, False)
+    monkeypatch.setattr(checkpoint, "read_checkpoint", lambda _: {"pooling": "mean"})
+    with pytest.raises(InputError, match="the triplet objective needs 1 or more, not 0"):
+        run(study)
+    assert not study.trained

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from matplotlib.patches import Rectangle
 
+from ettin_retrieval.runtime.errors import InputError
+from ettin_retrieval.studies import cross_domain
 from ettin_retrieval.studies.cross_domain import heat_map, matrix, transfer
+from ettin_retrieval.studies.difference import Arm
 from ettin_retrieval.studies.report import ndcg_rows
-from tests.unit.studies.inputs import scores
+from tests.unit.studies.inputs import STUDIES, TwoDomainStudy, arm, material
 
-ROWS = ndcg_rows(
-    {"nothing": scores(0.1, 0.2), "web": scores(0.8, 0.5), "scientific": scores(0.4, 0.9)}
-)
+ARMS: dict[str, Arm] = {
+    "nothing": arm((0.1, 0.2), (0.1, 0.2)),
+    "web": arm((0.8, 0.7), (0.8, 0.9)),
+    "scientific": arm((0.3, 0.9), (0.5, 0.9)),
+}
+ROWS = ndcg_rows(ARMS)
 
 
 def test_a_star_marks_in_domain_scores() -> None:
     rows = matrix(ROWS, "caption").rows
-    assert rows[0] == ("TinyDBPedia", "web", "10.0", "80.0*", "40.0")
-    assert rows[-1] == ("TinySciFact", "scientific", "20.0", "50.0", "90.0*")
+    assert rows[0] == ("TinyDBPedia", "web", "10.0", "80.0*", "40.0 ± 14.1")
+    assert rows[-1] == ("TinySciFact", "scientific", "20.0", "80.0 ± 14.1", "90.0*")
 
 
-def test_a_transfer_loses_what_training_in_the_domain_gains() -> None:
-    both = (
-        ("scientific to web", "10.0", "80.0", "40.0", "40.0"),
-        ("web to scientific", "20.0", "90.0", "50.0", "40.0"),
-    )
-    assert transfer(ROWS).rows == both
-    assert transfer(ROWS[:2]).rows == both[:1], "a domain without tasks has no row"
+def test_a_transfer_loses_only_what_the_interval_shows() -> None:
+    assert transfer(ROWS, ARMS).rows == (
+        ("scientific to web", "10.0", "80.0", "40.0 ± 14.1", "-40.0", "-50.0 to -30.0", "loses"),
+        # One seed loses 20 points and the other none.
+        ("web to scientific", "20.0", "90.0", "80.0 ± 14.1", "-10.0", "-20.0 to +0.0",
+         "inconclusive"),
+    )  # fmt: skip
 
 
 def test_the_heat_map_frames_in_domain_cells() -> None:
@@ -35,3 +44,27 @@ def test_the_heat_map_frames_in_domain_cells() -> None:
     assert [(round(frame.get_x()), round(frame.get_y())) for frame in frames] == [
         (1, 0), (1, 1), (2, 2), (2, 3),
     ]  # fmt: skip
+
+
+def test_both_domains_are_trained_alike_on_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    study: Any = TwoDomainStudy()
+    sets = {"web": material(30), "scientific": material(20)}
+    monkeypatch.setattr(cross_domain, "two_domains", lambda _: sets)
+    report = cross_domain.run(study)
+    trained = [
+        (name, settings.seed, len(given.train.queries), len(given.pairs or []), start)
+        for name, settings, given, start in study.trained
+    ]
+    assert trained == [
+        (domain, seed, 20, 20, None) for seed in STUDIES.seeds for domain in ("web", "scientific")
+    ]
+    one, other = (settings for _, settings, *_ in study.trained[:2])
+    assert one == other
+    assert report.summary.startswith("scientific to web: inconclusive +0.0 (+0.0 to +0.0), web")
+
+
+def test_tasks_of_one_domain_are_refused_before_training() -> None:
+    study: Any = TwoDomainStudy(["MSMARCO", "FEVER"])
+    with pytest.raises(InputError, match="no task of the domain scientific"):
+        cross_domain.run(study)
+    assert not study.trained

@@ -10,9 +10,9 @@ import pytest
 
 from ettin_retrieval.reports.documents import Table
 from ettin_retrieval.studies.domains import domain_of
-from ettin_retrieval.studies.report import Report, domain_means, ndcg_rows
-from ettin_retrieval.tasks import AVERAGE_ENG_V2
-from tests.unit.studies.inputs import SCIENTIFIC_TASKS, WEB_TASKS, scores
+from ettin_retrieval.studies.report import Report, domain_means, ndcg_rows, tasks_of
+from ettin_retrieval.tasks import AVERAGE_ENG_V2, ENG_V2_TASKS
+from tests.unit.studies.inputs import SCIENTIFIC_TASKS, WEB_TASKS, arm, outcome, scores
 
 
 def test_a_task_with_a_smaller_corpus_keeps_its_domain() -> None:
@@ -21,23 +21,39 @@ def test_a_task_with_a_smaller_corpus_keeps_its_domain() -> None:
 
 def test_rows_are_in_order_of_domain_and_task() -> None:
     flat = dict(reversed(scores(0.2, 0.6).items())) | {"ArguAna.ndcg_at_10": 0.4}
-    rows = ndcg_rows({"one": flat, "other": flat})
+    one = {1: outcome({}, flat)}
+    rows = ndcg_rows({"one": one, "other": one})
     assert [row.task for row in rows] == [*WEB_TASKS, *SCIENTIFIC_TASKS, "ArguAna"]
     assert [row.domain for row in rows] == ["web"] * 2 + ["scientific"] * 2 + ["other"]
-    assert rows[0].scores == {"one": 0.2, "other": 0.2}, "no metric but nDCG@10"
+    assert rows[0].scores == {"one": [0.2], "other": [0.2]}, "no metric but nDCG@10"
+
+
+def test_two_forums_beside_cqadupstack_do_not_count_twice() -> None:
+    names = ["CQADupstackRetrieval", "CQADupstackGamingRetrieval", "SciFact"]
+    flat = {f"{name}.ndcg_at_10": 0.5 for name in names}
+    rows = ndcg_rows({"one": {1: outcome({}, flat)}})
+    assert tasks_of(rows, "average") == ["SciFact", "CQADupstackRetrieval"]
 
 
 def test_domain_means_are_over_the_tasks_of_a_domain() -> None:
-    means = domain_means(ndcg_rows({"one": scores(0.2, 0.6), "other": scores(0.1, 0.3)}))
+    arms = {"one": arm((0.2, 0.6), (0.4, 0.6)), "other": arm((0.1, 0.3), (0.1, 0.3))}
+    means = domain_means(ndcg_rows(arms))
     assert list(means) == ["web", "scientific", "average"]
-    assert means["web"] == pytest.approx({"one": 0.2, "other": 0.1})
-    assert means["average"] == pytest.approx({"one": 0.4, "other": 0.2})
+    assert means["web"]["one"] == pytest.approx([0.2, 0.4])
+    assert means["average"]["one"] == pytest.approx([0.4, 0.5])
+    assert means["average"]["other"] == pytest.approx([0.2, 0.2])
+
+
+def test_the_tasks_of_eng_v2_have_means_of_both_domains() -> None:
+    flat = {f"{name}.ndcg_at_10": 0.5 for name in ENG_V2_TASKS}
+    rows = ndcg_rows({"one": {1: outcome({}, flat)}})
+    assert list(domain_means(rows)) == ["web", "scientific", "other", "average"]
 
 
 def test_a_report_is_written_in_every_format(tmp_path: Path) -> None:
     scored = scores(0.25, 0.5) | {AVERAGE_ENG_V2: 0.125}
     table = Table("caption", ("Task", "Score"), (("TinySciFact", "50.0"),))
-    report = Report("Title", [table], ["A note."], {("base", 7): scored}, "a summary")
+    report = Report("Title", [table], ["A note."], {"base": {7: outcome({}, scored)}}, "a summary")
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "of an earlier run").touch()
     report.write(tmp_path / "study", "study", "tiny")

@@ -20,9 +20,9 @@ def params(tmp_path: Path) -> Path:
 
 
 def test_the_committed_values() -> None:
-    assert STUDIES.evaluations_per_epoch == 1
-    assert STUDIES.few_shot.examples == [0, 10, 100, 1000]
-    assert STUDIES.few_shot.seeds == STUDIES.tiny_world_seeds == [42, 43, 44]
+    assert STUDIES.seeds == [42, 43, 44]
+    assert STUDIES.few_shot.examples == [0, 8, 32, 128, 512, "all"]
+    assert (STUDIES.two_domains.queries, STUDIES.two_domains.pairs_per_query) == (None, 1)
     assert (STUDIES.multi_stage.rate, STUDIES.multi_stage.epochs) == (0.5, 1)
     assert STUDIES.ablations.grid.sampling == ["hard", "random", "semi_hard"]
 
@@ -30,12 +30,12 @@ def test_the_committed_values() -> None:
 @pytest.mark.parametrize(
     ("override", "value"),
     [
-        ("few_shot.seeds=[1,2]", [1, 2]),
+        ("seeds=[1,2]", [1, 2]),
+        ("few_shot.examples=[0,all]", [0, "all"]),
         ("multi_stage.rate=1e-1", 0.1),
         ("multi_stage.rate=1", 1.0),
         ("ablations.queries=null", None),
         ("ablations.grid.pooling=[cls]", ["cls"]),
-        ("ablations.rates.triplet=0.25", 0.25),
     ],
 )
 def test_a_value_that_dvc_set(params: Path, override: str, value: object) -> None:
@@ -50,14 +50,15 @@ def test_a_value_that_dvc_set(params: Path, override: str, value: object) -> Non
     ("before", "after", "said"),
     [
         ("few_shot:", "few_shots:", "few_shots: unknown key; did you mean few_shot? allowed: "),
-        ("seeds: [42", "sedes: [42", "few_shot.sedes: unknown key; did you mean seeds? allowed: e"),
+        ("seeds: [42", "sedes: [42", "sedes: unknown key; did you mean seeds? allowed: a"),
         ("pooling:", "pool:", "ablations.grid.pool: unknown key; did you mean pooling? allowed: n"),
         ("num_negatives", "per_pair", "ablations.grid.per_pair: unknown key; allowed: num_"),
         ("epochs: 1", "epochs: 0", "multi_stage.epochs: 0 is not allowed; it must be greater than"),
         ("[mean,", "[median,", "ablations.grid.pooling.0: 'median' is not allowed; it must be mea"),
-        ("triplet: 0.5", "triple: 0.5", "ablations.rates.triple"),
+        ("ablations:", "ablations:\n  rates: {triplet: 0.5}", "ablations.rates: unknown key"),
+        ("[42, 43, 44]", "[42, 43, 42]", "seeds: a seed is listed twice"),
         ("  epochs: 1\n", "", "multi_stage.epochs: missing; write a value for it"),
-        ("tiny_world_seeds: [42, 43, 44]", "tiny_world_seeds: []", "tiny_world_seeds: [] is not "),
+        ("seeds: [42, 43, 44]", "seeds: []", "seeds: [] is not "),
         ("queries: 400", "queries: all", "ablations.queries: 'all' is not allowed; it must be a"),
     ],
 )
@@ -71,9 +72,11 @@ def test_a_mistake_is_one_line(params: Path, before: str, after: str, said: str)
     assert "\n" not in str(refused.value)
 
 
-def test_many_encoders_look_at_the_development_set_less_often() -> None:
-    varied = STUDIES.varied(SETTINGS, {"seed": 7})
-    assert varied.finetuning.evaluations_per_epoch == 1 < SETTINGS.finetuning.evaluations_per_epoch
+def test_no_study_chooses_weights_by_development_queries() -> None:
+    given = SETTINGS.with_changes({"finetuning.early_stopping": 2})
+    assert given.finetuning.keep == "best"
+    varied = STUDIES.varied(given, {"seed": 7})
+    assert (varied.finetuning.keep, varied.finetuning.early_stopping) == ("last", None)
     assert varied.seed == 7
 
 

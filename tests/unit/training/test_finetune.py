@@ -204,3 +204,16 @@ def test_objectives_without_in_batch_negatives_have_none_to_leave_out(tmp_path: 
     _, without = trained(tmp_path / "without", given, train_examples(8))
     assert curve.contrasts is None and "in_batch_negatives" not in curve.metrics()
     assert losses(curve) == losses(without)
+
+
+def test_a_number_of_steps_holds_whatever_the_number_of_rows(tmp_path: Path) -> None:
+    """Without a development set too, which then is not scored and saves no checkpoint."""
+    given = settings(max_steps=7, keep="last")
+    for rows in (3, 20):
+        model = encoder(tmp_path / str(rows), given)
+        work = tmp_path / f"work{rows}"
+        curve = finetune(model, train_examples(rows), None, given, work)
+        assert (curve.best_step, curve.dev) == (7, [])
+        assert not list(work.glob("checkpoint-*"))
+    _, curve = trained(tmp_path / "with dev", given)
+    assert [step for step, _ in curve.dev] == [0, 7], "one evaluation of the whole training"
