@@ -99,7 +99,10 @@ def test_an_input_error_is_one_line_and_exits_with_1(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: results: no entry a/b-seed1; there are no entries\n"
+    assert (
+        done.stderr
+        == "error: results: no entry a/b-seed1; there are no entries (without -seedN: all seeds)\n"
+    )
 
 
 def test_an_interrupted_command_exits_with_130(

@@ -107,8 +107,9 @@ def test_the_studies_use_the_pipeline_s_model_and_recipe() -> None:
 def test_a_study_depends_on_every_path_that_its_command_reads(study: str) -> None:
     options = re.findall(r"--\S+ (\S+)", STUDIES[study]["cmd"])
     written = {Path("studies", path) for out in STUDIES[study]["outs"] for path in out}
-    missing = {*map(Path, options)} - written - {*dependencies(f"studies/{study}")}
-    assert not missing
+    read = {*map(Path, options)} - written
+    depends = {*dependencies(f"studies/{study}")}
+    assert not [path for path in read if not any(d.is_relative_to(path) for d in depends)]
 
 
 @pytest.mark.parametrize("study", [*TRAINING, "tiny_world"])

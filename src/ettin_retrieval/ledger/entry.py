@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 Lengths = tuple[int | None, int | None]
 """Tokens at which queries and passages are cut; None where that is not known, or nothing is."""
 
+MENTIONED = 0.01
+"""A share of cut texts above this is said beside the score."""
+
 SCHEMA = 2
 """Version of the ledger's files. `ettin-retrieval migrate` converts earlier ones."""
 

@@ -97,21 +97,25 @@ def read_measurement(directory: Path, name: str) -> Measurement:
         A file is missing or malformed, or lacks the record of a run.
     """
     entry = read_entry(directory / f"{name}.json")
-    return Measurement(entry, read_queries(directory, entry), read_records(directory, entry))
-
-
-def read_records(directory: Path, entry: Entry) -> dict[str, dict[str, Any]]:
-    """The records of an entry's runs, by their references; errors as of `read_measurement`."""
-    records = {}
+    records = read_records(directory, entry)
     for run in entry.runs:
-        path, run_id = _place(directory, entry.model, run["run"])
-        runs = _read_runs(path)
-        if run_id not in runs:
+        if run["run"] not in records:
+            path, run_id = _place(directory, entry.model, run["run"])
             raise InputError(
                 f"{path}: no record of run {run_id}, which {entry.name} refers to; restore it with "
                 "git"
             )
-        records[run["run"]] = runs[run_id]
+    return Measurement(entry, read_queries(directory, entry), records)
+
+
+def read_records(directory: Path, entry: Entry) -> dict[str, dict[str, Any]]:
+    """The records of an entry's runs that are there, by their references."""
+    records = {}
+    for run in entry.runs:
+        path, run_id = _place(directory, entry.model, run["run"])
+        found = _read_runs(path).get(run_id)
+        if found is not None:
+            records[run["run"]] = found
     return records
 
 

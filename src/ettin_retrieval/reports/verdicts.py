@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scipy.special import ndtr
 
@@ -53,7 +53,9 @@ def rate_of(view: View, key: Key) -> Rate:
     """The learning rate that the runs of a fine-tuned checkpoint record, over its seeds."""
     arm = [e for e in view.entries if (e.model, e.checkpoint, e.recipe) == key[:3]]
     records = [record for entry in arm for record in view.records[entry.name]]
-    rates = [record.get("learning_rate") or {} for record in records]
+    rates: list[dict[str, Any]] = [record.get("learning_rate") or {} for record in records]
+    if len(records) < sum(len(entry.runs) for entry in arm):
+        rates.append({})  # a record that is missing says nothing
     values = {rate["value"] for rate in rates if "value" in rate}
     tuned = {rate.get("tuned") for rate in rates}
     # One run that says no is enough; one that says nothing leaves it open.

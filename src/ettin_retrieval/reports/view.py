@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ettin_retrieval.ledger.entry import Entry, Lengths
+from ettin_retrieval.ledger.entry import MENTIONED, Entry, Lengths
 from ettin_retrieval.ledger.store import read_ledger, read_queries, read_records
 from ettin_retrieval.reports.documents import points, signed
 from ettin_retrieval.reports.likeness import (
@@ -50,9 +50,6 @@ EVALUATED = (
     "mean_passage_tokens",
 )  # fmt: skip
 """Keys of a record for where texts were cut, the shares of those that were, and mean lengths."""
-
-MENTIONED = 0.01
-"""A share of cut texts above this is shown beside the score."""
 
 
 class Shares(NamedTuple):

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from ettin_retrieval.ledger.entry import Lengths, in_words
+from ettin_retrieval.ledger.entry import MENTIONED, Lengths, in_words
 from ettin_retrieval.pipeline import Paths, run_stage
 from ettin_retrieval.reports.documents import Table, points, signed
 from ettin_retrieval.reports.significance import TaskComparison, compare
-from ettin_retrieval.reports.view import MENTIONED
 from ettin_retrieval.runtime.files import read_json
 from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.studies.difference import Arm, Outcome, Scores

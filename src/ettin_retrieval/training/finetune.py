@@ -20,7 +20,7 @@ from ettin_retrieval.settings.schema import Settings
 from ettin_retrieval.settings.sections import Precision
 from ettin_retrieval.training.batches import SharedBatches, TrainingFeatures
 from ettin_retrieval.training.conditions import KEYS, training_lengths, training_precision
-from ettin_retrieval.training.examples import Example, training_rows
+from ettin_retrieval.training.examples import Example, Known, TextNumbers, training_rows
 from ettin_retrieval.training.memory import BatchPlan, shrinking_until_it_fits
 from ettin_retrieval.training.objectives import loss_for
 from ettin_retrieval.training.trainer import DEV_METRIC, DevEvaluator, RetrievalTrainer
@@ -137,24 +137,10 @@ def finetune(
         )
 
     def train(plan: BatchPlan) -> TrainerState:
-        size, ranks = plan.rows_per_loss * plan.world_size, (plan.rank, plan.world_size)
-
-        def batches_of(epochs: int) -> SharedBatches:
-            return SharedBatches(
-                compared, size, settings.seed, epochs, plan.contrastive, *ranks, known
-            )
-
-        batches = batches_of(1 if settings.finetuning.max_steps else settings.epochs)
-        if wanted := (settings.finetuning.max_steps or 0) * plan.losses_per_step:
-            batches = batches_of(math.ceil(wanted / len(batches)))
+        batches = batches_for(settings, plan, compared, known)
         if plan.contrastive and not contrasts:  # a smaller mini-batch has the same batches
             contrasts.append(batches.contrasts())
-            if is_first_rank():
-                logger.info(
-                    "finetuning: %s of %s in-batch negatives of an epoch are known to be relevant "
-                    "and left out",
-                    *(f"{number:,}" for number in reversed(contrasts[0])),
-                )
+            log_left_out(*contrasts[0])
         if plan.contrastive and rows.numbers.shape[1] == 2:  # a query and a positive
             batches.check_contrast()
         loss = {
@@ -189,6 +175,32 @@ def finetune(
     if is_first_rank() and (warning := curve.warning()):
         logger.warning(warning)
     return curve
+
+
+def batches_for(
+    settings: Settings, plan: BatchPlan, compared: TextNumbers, known: Known | None
+) -> SharedBatches:
+    """Batches of this rank: of `finetuning.epochs`, or enough for `finetuning.max_steps`."""
+    size, ranks = plan.rows_per_loss * plan.world_size, (plan.rank, plan.world_size)
+
+    def of(epochs: int) -> SharedBatches:
+        return SharedBatches(compared, size, settings.seed, epochs, plan.contrastive, *ranks, known)
+
+    steps = settings.finetuning.max_steps
+    if steps is None:
+        return of(settings.epochs)
+    return of(math.ceil(steps * plan.losses_per_step / len(of(1))))
+
+
+def log_left_out(contrasts: int, left_out: int) -> None:
+    """Say how many in-batch negatives of an epoch are positives, if any are."""
+    if left_out and is_first_rank():
+        logger.info(
+            "finetuning: %s of %s in-batch negatives of an epoch are known to be relevant and left "
+            "out",
+            f"{left_out:,}",
+            f"{contrasts:,}",
+        )
 
 
 def choose_attention(model: SentenceTransformer) -> str | None:

@@ -28,7 +28,7 @@ def test_growth_has_deviation_over_seeds_and_the_gain_with_its_interval() -> Non
     rows = growth(ARMS, {0: [0], 100: [104, 106]}).rows
     assert rows[0][:6] == ("0", "0", "10.0", "", "", "10.0"), "no training, no seeds"
     # By domain and seed the gains are 0.3, 0.5 and 0.5, 0.7.
-    assert rows[1][:6] == ("100", "105", "60.0 ± 14.1", "+50.0", "+40.0 to +60.0", "50.0 ± 14.1")
+    assert rows[1][:6] == ("100", "105", "60.0 ± 14.1", "+50.0", "-41.7 to +141.7", "50.0 ± 14.1")
 
 
 def test_the_guide_s_columns_show_the_improvement() -> None:

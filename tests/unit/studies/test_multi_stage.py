@@ -31,24 +31,24 @@ def arms(*after: float) -> dict[str, Arm]:
 
 
 def test_stages_stand_side_by_side() -> None:
-    given = arms(0.72, 0.74)
+    given = arms(0.729, 0.731)
     cells = stages_table(ndcg_rows(given), given, "caption").rows
     assert cells[0] == (
-        "TinyDBPedia", "web", "10.0", "80.0", "73.0 ± 1.4", "-7.0", "-8.0 to -6.0", "forgot",
+        "TinyDBPedia", "web", "10.0", "80.0", "73.0 ± 0.1", "-7.0", "-7.9 to -6.1", "forgot",
     )  # fmt: skip
     assert (
         "Mean", "scientific", "10.0", "50.0", "70.0", "+20.0", "+20.0 to +20.0", "gained",
     ) in cells  # fmt: skip
-    assert cells[-1][:6] == ("Mean", "average", "10.0", "65.0", "71.5 ± 0.7", "+6.5")
+    assert cells[-1][:6] == ("Mean", "average", "10.0", "65.0", "71.5 ± 0.1", "+6.5")
 
 
 @pytest.mark.parametrize(
     ("after", "said"),
     [
-        ((0.72, 0.74), "forgot, -7.0 points (-8.0 to -6.0)"),
-        ((0.88, 0.92), "gained, +10.0 points (+8.0 to +12.0)"),
+        ((0.729, 0.731), "forgot, -7.0 points (-7.9 to -6.1)"),
+        ((0.899, 0.901), "gained, +10.0 points (+9.1 to +10.9)"),
         # The mean rises, but one seed forgot.
-        ((0.75, 0.90), "inconclusive, +2.5 points (-5.0 to +10.0)"),
+        ((0.75, 0.90), "inconclusive, +2.5 points (-66.3 to +71.3)"),
     ],
 )
 def test_forgetting_is_read_from_the_interval_and_not_from_a_sign(

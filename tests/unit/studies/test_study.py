@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ettin_retrieval.data.heldout import write_heldout
 from ettin_retrieval.data.negatives import write_negatives
 from ettin_retrieval.data.storage import write_dataset
 from ettin_retrieval.encoders.checkpoint import fingerprint
@@ -43,7 +44,8 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     Path("encoder").mkdir()
     record = {"fingerprint": fingerprint(Path("encoder"))}
     Path("encoder/checkpoint.json").write_text(json.dumps(record))
-    names = ("benchmark", "encoder", "training", "negatives", "results", "base-scores")
+    reads = ("benchmark", "heldout", "encoder", "training", "negatives", "base-scores")
+    names = (*reads, "results")
     return {name: Path(name) for name in names}
 
 
@@ -251,7 +253,7 @@ def test_the_base_encoder_has_the_pipeline_s_scores_for_every_seed(paths: Paths)
 def test_both_domains_are_decontaminated_alike(paths: Paths) -> None:
     """As with the setting `answers`: that it is the task's own collection is no excuse."""
     given = dataset("train", 20)
-    write_dataset(given.with_queries(["q3"]), paths["benchmark"] / "T")
+    write_heldout([("T", given.with_queries(["q3"]))], "auto", paths["heldout"])
     others = [f"in other words {i}" for i in range(20)]
     shared = replace(given, queries=given.queries.assign(text=others))
     study = Study("cross_domain", SETTINGS, paths)
