@@ -111,4 +111,4 @@ def heat_map(rows: list[Row], caption: str) -> Figure:
 
 
 if __name__ == "__main__":
-    run_study("cross_domain", run, reads=WEB_READS)
+    run_study("cross_domain", run, reads=["heldout", *WEB_READS])

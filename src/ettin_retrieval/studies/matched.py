@@ -20,7 +20,7 @@ from ettin_retrieval.studies.domains import SCIENTIFIC, WEB
 from ettin_retrieval.studies.settings import TwoDomains
 from ettin_retrieval.studies.study import Study
 
-WEB_READS = ("heldout", "web-training", "web-negatives")
+WEB_READS = ("web-training", "web-negatives")
 """Further options of a study of both domains; its own training data is the scientific one."""
 
 

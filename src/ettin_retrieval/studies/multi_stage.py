@@ -98,4 +98,4 @@ def forgotten(rows: list[Row], arms: dict[str, Arm]) -> str:
 
 
 if __name__ == "__main__":
-    run_study("multi_stage", run, reads=WEB_READS)
+    run_study("multi_stage", run, reads=["heldout", *WEB_READS])
