@@ -136,7 +136,14 @@ def test_queries_that_share_an_answer_are_tested_against_as_many_others(studied:
     done = studied.stage(
         *("studies.contamination", "--benchmark", "data/benchmark", "--encoder", "models/base"),
         *("--training", "shared", "--negatives", "shared", "--base-scores", "data/scores/base"),
-        *("--output", "tables-of-shared", "--results", "results-of-shared"),
+        *(
+            "--heldout",
+            "data/heldout",
+            "--output",
+            "tables-of-shared",
+            "--results",
+            "results-of-shared",
+        ),
     )
     assert done.returncode == 0, done.stderr[-3000:]
     arms = ("all", "without-overlap", "without-random")
