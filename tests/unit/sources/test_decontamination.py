@@ -47,7 +47,7 @@ def heldout(tmp_path: Path) -> Path:
             "d2": ("Faust", "A play by Goethe."),
             "d3": ("", "Of no use to anybody."),
             "d4": ("", "Ulm is on the Danube."),
-            "d5": ("", "Bern is on the Aare."),
+            "d5": ("", "Bern is on a river."),
         },
         [("t1", "d1", 1), ("t2", "d2", 2), ("t2", "d3", 0)],
     )
