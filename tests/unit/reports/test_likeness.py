@@ -54,7 +54,7 @@ TASK: dict[str, Change] = {
 }
 KEPT_FROM = {
     "decontamination": {"decontaminate": True, "heldout": "0123456789ab"},
-    "decontamination of another list": {"decontaminate": True, "heldout": "ba9876543210"},
+    "decontamination of another list": {"decontaminate": True, "heldout": "fe9876543210"},
 }
 
 
