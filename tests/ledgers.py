@@ -12,8 +12,9 @@ import pandas as pd
 from ettin_retrieval.ledger.entry import Entry, Lengths, Measurement
 from ettin_retrieval.ledger.provenance import run_reference
 from ettin_retrieval.ledger.store import QUERY_METRICS, write_measurement
+from ettin_retrieval.reports.measured import Measured
 from ettin_retrieval.reports.references import Key, read_references
-from ettin_retrieval.reports.view import Measured, View
+from ettin_retrieval.reports.view import View
 from ettin_retrieval.tasks import CQADUPSTACK, CQADUPSTACK_PARTS
 from tests.workspace import ROOT
 

@@ -122,7 +122,7 @@ def digest_of(records: dict[str, dict[str, Any]]) -> str:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of a list; an InputError if there is none."""
+    """Read the manifest of a list, or raise InputError where it is missing."""
     path = directory / MANIFEST
     if not path.is_file():
         raise InputError(f"{path}: no such file; run `dvc repro heldout` to make {directory}")

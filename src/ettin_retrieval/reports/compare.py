@@ -100,7 +100,7 @@ def _key(task: TaskComparison, seeds: bool) -> str:
 
 
 def _one_seed(view: View, arm: Arm, metric: str) -> Iterator[str]:
-    """That there is no more to one seed, or that there are more."""
+    """Where a side is one seed: that seed noise is not in it, or which other seeds there are."""
     [entry] = arm.entries
     name = f"{entry.model}/{entry.arm}"
     all_seeds = arm_of(view, [e for e in view.entries if f"{e.model}/{e.arm}" == name])

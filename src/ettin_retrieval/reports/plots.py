@@ -21,16 +21,10 @@ from matplotlib.figure import Figure
 from ettin_retrieval.ledger.entry import Entry
 from ettin_retrieval.ledger.store import QUERY_METRICS
 from ettin_retrieval.reports.likeness import unlike
+from ettin_retrieval.reports.measured import Measured
 from ettin_retrieval.reports.references import Key
 from ettin_retrieval.reports.style import WIDTH, save, styled
-from ettin_retrieval.reports.view import (
-    BM25,
-    Measured,
-    View,
-    entry_order,
-    model_order,
-    scored_tasks,
-)
+from ettin_retrieval.reports.view import BM25, View, entry_order, model_order, scored_tasks
 from ettin_retrieval.runtime.files import replacing, write_json
 from ettin_retrieval.tasks import CQADUPSTACK
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from scipy.special import ndtr
 
+from ettin_retrieval.reports.measured import Check
 from ettin_retrieval.reports.references import Expected, Key, References
-from ettin_retrieval.reports.view import Check, View
+from ettin_retrieval.reports.view import View
 
 Column = tuple[str, str | None, str]
 """Task (or benchmark), split and metric."""

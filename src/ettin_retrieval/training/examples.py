@@ -128,7 +128,7 @@ def training_rows(examples: list[Example], objective: str) -> TrainingRows:
     ------
     InputError
         Contrastive rows with different numbers of negatives, margin-MSE rows without scores, or
-        rows that nothing can be learnt from: none at all, or all with the same label.
+        no row at all, or rows that all have the same label, from which nothing can be learnt.
     """
     counts = {len(example.negatives) for example in examples}
     if objective == "contrastive" and len(counts) > 1:

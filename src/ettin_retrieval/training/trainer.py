@@ -58,7 +58,7 @@ class RetrievalTrainer(SentenceTransformerTrainer):
     def train_or_resume(self) -> TrainerState:
         """Train from the last complete checkpoint or the start; the model gets the weights to keep.
 
-        They are the best by the metric in the arguments, or the last ones if there is none.
+        They are the best by the metric in the arguments, or the last ones without a metric.
         """
         if self.is_world_process_zero():
             checkpoints.discard_incomplete(self.work)

@@ -15,9 +15,10 @@ from ettin_retrieval.ledger.entry import Entry, Measurement
 from ettin_retrieval.ledger.store import write_measurement
 from ettin_retrieval.reports import plots
 from ettin_retrieval.reports.likeness import Conditions
+from ettin_retrieval.reports.measured import Measured
 from ettin_retrieval.reports.seeds import arm_of, contrasts
 from ettin_retrieval.reports.tables.write import render
-from ettin_retrieval.reports.view import Measured, View
+from ettin_retrieval.reports.view import View
 from tests.ledgers import EXPECTED, measurement
 from tests.unit.reports.tables.cells import csv_rows, row_of
 

@@ -15,7 +15,8 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.patches import Rectangle
 
 from ettin_retrieval.reports import plots
-from ettin_retrieval.reports.view import Measured, View
+from ettin_retrieval.reports.measured import Measured
+from ettin_retrieval.reports.view import View
 from tests.ledgers import EXPECTED, write
 
 SCORES = {"base": [0.0, 0.5, 1.0], "finetuned": [1.0, 0.5, 0.75]}

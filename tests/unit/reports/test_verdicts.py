@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from ettin_retrieval.reports.measured import Check, Measured
 from ettin_retrieval.reports.references import Key, read_references
 from ettin_retrieval.reports.verdicts import Rate, by_chance, pooled_deviations, rate_of
-from ettin_retrieval.reports.view import Check, Measured, View
+from ettin_retrieval.reports.view import View
 from tests.ledgers import EXPECTED, write
 
 REFERENCES = read_references(EXPECTED)

@@ -10,14 +10,9 @@ import numpy as np
 import pytest
 
 from ettin_retrieval.ledger.entry import Entry
+from ettin_retrieval.reports.measured import Check, Measured
 from ettin_retrieval.reports.references import Key, read_references
-from ettin_retrieval.reports.view import (
-    Check,
-    Measured,
-    View,
-    scored_tasks,
-    with_cqadupstack,
-)
+from ettin_retrieval.reports.view import View, scored_tasks, with_cqadupstack
 from ettin_retrieval.tasks import (
     AVERAGE,
     AVERAGE_ENG_V2,

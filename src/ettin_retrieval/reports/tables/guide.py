@@ -19,6 +19,7 @@ from ettin_retrieval.reports.documents import (
     points,
     signed,
 )
+from ettin_retrieval.reports.measured import EVALUATED, Check, Measured
 from ettin_retrieval.reports.references import (
     UNTRAINED,
     Expected,
@@ -28,17 +29,7 @@ from ettin_retrieval.reports.references import (
     judge,
 )
 from ettin_retrieval.reports.verdicts import ByChance, Rate, by_chance, rate_of
-from ettin_retrieval.reports.view import (
-    BM25,
-    EVALUATED,
-    METRIC_NAMES,
-    SIZES,
-    Check,
-    Measured,
-    View,
-    counted,
-    model_order,
-)
+from ettin_retrieval.reports.view import BM25, METRIC_NAMES, SIZES, View, counted, model_order
 
 V1, V2 = "MTEB(eng, v1)", "MTEB(eng, v2)"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ettin_retrieval.ledger.entry import Entry
 from ettin_retrieval.reports.documents import NONE, Document, Table, notes, p_text, points, signed
+from ettin_retrieval.reports.measured import Shares
 from ettin_retrieval.reports.seeds import contrasts, seed_caveat
 from ettin_retrieval.reports.significance import (
     AVERAGE,
@@ -15,7 +16,7 @@ from ettin_retrieval.reports.significance import (
     compare_benchmarks,
     extent,
 )
-from ettin_retrieval.reports.view import Shares, View, cut_shares
+from ettin_retrieval.reports.view import View, cut_shares
 
 FIELDS = (
     "model", "recipe", "seeds", "benchmark", "task", "metric", "queries", "base", "other",

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from ettin_retrieval.ledger.store import QUERY_METRICS
 from ettin_retrieval.reports.documents import Document, Table, notes
+from ettin_retrieval.reports.measured import EVALUATED, Check
 from ettin_retrieval.reports.references import Key
 from ettin_retrieval.reports.view import (
     BM25,
-    EVALUATED,
     METRIC_NAMES,
-    Check,
     View,
     counted,
     model_order,

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from ettin_retrieval.reports.documents import Document, Table, notes, points
+from ettin_retrieval.reports.measured import EVALUATED, Check
 from ettin_retrieval.reports.references import Key
-from ettin_retrieval.reports.view import (
-    BM25,
-    EVALUATED,
-    METRIC_NAMES,
-    TINY,
-    Check,
-    View,
-    scored_tasks,
-)
+from ettin_retrieval.reports.view import BM25, METRIC_NAMES, TINY, View, scored_tasks
 
 FIELDS = (
     "model", "checkpoint", "recipe", "seed", "task", "split", "metric", "measured", "recorded",
